@@ -1,0 +1,34 @@
+//! What has come in before anything was parsed: who, when, from where, and the bytes.
+//!
+//! Owns: [`Arrival`] and [`Body`]. Never: a header map, a status code.
+
+use crate::openrtb::ids::PartnerId;
+use bytes::Bytes;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// One inbound request whose headers are complete and accepted.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// When its headers were complete, on the monotonic clock.
+    pub at: Instant,
+    /// The same moment on the wall clock, since the Unix epoch.
+    pub wall: Duration,
+    /// The client's address: the peer, or the right-most untrusted hop behind trusted proxies.
+    pub client: IpAddr,
+    /// Who sends it, by its index in the request's snapshot.
+    pub partner: PartnerId,
+    /// Unique per process run: worker number and a counter; seeds what must differ by request.
+    pub serial: u64,
+}
+
+/// The decoded bytes of a request body, exactly as they came (after content decoding).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body(pub Bytes);
+
+impl Body {
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}

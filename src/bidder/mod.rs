@@ -1,0 +1,216 @@
+//! Everything that has to do with bidders: who is called, with which bytes, and what comes back.
+//!
+//! This file is the folder's vocabulary: what is configured for a bidder, and the values that
+//! travel between its children. It imports none of them.
+
+use crate::bid::BidAnswer;
+use crate::money::Cpm;
+use crate::negatives::no_answer::NoAnswer;
+use crate::openrtb::ids::{BidderId, Channel, Country, MediaSet};
+use std::time::Duration;
+
+/// One demand partner, resolved from configuration, held in the snapshot.
+#[derive(Clone, Debug)]
+pub struct Bidder {
+    /// Its name in configuration, metrics and in the state that survives a reload.
+    pub name: String,
+    pub endpoint: Endpoint,
+    pub wire: Wire,
+    pub targeting: Targeting,
+    pub seats: Seats,
+    pub time: CallTime,
+    pub limits: CallLimits,
+}
+
+/// Where a bidder is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    pub is_tls: bool,
+    /// Host name or address literal, without brackets.
+    pub host: String,
+    pub port: u16,
+    /// Path and query, as sent.
+    pub path: String,
+}
+
+/// How a bidder is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    pub version: OpenRtbVersion,
+    pub http: HttpVersion,
+    /// Compress requests.
+    pub is_gzip: bool,
+    /// Extra request headers, name and value checked at load.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Where the fields that moved in 2.6 are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OpenRtbVersion {
+    /// `regs.ext.gdpr`, `user.ext.consent`, `source.ext.schain`, ...
+    V25,
+    #[default]
+    V26,
+}
+
+/// HTTP towards a bidder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpVersion {
+    #[default]
+    Http1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge without.
+    Http2,
+}
+
+/// What a bidder buys. An empty list means: all.
+#[derive(Clone, Debug, Default)]
+pub struct Targeting {
+    pub channels: Vec<Channel>,
+    pub media: MediaSet,
+    /// Banner sizes `(w, h)`.
+    pub sizes: Vec<(u32, u32)>,
+    pub countries: Vec<Country>,
+    /// Countries never bought.
+    pub countries_blocked: Vec<Country>,
+    /// `(country, region)`.
+    pub regions: Vec<(Country, String)>,
+    /// AdCOM device types.
+    pub devicetypes: Vec<u8>,
+    /// Lower-case names, such as `ios`.
+    pub os: Vec<String>,
+    /// Partner names.
+    pub partners: Vec<String>,
+    pub partners_blocked: Vec<String>,
+    pub publishers: Vec<String>,
+    pub publishers_blocked: Vec<String>,
+    /// Lower-case domains (a listed domain covers its subdomains) and bundles.
+    pub domains: Vec<String>,
+    pub domains_blocked: Vec<String>,
+    pub bundles: Vec<String>,
+    pub bundles_blocked: Vec<String>,
+    /// Calls only where the imp has one of these deals.
+    pub deals: Vec<String>,
+    pub is_deal_only: bool,
+    /// Calls only for users with a `buyeruid` or an eid of one of `eid_sources`.
+    pub is_matched_only: bool,
+    pub eid_sources: Vec<String>,
+    /// Never pays more: imps with a higher floor are not offered (USD).
+    pub floor_ceiling: Option<Cpm>,
+}
+
+/// Seats that a bidder may bid for.
+#[derive(Clone, Debug, Default)]
+pub struct Seats {
+    /// Empty: any.
+    pub allowed: Vec<String>,
+    pub blocked: Vec<String>,
+    /// What a bid without a seat counts as; else the bidder's name.
+    pub default: Option<String>,
+}
+
+/// How long a bidder may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallTime {
+    /// Kept back from the deadline for the network: what is sent as `tmax` is less by this.
+    pub margin: Duration,
+    /// With less than this left it is not called.
+    pub least: Duration,
+    /// Never waited for longer than this.
+    pub most: Duration,
+    /// To connect, TLS included.
+    pub connect: Duration,
+}
+
+/// How much of a bidder is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Requests a second of this process; `None`: no limit.
+    pub qps: Option<u32>,
+    /// Calls open at once, over all workers.
+    pub in_flight_max: u32,
+    /// Connections kept, over all workers.
+    pub connections_max: u32,
+    /// A connection older than this is closed after its call.
+    pub connection_age_max: Duration,
+    /// Answer caps.
+    pub wire_bytes_max: usize,
+    pub body_bytes_max: usize,
+    pub bids_max: u32,
+}
+
+impl Default for CallTime {
+    fn default() -> Self {
+        Self {
+            margin: Duration::from_millis(5),
+            least: Duration::from_millis(10),
+            most: Duration::from_secs(1),
+            connect: Duration::from_millis(150),
+        }
+    }
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            qps: None,
+            in_flight_max: 10_000,
+            connections_max: 10_000,
+            connection_age_max: Duration::from_secs(300),
+            wire_bytes_max: 512 << 10,
+            body_bytes_max: 2 << 20,
+            bids_max: 100,
+        }
+    }
+}
+
+/// A set of imps of one request, by their index in `View::imps` (`limits.imps_max` <= 64).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ImpSet(pub u64);
+
+impl ImpSet {
+    /// Adds one; an index over 63 is ignored (the limit is checked at load).
+    pub fn insert(&mut self, index: usize) {
+        self.0 |= u32::try_from(index).ok().and_then(|bit| 1u64.checked_shl(bit)).unwrap_or(0);
+    }
+
+    /// Whether it is in.
+    pub fn contains(self, index: usize) -> bool {
+        u32::try_from(index).is_ok_and(|bit| self.0.checked_shr(bit).unwrap_or(0) & 1 == 1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many.
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+/// A bidder that will be called, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    pub bidder: BidderId,
+    pub imps: ImpSet,
+}
+
+/// The bytes for one bidder.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub invitation: Invitation,
+    /// The JSON body, before any compression.
+    pub body: Vec<u8>,
+}
+
+/// What came of one call.
+#[derive(Debug)]
+pub struct Answer {
+    pub invitation: Invitation,
+    /// From the start of the fan-out to the end of this answer, or to the deadline.
+    pub took: Duration,
+    /// HTTP status; 0 where none came.
+    pub status: u16,
+    pub result: Result<BidAnswer, NoAnswer>,
+}

@@ -1,0 +1,28 @@
+//! gavel: an `OpenRTB` ad exchange that uses the whole machine.
+//!
+//! The modules stand in reading order, lowest floor first: a module imports only from
+//! floors below its own (`tests/it/tidy.rs` enforces it). `ARCHITECTURE.md` is the map.
+#![doc = include_str!("ARCHITECTURE.md")]
+
+// floor 0: words and numbers
+pub mod clock;
+pub mod deadline;
+pub mod money;
+pub mod openrtb;
+
+// floor 1: the vocabularies of the road
+pub mod arrival;
+pub mod bid;
+pub mod facts;
+pub mod negatives;
+pub mod partner;
+pub mod request;
+
+// floor 5: bidders
+pub mod bidder;
+
+// floor 6: one moment of everything
+pub mod snapshot;
+
+// floor 7: the road
+pub mod exchange;

@@ -1,0 +1,253 @@
+//! Prices: integer micros of a known currency.
+//!
+//! Owns: [`Cpm`], [`Currency`], [`Rates`] and every rounding rule of the exchange.
+//! Never: an `f64` past the edge. Invariant: arithmetic never wraps; what does not fit is `None`.
+//!
+//! Rounding: a price read from the wire is rounded half away from zero to a micro; a converted
+//! price likewise. One micro is a millionth of a currency unit per thousand impressions, that is
+//! one billionth of a unit per impression: below any price that is paid.
+
+use std::fmt;
+
+/// Micros in one unit of a currency.
+pub const MICROS: i64 = 1_000_000;
+
+/// The largest price that is read: 10^9 units per thousand. Above it the number is a mistake.
+const UNITS_MAX: f64 = 1e9;
+
+/// Price per thousand impressions, in millionths of a currency unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cpm(i64);
+
+impl Cpm {
+    /// Nothing; also "no floor".
+    pub const ZERO: Self = Self(0);
+
+    /// One hundredth of a unit: the step of a second-price auction.
+    pub const CENT: Self = Self(MICROS / 100);
+
+    /// From micros.
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// From a number on the wire; `None` where it is not finite or beyond 10^9 units.
+    pub fn from_wire(units: f64) -> Option<Self> {
+        if !units.is_finite() || units.abs() > UNITS_MAX {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "|units| <= 10^9, so the product is under 10^15 and exact in an i64"
+        )]
+        let micros = (units * MICROS as f64).round() as i64;
+        Some(Self(micros))
+    }
+
+    /// The micros.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Sum, or `None` beyond an `i64`.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// Writes the shortest exact decimal, such as `2.5`, `0.000001` or `3`.
+    pub fn write_decimal(self, out: &mut Vec<u8>) {
+        let whole = self.0.unsigned_abs() / MICROS.unsigned_abs();
+        let mut rest = self.0.unsigned_abs() % MICROS.unsigned_abs();
+        if self.0 < 0 {
+            out.push(b'-');
+        }
+        let mut digits = itoa::Buffer::new();
+        out.extend_from_slice(digits.format(whole).as_bytes());
+        if rest == 0 {
+            return;
+        }
+        out.push(b'.');
+        let mut scale = MICROS.unsigned_abs() / 10;
+        while rest > 0 {
+            #[expect(clippy::cast_possible_truncation, reason = "rest < 10 * scale: one digit")]
+            out.push(b'0' + (rest / scale) as u8);
+            rest %= scale;
+            scale /= 10;
+        }
+    }
+}
+
+impl fmt::Display for Cpm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(24);
+        self.write_decimal(&mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or("0"))
+    }
+}
+
+/// An ISO 4217 alphabetic code, such as `USD`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Currency([u8; 3]);
+
+impl Currency {
+    /// The standard's default (`OpenRTB` 2.6, 3.2.4 `bidfloorcur`, 4.2.1 `cur`).
+    pub const USD: Self = Self(*b"USD");
+
+    /// Three ASCII letters, folded to upper case; anything else is `None`.
+    pub fn parse(code: &str) -> Option<Self> {
+        let bytes: [u8; 3] = code.as_bytes().try_into().ok()?;
+        bytes
+            .iter()
+            .all(u8::is_ascii_alphabetic)
+            .then(|| Self(bytes.map(|b| b.to_ascii_uppercase())))
+    }
+
+    /// The code.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("USD")
+    }
+}
+
+impl Default for Currency {
+    fn default() -> Self {
+        Self::USD
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Exchange rates: how many units of each currency one unit of the base buys.
+///
+/// A currency is known when it has a rate; the base always has one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rates {
+    base: Currency,
+    /// Sorted by currency; each rate finite and > 0.
+    per_base: Vec<(Currency, f64)>,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { base: Currency::USD, per_base: vec![(Currency::USD, 1.0)] }
+    }
+}
+
+impl Rates {
+    /// Rates against `base`; the first one that is not finite or not above zero is the error.
+    pub fn new(
+        base: Currency,
+        rates: impl IntoIterator<Item = (Currency, f64)>,
+    ) -> Result<Self, Currency> {
+        let mut per_base = vec![(base, 1.0)];
+        for (currency, rate) in rates {
+            if !(rate.is_finite() && rate > 0.0) {
+                return Err(currency);
+            }
+            if currency != base {
+                per_base.push((currency, rate));
+            }
+        }
+        per_base.sort_unstable_by_key(|(currency, _)| *currency);
+        per_base.dedup_by_key(|(currency, _)| *currency);
+        Ok(Self { base, per_base })
+    }
+
+    /// The base.
+    pub fn base(&self) -> Currency {
+        self.base
+    }
+
+    /// Whether prices in this currency can be compared with others.
+    pub fn knows(&self, currency: Currency) -> bool {
+        self.rate(currency).is_some()
+    }
+
+    /// `price` of `from` in `to`; `None` where a rate is missing or the result does not fit.
+    /// The same currency never converts, known or not.
+    pub fn convert(&self, price: Cpm, from: Currency, to: Currency) -> Option<Cpm> {
+        if from == to {
+            return Some(price);
+        }
+        let factor = self.rate(to)? / self.rate(from)?;
+        Cpm::from_wire(price.micros() as f64 / MICROS as f64 * factor)
+    }
+
+    fn rate(&self, currency: Currency) -> Option<f64> {
+        let found = self.per_base.binary_search_by_key(&currency, |(known, _)| *known).ok()?;
+        self.per_base.get(found).map(|(_, rate)| *rate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn wire_prices_round_half_away_from_zero_and_refuse_nonsense() {
+        for (units, micros) in [
+            (0.0, Some(0)),
+            (-0.0, Some(0)),
+            (1e-400, Some(0)),
+            (0.1, Some(100_000)),
+            (1.234_567_5, Some(1_234_568)),
+            (-1.5, Some(-1_500_000)),
+            (1e9, Some(1_000_000_000_000_000)),
+            (1.1e9, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+        ] {
+            assert_eq!(Cpm::from_wire(units).map(Cpm::micros), micros, "{units}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_the_shortest_exact_ones() {
+        for (micros, text) in
+            [(0, "0"), (1, "0.000001"), (2_500_000, "2.5"), (-10_000, "-0.01"), (3_000_000, "3")]
+        {
+            assert_eq!(Cpm::from_micros(micros).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn currencies_are_three_letters_of_any_case() {
+        assert_eq!(Currency::parse("usd"), Some(Currency::USD));
+        for bad in ["", "US", "USDT", "U$D", "é1"] {
+            assert_eq!(Currency::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn conversion_needs_both_rates_unless_the_currency_is_the_same() {
+        let code = |text| Currency::parse(text).unwrap();
+        let rates = Rates::new(code("USD"), [(code("EUR"), 0.5), (code("JPY"), 150.0)]).unwrap();
+        let two = Cpm::from_micros(2_000_000);
+        let convert =
+            |from, to| rates.convert(two, code(from), code(to)).map(|price| price.to_string());
+        assert_eq!(convert("EUR", "USD").as_deref(), Some("4"));
+        assert_eq!(convert("EUR", "JPY").as_deref(), Some("600"));
+        assert_eq!(convert("XXX", "XXX").as_deref(), Some("2"));
+        assert_eq!(convert("XXX", "USD"), None);
+        assert_eq!(Rates::new(Currency::USD, [(code("EUR"), 0.0)]), Err(code("EUR")));
+    }
+
+    proptest! {
+        #[test]
+        fn every_price_survives_its_own_text(micros in -1_000_000_000_000_000i64..=1_000_000_000_000_000) {
+            let price = Cpm::from_micros(micros);
+            let read: f64 = price.to_string().parse().unwrap();
+            prop_assert_eq!(Cpm::from_wire(read), Some(price));
+        }
+    }
+}

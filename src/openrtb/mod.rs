@@ -1,0 +1,4 @@
+//! Names, enums and codes of the standard; no business.
+
+pub mod codes;
+pub mod ids;

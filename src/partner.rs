@@ -1,0 +1,160 @@
+//! What is agreed with a partner: an upstream that sends us bid requests.
+//!
+//! Owns: [`Partner`], resolved from configuration, held in the snapshot. Never: a decision.
+
+use crate::deadline::DeadlineSettings;
+use crate::money::{Cpm, Currency};
+use crate::openrtb::ids::{AuctionType, Channel, MediaSet};
+use std::net::IpAddr;
+
+/// One partner.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// Its name in the path, in metrics and in the state that survives a reload.
+    pub name: String,
+    /// BLAKE3 of each key that is valid now (several while a key is rotated).
+    /// Empty: no key is asked for (only for listeners that a mesh protects).
+    pub key_hashes: Vec<[u8; 32]>,
+    /// Where it may call from; empty: anywhere.
+    pub sources: Vec<Network>,
+    /// Requests a second over all replicas of this process; `None`: no limit.
+    pub qps: Option<u32>,
+    /// Its `tmax` rules.
+    pub deadline: DeadlineSettings,
+    /// Refuse a whole request for one invalid imp.
+    pub is_strict: bool,
+    /// Whether a request with none of site, app and dooh is taken.
+    pub allows_unknown_channel: bool,
+    /// Channels it may send; one flag for each of `Channel::ALL`.
+    pub channels: [bool; Channel::ALL.len()],
+    /// Media it may send.
+    pub media: MediaSet,
+    /// `Some`: whatever the request's `at` says.
+    pub auction_type: Option<AuctionType>,
+    /// What prices in our answer are in, where the request's `cur` allows it.
+    pub currency: Currency,
+    /// Lowest floor, in `currency`, added to the request's own.
+    pub floor: Cpm,
+    /// Merged with the request's lists.
+    pub bcat: Vec<String>,
+    pub badv: Vec<String>,
+    pub bapp: Vec<String>,
+    /// How a request without a win is answered.
+    pub no_bid: NoBidStyle,
+    /// How a request over the QPS or under overload is answered.
+    pub shed: ShedStyle,
+    /// Whether `test=1` gets the explanation in `ext.gavel`.
+    pub may_debug: bool,
+    /// Our node of `source.schain` for this partner's traffic; `None`: the chain is passed as is.
+    pub schain: Option<SchainNode>,
+    /// Traffic of these kinds is refused before any bidder is called.
+    pub blocks: TrafficBlocks,
+    /// Whether a bid without `adm` may be served from its `nurl`.
+    pub allows_nurl_markup: bool,
+    /// Bids over this are taken for mistakes (in `currency`).
+    pub bid_max: Cpm,
+}
+
+/// An address range, such as `192.0.2.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub address: IpAddr,
+    /// Leading bits that count; at most 32 or 128.
+    pub prefix: u8,
+}
+
+/// The answer to a request without a win.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NoBidStyle {
+    /// 204, empty.
+    #[default]
+    Empty,
+    /// 200 with `{"id","nbr"}`.
+    Reason,
+}
+
+/// The answer to a request that is shed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShedStyle {
+    /// 429 or 503 with Retry-After.
+    #[default]
+    Status,
+    /// 204, empty.
+    NoBid,
+}
+
+/// Our node of the supply chain (OpenRTB 2.6, 3.2.26).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchainNode {
+    /// `asi`: our domain. `sid`: the partner's account with us.
+    pub asi: String,
+    pub sid: String,
+    pub is_paid: bool,
+}
+
+/// Which traffic is refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrafficBlocks {
+    pub bots: bool,
+    pub data_centers: bool,
+    pub anonymous: bool,
+    /// Lower-case domains and bundles.
+    pub domains: Vec<String>,
+    pub bundles: Vec<String>,
+    pub publishers: Vec<String>,
+}
+
+impl Network {
+    /// From `ADDRESS/BITS` or a lone address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address.parse().ok()?, Some(bits.parse::<u8>().ok()?)),
+            None => (text.parse::<IpAddr>().ok()?, None),
+        };
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = bits.unwrap_or(width);
+        (prefix <= width).then_some(Self { address, prefix })
+    }
+
+    /// Whether the address is in the range; IPv4-mapped IPv6 counts as IPv4.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let low = 32 - u32::from(self.prefix.min(32));
+                u32::from(net).checked_shr(low) == u32::from(ip).checked_shr(low)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let low = 128 - u32::from(self.prefix.min(128));
+                u128::from(net).checked_shr(low) == u128::from(ip).checked_shr(low)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_contain_what_shares_their_prefix() {
+        for (range, address, inside) in [
+            ("192.0.2.0/24", "192.0.2.200", true),
+            ("192.0.2.0/24", "192.0.3.1", false),
+            ("192.0.2.7", "192.0.2.7", true),
+            ("192.0.2.7", "192.0.2.8", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("192.0.2.0/24", "::ffff:192.0.2.9", true),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/32", "2001:db9::1", false),
+            ("::/0", "2001:db9::1", true),
+            ("::/0", "192.0.2.1", false),
+        ] {
+            let network = Network::parse(range).unwrap();
+            assert_eq!(network.contains(address.parse().unwrap()), inside, "{range} {address}");
+        }
+        for bad in ["", "192.0.2.0/33", "2001:db8::/129", "192.0.2/24", "x/8", "192.0.2.0/-1"] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+}
