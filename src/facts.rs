@@ -4,8 +4,16 @@
 //! Invariant: unknown stays `None`; a fact never claims more than its source.
 
 use crate::openrtb::ids::Country;
+use crate::request::{Key, Object, ValidRequest};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Members that speak of the position: one thought, so they are written together or not at all.
+const POSITION: [Key; 6] =
+    [Key::Lat, Key::Lon, Key::Type, Key::Ipservice, Key::Accuracy, Key::Lastfix];
+
+/// `device.connectiontype` of a handset behind a fixed line.
+const WIFI: &str = "\"connectiontype\":2";
 
 /// Everything that was found out by enrichment.
 #[derive(Clone, Debug, Default)]
@@ -39,15 +47,23 @@ pub struct Geo {
     pub utcoffset_min: Option<i16>,
     pub isp: Option<String>,
     pub asn: Option<u32>,
-    /// AdCOM "Connection Types" (1 wired ... 7 cellular 5G).
+    /// AdCOM "Connection Types" (1 wired ... 7 cellular 5G), where the address alone tells it.
     pub connectiontype: Option<u8>,
-    /// A hosting provider, VPN, proxy or Tor exit by the Anonymous-IP database.
+    /// The line is a cable, DSL, dial-up or company one: behind it, an address cannot tell WiFi
+    /// from a wire.
+    pub is_fixed_line: bool,
+    /// A VPN, proxy or Tor exit by the Anonymous-IP database (a mere hosting provider is not).
     pub is_anonymous: bool,
     /// A data centre by the Anonymous-IP database.
     pub is_hosting: bool,
-    /// The members of `device.geo` in JSON without braces, ready to be spliced, each with its
-    /// request key so that only absent ones are written: `(key, "\"key\":value")`.
-    pub rendered: Vec<(crate::request::Key, String)>,
+    /// Members of `device.geo` that name the place, coarse to fine, each with its request key and
+    /// ready to be spliced: `(key, "\"key\":value")`. [`Facts::geo_members`] says which to write.
+    pub rendered: Vec<(Key, String)>,
+    /// As `rendered`: `lat`, `lon`, `type`, `ipservice`, `accuracy`.
+    pub rendered_position: Vec<(Key, String)>,
+    /// As `rendered`, for members of `device` that follow from the address: `carrier`,
+    /// `connectiontype`.
+    pub rendered_device: Vec<(Key, String)>,
 }
 
 /// What the device database says.
@@ -64,6 +80,102 @@ pub struct Device {
     pub browser_version: Option<String>,
     /// The user agent names itself a robot.
     pub is_bot: bool,
-    /// As `Geo::rendered`, for members of `device`.
-    pub rendered: Vec<(crate::request::Key, String)>,
+    /// As `Geo::rendered`, for members of `device`: `devicetype`, `make`, `model`, `os`, `osv`.
+    /// [`Facts::device_members`] says which to write.
+    pub rendered: Vec<(Key, String)>,
+}
+
+impl Facts {
+    /// What may be added to `device.geo`: members that the request does not have (not even as
+    /// `null`), as `"key":value`.
+    ///
+    /// The request's own word always stands. A finer member is added only where each coarser one
+    /// that the request has agrees with ours, so that no place is named that does not exist; under
+    /// GPS or the user's word (`type` 1, 3) only the country; and a position only where the
+    /// request has no part of one.
+    pub fn geo_members<'a>(
+        &'a self,
+        request: &'a ValidRequest,
+    ) -> impl Iterator<Item = (Key, &'a str)> {
+        let (place, position) = self.geo.as_deref().map_or((&[][..], &[][..]), |geo| {
+            let object = request.view.objects.device_geo.as_ref();
+            (geo.place_for(request, object), geo.position_for(request, object))
+        });
+        let own = request.view.objects.device_geo.as_ref();
+        place
+            .iter()
+            .chain(position)
+            .filter(move |(key, _)| member(request, own, *key).is_none())
+            .map(|(key, text)| (*key, text.as_str()))
+    }
+
+    /// What may be added to `device`, as [`Facts::geo_members`]: a `model` only beside a `make`
+    /// that is ours or absent, an `osv` only beside such an `os`.
+    pub fn device_members<'a>(
+        &'a self,
+        request: &'a ValidRequest,
+    ) -> impl Iterator<Item = (Key, &'a str)> {
+        let own = request.view.objects.device.as_ref();
+        let by_agent = self.device.as_deref().map_or(&[][..], |device| &device.rendered);
+        let by_address = self.geo.as_deref().map_or(&[][..], |geo| &geo.rendered_device);
+        by_agent
+            .iter()
+            .filter(move |(key, _)| match key {
+                Key::Model => agrees(request, own, by_agent, Key::Make),
+                Key::Osv => agrees(request, own, by_agent, Key::Os),
+                _ => true,
+            })
+            .chain(by_address)
+            .map(|(key, text)| (*key, text.as_str()))
+            .chain(self.is_on_wifi().then_some((Key::Connectiontype, WIFI)))
+            .filter(move |(key, _)| member(request, own, *key).is_none())
+    }
+
+    /// A handset has no socket for a wire: behind a fixed line it is on WiFi.
+    fn is_on_wifi(&self) -> bool {
+        matches!(self.devicetype, Some(1 | 4 | 5))
+            && self.geo.as_deref().is_some_and(|geo| geo.is_fixed_line)
+    }
+}
+
+impl Geo {
+    /// The members of the place up to the first that the request contradicts.
+    fn place_for(&self, request: &ValidRequest, own: Option<&Object>) -> &[(Key, String)] {
+        let by_user = matches!(request.view.device.geo_type, Some(1 | 3));
+        let end = self
+            .rendered
+            .iter()
+            .position(|(key, _)| {
+                (by_user && *key != Key::Country) || !agrees(request, own, &self.rendered, *key)
+            })
+            .unwrap_or(self.rendered.len());
+        self.rendered.get(..end).unwrap_or_default()
+    }
+
+    /// All of the position, or nothing.
+    fn position_for(&self, request: &ValidRequest, own: Option<&Object>) -> &[(Key, String)] {
+        let is_free = POSITION.iter().all(|key| member(request, own, *key).is_none());
+        let is_here = self.place_for(request, own).len() == self.rendered.len();
+        if is_free && is_here { &self.rendered_position } else { &[] }
+    }
+}
+
+/// The raw value of a member that the request has.
+fn member<'a>(request: &'a ValidRequest, own: Option<&Object>, key: Key) -> Option<&'a [u8]> {
+    own.and_then(|object| request.member(object, key)).map(|member| request.value(member))
+}
+
+/// Whether the request has no such member, or has ours (letter case aside).
+fn agrees(
+    request: &ValidRequest,
+    own: Option<&Object>,
+    rendered: &[(Key, String)],
+    key: Key,
+) -> bool {
+    let Some(theirs) = member(request, own, key) else { return true };
+    rendered
+        .iter()
+        .find(|(ours, _)| *ours == key)
+        .and_then(|(_, text)| text.split_once(':'))
+        .is_some_and(|(_, ours)| ours.as_bytes().eq_ignore_ascii_case(theirs))
 }
