@@ -13,6 +13,7 @@ pub mod openrtb;
 // floor 1: the vocabularies of the road
 pub mod arrival;
 pub mod bid;
+pub mod coding;
 pub mod facts;
 pub mod negatives;
 pub mod partner;
@@ -26,3 +27,6 @@ pub mod snapshot;
 
 // floor 7: the road
 pub mod exchange;
+
+// floor 8: the edges
+pub mod http;

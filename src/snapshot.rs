@@ -8,6 +8,7 @@ use crate::money::Rates;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::partner::Partner;
 use arc_swap::ArcSwapOption;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// One generation of everything that a reload may change.
@@ -18,9 +19,31 @@ pub struct Snapshot {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    /// By name; its hasher is seeded, for the names in it are compared with what strangers send.
+    partner_index: HashMap<String, PartnerId>,
 }
 
 impl Snapshot {
+    /// Puts one together. Of two partners with one name the first is found (configuration has
+    /// none); partners beyond the ids' range are not found at all.
+    pub fn new(
+        generation: u64,
+        partners: Vec<Partner>,
+        bidders: Vec<Bidder>,
+        rates: Arc<Rates>,
+    ) -> Self {
+        let mut partner_index = HashMap::with_capacity(partners.len());
+        for (id, partner) in (0..=u16::MAX).zip(&partners) {
+            partner_index.entry(partner.name.clone()).or_insert(PartnerId(id));
+        }
+        Self { generation, partners, bidders, rates, partner_index }
+    }
+
+    /// The partner that goes by `name`.
+    pub fn partner_named(&self, name: &str) -> Option<PartnerId> {
+        self.partner_index.get(name).copied()
+    }
+
     /// A partner by its index.
     pub fn partner(&self, id: PartnerId) -> Option<&Partner> {
         self.partners.get(usize::from(id.0))

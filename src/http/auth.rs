@@ -1,0 +1,152 @@
+//! Whether the one who calls is the partner that the path names.
+//!
+//! Owns: [`authenticate`]. Never: a header, a rate, a log line with a key.
+//! Invariant: whoever does not know a partner's key learns nothing, neither from the answer nor
+//! from its time: an unknown name, a wrong key and a wrong address cost one hash and the same
+//! comparisons, and get one refusal.
+//!
+//! Keys are random (see the configuration's reference), so that one BLAKE3 and no slow hash is
+//! enough: what is stored cannot be guessed back.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::negatives::refusal::Refusal;
+use crate::openrtb::ids::PartnerId;
+use crate::partner::Network;
+use crate::snapshot::Snapshot;
+use std::net::IpAddr;
+use subtle::{Choice, ConstantTimeEq};
+
+/// A longer key than this is none of ours: it is not hashed.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// What an unknown partner's key is compared with; no known input hashes to it.
+const NO_HASH: [[u8; 32]; 1] = [[0; 32]];
+
+/// The partner, where the presented key and the client's address are its own.
+///
+/// A partner without keys is taken at its name (a mesh or the source ranges protect it).
+pub fn authenticate(
+    snapshot: &Snapshot,
+    partner_name: &str,
+    presented_key: Option<&[u8]>,
+    client: IpAddr,
+) -> Result<PartnerId, Refusal> {
+    let id = snapshot.partner_named(partner_name);
+    let partner = id.and_then(|id| snapshot.partner(id));
+    let hashes = match partner {
+        Some(partner) if !partner.key_hashes.is_empty() => partner.key_hashes.as_slice(),
+        _ => &NO_HASH,
+    };
+    let is_keyless = partner.is_some_and(|partner| partner.key_hashes.is_empty());
+    let is_key_good = is_one_of(hashes, presented_key.unwrap_or_default());
+    let is_source_good = partner.is_some_and(|partner| is_inside(&partner.sources, client));
+    match id {
+        Some(id) if (is_keyless | is_key_good) & is_source_good => Ok(id),
+        _ => Err(Refusal::Unauthorised),
+    }
+}
+
+/// How a key is stored.
+pub fn hash_key(key: &[u8]) -> [u8; 32] {
+    *blake3::hash(key).as_bytes()
+}
+
+fn is_one_of(hashes: &[[u8; 32]], key: &[u8]) -> bool {
+    let is_usable = !key.is_empty() && key.len() <= KEY_BYTES_MAX;
+    let presented = hash_key(if is_usable { key } else { &[] });
+    let any = hashes.iter().fold(Choice::from(0), |any, known| any | known.ct_eq(&presented));
+    is_usable & bool::from(any)
+}
+
+fn is_inside(sources: &[Network], client: IpAddr) -> bool {
+    sources.is_empty() || sources.iter().any(|network| network.contains(client))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::DeadlineSettings;
+    use crate::money::{Cpm, Currency, Rates};
+    use crate::openrtb::ids::{Channel, Media, MediaSet};
+    use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+    use std::sync::Arc;
+
+    fn partner(name: &str, keys: &[&str], sources: &[&str]) -> Partner {
+        Partner {
+            name: name.to_owned(),
+            key_hashes: keys.iter().map(|key| hash_key(key.as_bytes())).collect(),
+            sources: sources.iter().map(|range| Network::parse(range).unwrap()).collect(),
+            qps: None,
+            deadline: DeadlineSettings::default(),
+            is_strict: false,
+            allows_unknown_channel: false,
+            channels: [true; Channel::ALL.len()],
+            media: Media::ALL.into_iter().collect::<MediaSet>(),
+            auction_type: None,
+            currency: Currency::USD,
+            floor: Cpm::ZERO,
+            bcat: Vec::new(),
+            badv: Vec::new(),
+            bapp: Vec::new(),
+            no_bid: NoBidStyle::default(),
+            shed: ShedStyle::default(),
+            may_debug: false,
+            schain: None,
+            blocks: TrafficBlocks::default(),
+            allows_nurl_markup: false,
+            bid_max: Cpm::from_micros(1_000_000_000),
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let partners = vec![
+            partner("rotating", &["old-key", "new-key"], &[]),
+            partner("ranged", &["key"], &["192.0.2.0/24", "2001:db8::/32"]),
+            partner("meshed", &[], &["198.51.100.7"]),
+            partner("open", &[], &[]),
+            partner("open", &["hidden by the first of its name"], &[]),
+        ];
+        Snapshot::new(1, partners, Vec::new(), Arc::new(Rates::default()))
+    }
+
+    #[test]
+    fn only_the_right_key_from_the_right_place_is_let_in() {
+        let snapshot = snapshot();
+        let long = "k".repeat(KEY_BYTES_MAX + 1);
+        for (name, key, client, id) in [
+            ("rotating", Some("old-key"), "203.0.113.1", Some(0)),
+            ("rotating", Some("new-key"), "203.0.113.1", Some(0)),
+            ("rotating", Some("new-key "), "203.0.113.1", None),
+            ("rotating", Some(""), "203.0.113.1", None),
+            ("rotating", Some(long.as_str()), "203.0.113.1", None),
+            ("rotating", None, "203.0.113.1", None),
+            ("rotating", Some("key"), "203.0.113.1", None),
+            ("ranged", Some("key"), "192.0.2.200", Some(1)),
+            ("ranged", Some("key"), "::ffff:192.0.2.200", Some(1)),
+            ("ranged", Some("key"), "2001:db8::9", Some(1)),
+            ("ranged", Some("key"), "192.0.3.1", None),
+            ("ranged", None, "192.0.2.200", None),
+            ("meshed", None, "198.51.100.7", Some(2)),
+            ("meshed", Some("whatever"), "198.51.100.7", Some(2)),
+            ("meshed", None, "198.51.100.8", None),
+            ("open", None, "203.0.113.1", Some(3)),
+            ("Open", None, "203.0.113.1", None),
+            ("nobody", Some("key"), "192.0.2.200", None),
+            ("", None, "192.0.2.200", None),
+        ] {
+            let expected = id.map(PartnerId).ok_or(Refusal::Unauthorised);
+            let key = key.map(str::as_bytes);
+            let got = authenticate(&snapshot, name, key, client.parse().unwrap());
+            assert_eq!(got, expected, "{name} {key:?} {client}");
+        }
+    }
+
+    #[test]
+    fn without_partners_every_name_is_unauthorised() {
+        let snapshot = Snapshot::new(1, Vec::new(), Vec::new(), Arc::new(Rates::default()));
+        for key in [None, Some(&b"key"[..])] {
+            let got = authenticate(&snapshot, "open", key, "192.0.2.1".parse().unwrap());
+            assert_eq!(got, Err(Refusal::Unauthorised));
+        }
+    }
+}
