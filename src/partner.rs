@@ -90,6 +90,8 @@ pub struct SchainNode {
     pub asi: String,
     pub sid: String,
     pub is_paid: bool,
+    /// The partner owns the inventory: a chain that starts with us is complete.
+    pub is_owner: bool,
 }
 
 /// Which traffic is refused.

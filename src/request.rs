@@ -175,6 +175,8 @@ pub struct Imp {
     pub position: u32,
     /// For edits.
     pub object: Object,
+    /// `ext`, for edits (`rwdd` moves between it and the imp).
+    pub ext: Option<Object>,
     pub media: MediaSet,
     pub banner: Banner,
     pub video: Stream,
