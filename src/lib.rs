@@ -15,6 +15,7 @@ pub mod arrival;
 pub mod bid;
 pub mod coding;
 pub mod facts;
+pub mod json;
 pub mod negatives;
 pub mod partner;
 pub mod request;

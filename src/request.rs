@@ -63,7 +63,7 @@ impl List {
 pub enum Key {
     Other,
     Accuracy, Adid, Adm, Adomain, Allimps, Api, Apis, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
-    Bidfloorcur, Bidid, Browsers, Brands, Bseat, Btype, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
+    Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Btype, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
     Connectiontype, Consent, Content, Coppa, Country, Crid, Cur, Customdata, Data, Dealid, Deals, Device,
     Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Eids, Exp, Expdir, Ext,
     Format, Gdpr, Gender, Geo, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,

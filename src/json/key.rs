@@ -1,0 +1,138 @@
+//! The names of the members that the road knows, and the search for one.
+//!
+//! Owns: the table of names. Never: which object a name stands in.
+//! Invariant: every [`Key`] but [`Key::Other`] has exactly one name here.
+
+use crate::request::Key;
+
+/// Every name with its key.
+#[rustfmt::skip]
+const NAMES: [(&str, Key); 157] = [
+    ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
+    ("allimps", Key::Allimps), ("api", Key::Api), ("apis", Key::Apis), ("app", Key::App), ("asset",
+    Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
+    Key::Audio), ("badv", Key::Badv), ("banner", Key::Banner), ("bapp", Key::Bapp), ("battr",
+    Key::Battr), ("bcat", Key::Bcat), ("bid", Key::Bid), ("bidfloor", Key::Bidfloor),
+    ("bidfloorcur", Key::Bidfloorcur), ("bidid", Key::Bidid), ("brand", Key::Brand), ("brands",
+    Key::Brands), ("browsers", Key::Browsers), ("bseat", Key::Bseat), ("btype", Key::Btype),
+    ("bundle", Key::Bundle), ("burl", Key::Burl), ("buyeruid", Key::Buyeruid), ("carrier",
+    Key::Carrier), ("cat", Key::Cat), ("cattax", Key::Cattax), ("cid", Key::Cid), ("city",
+    Key::City), ("connectiontype", Key::Connectiontype), ("consent", Key::Consent), ("content",
+    Key::Content), ("coppa", Key::Coppa), ("country", Key::Country), ("crid", Key::Crid), ("cur",
+    Key::Cur), ("customdata", Key::Customdata), ("data", Key::Data), ("dealid", Key::Dealid),
+    ("deals", Key::Deals), ("device", Key::Device), ("devicetype", Key::Devicetype), ("didmd5",
+    Key::Didmd5), ("didsha1", Key::Didsha1), ("dnt", Key::Dnt), ("domain", Key::Domain), ("dooh",
+    Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("eids",
+    Key::Eids), ("exp", Key::Exp), ("expdir", Key::Expdir), ("ext", Key::Ext), ("format",
+    Key::Format), ("gdpr", Key::Gdpr), ("gender", Key::Gender), ("geo", Key::Geo), ("gpp",
+    Key::Gpp), ("gpp_sid", Key::GppSid), ("group", Key::Group), ("h", Key::H), ("hmax", Key::Hmax),
+    ("hmin", Key::Hmin), ("hratio", Key::Hratio), ("hwv", Key::Hwv), ("id", Key::Id), ("ifa",
+    Key::Ifa), ("imp", Key::Imp), ("impid", Key::Impid), ("instl", Key::Instl), ("ip", Key::Ip),
+    ("ipservice", Key::Ipservice), ("ipv6", Key::Ipv6), ("keywords", Key::Keywords), ("kwarray",
+    Key::Kwarray), ("language", Key::Language), ("lastfix", Key::Lastfix), ("lat", Key::Lat),
+    ("lmt", Key::Lmt), ("lon", Key::Lon), ("lurl", Key::Lurl), ("macmd5", Key::Macmd5), ("macsha1",
+    Key::Macsha1), ("make", Key::Make), ("maxduration", Key::Maxduration), ("maxseq", Key::Maxseq),
+    ("metric", Key::Metric), ("metro", Key::Metro), ("mimes", Key::Mimes), ("minduration",
+    Key::Minduration), ("mobile", Key::Mobile), ("model", Key::Model), ("mtype", Key::Mtype),
+    ("name", Key::Name), ("native", Key::Native), ("nbr", Key::Nbr), ("nodes", Key::Nodes), ("nurl",
+    Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("placement",
+    Key::Placement), ("platform", Key::Platform), ("plcmt", Key::Plcmt), ("pmp", Key::Pmp),
+    ("podid", Key::Podid), ("pos", Key::Pos), ("price", Key::Price), ("private_auction",
+    Key::PrivateAuction), ("protocols", Key::Protocols), ("publisher", Key::Publisher), ("ref",
+    Key::Ref), ("region", Key::Region), ("regs", Key::Regs), ("request", Key::Request), ("rqddurs",
+    Key::Rqddurs), ("rwdd", Key::Rwdd), ("schain", Key::Schain), ("seat", Key::Seat), ("seatbid",
+    Key::Seatbid), ("secure", Key::Secure), ("site", Key::Site), ("source", Key::Source),
+    ("startdelay", Key::Startdelay), ("storeurl", Key::Storeurl), ("sua", Key::Sua), ("test",
+    Key::Test), ("tid", Key::Tid), ("tmax", Key::Tmax), ("topframe", Key::Topframe), ("type",
+    Key::Type), ("ua", Key::Ua), ("uids", Key::Uids), ("user", Key::User), ("us_privacy",
+    Key::UsPrivacy), ("utcoffset", Key::Utcoffset), ("ver", Key::Ver), ("version", Key::Version),
+    ("video", Key::Video), ("vcm", Key::Vcm), ("w", Key::W), ("wadomain", Key::Wadomain), ("wlang",
+    Key::Wlang), ("wlangb", Key::Wlangb), ("wmax", Key::Wmax), ("wmin", Key::Wmin), ("wratio",
+    Key::Wratio), ("wseat", Key::Wseat), ("yob", Key::Yob), ("zip", Key::Zip),
+];
+
+/// Slots of the hash table; a power of two, about six times the names.
+const SLOTS: usize = 1024;
+
+/// For each slot one more than an index of `NAMES`; 0: free. Filled when this is compiled.
+const TABLE: [u8; SLOTS] = fill();
+
+/// Mixes what differs most between names: length, first, middle and last byte.
+#[expect(clippy::arithmetic_side_effects, reason = "64-bit sums and products of bytes, masked")]
+const fn slot(len: usize, first: u8, middle: u8, last: u8) -> usize {
+    (len * 37 + first as usize * 113 + middle as usize * 29 + last as usize * 7) % SLOTS
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "runs when this is compiled: a bad index or sum stops the compiler"
+)]
+const fn fill() -> [u8; SLOTS] {
+    let mut table = [0; SLOTS];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let name = NAMES[index].0.as_bytes();
+        let mut at = slot(name.len(), name[0], name[name.len() / 2], name[name.len() - 1]);
+        while table[at] != 0 {
+            at = (at + 1) % SLOTS;
+        }
+        index += 1;
+        assert!(index <= u8::MAX as usize);
+        table[at] = index as u8;
+    }
+    table
+}
+
+/// The key of a name; [`Key::Other`] where the road does not know it.
+pub fn of(name: &[u8]) -> Key {
+    let (Some(first), Some(middle), Some(last)) =
+        (name.first(), name.get(name.len() / 2), name.last())
+    else {
+        return Key::Other;
+    };
+    let mut at = slot(name.len(), *first, *middle, *last);
+    while let Some(index) = TABLE.get(at).and_then(|index| index.checked_sub(1)) {
+        match NAMES.get(usize::from(index)) {
+            Some((known, key)) if known.as_bytes() == name => return *key,
+            _ => at = at.wrapping_add(1) % SLOTS,
+        }
+    }
+    Key::Other
+}
+
+/// The name of a key; empty for [`Key::Other`].
+pub fn name(key: Key) -> &'static str {
+    NAMES.iter().find(|(_, known)| *known == key).map_or("", |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_finds_its_key_and_stands_once() {
+        for (position, (text, key)) in NAMES.iter().enumerate() {
+            assert_eq!(of(text.as_bytes()), *key, "{text}");
+            assert_eq!(name(*key), *text);
+            // The table follows the enum: no variant is left out.
+            assert_eq!(*key as usize, position + 1, "{text}");
+        }
+        assert_eq!(Key::Zip as usize, NAMES.len());
+    }
+
+    #[test]
+    fn other_names_find_nothing() {
+        for text in ["", "i", "idx", "ID", "gpp-sid", "bidfloorcurrency", "\u{e9}", "tmaxx"] {
+            assert_eq!(of(text.as_bytes()), Key::Other, "{text}");
+        }
+        assert_eq!(name(Key::Other), "");
+    }
+
+    #[test]
+    fn no_search_is_long() {
+        let longest = TABLE.split(|index| *index == 0).map(<[u8]>::len).max();
+        assert!(longest <= Some(6), "{longest:?}");
+    }
+}
