@@ -31,3 +31,6 @@ pub mod exchange;
 
 // floor 8: the edges
 pub mod http;
+
+// floor 9: settings
+pub mod config;

@@ -1,0 +1,196 @@
+//! `[[partners]]`: from a table to a [`Partner`].
+//!
+//! Owns: names, defaults and ranges of the partners' keys. Never: what a partner may do at run
+//! time.
+
+use super::reader::Table;
+use super::words::{channel, currency, hash, lower, media, name, network, price, text};
+use crate::deadline::DeadlineSettings;
+use crate::money::Cpm;
+use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
+use crate::partner::{NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
+use std::time::Duration;
+
+/// Bids over this per thousand are mistakes, unless a partner says otherwise.
+const BID_MAX_DEFAULT: Cpm = Cpm::from_micros(1_000_000_000);
+
+/// One `[[partners]]` table; `None` where it has no usable name.
+pub fn read(mut table: Table) -> Option<Partner> {
+    let t = &mut table;
+    let name = t.required(
+        "name",
+        "1 to 64 of a-z, 0-9, '-', '_', '.'",
+        "Names the partner in the path, in metrics and in what survives a reload.",
+        name,
+    );
+    let partner = Partner {
+        name: name.clone().unwrap_or_default(),
+        key_hashes: keys(t),
+        sources: t.list(
+            "sources",
+            "an address or ADDRESS/BITS",
+            "Where the partner may call from; empty: anywhere.",
+            network,
+        ),
+        qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second of this process."),
+        deadline: deadline(t),
+        is_strict: t.flag("strict", false, "Refuse a whole request for one invalid imp."),
+        allows_unknown_channel: t.flag(
+            "allow_unknown_channel",
+            false,
+            "Take requests with none of site, app and dooh.",
+        ),
+        channels: channels(t),
+        media: media_set(t),
+        auction_type: auction_type(t),
+        currency: t
+            .parsed(
+                "currency",
+                "an ISO 4217 code",
+                "Of the partner's floors and, where `cur` allows it, of our answers. Default USD.",
+                currency,
+            )
+            .unwrap_or_default(),
+        floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
+        bcat: t.list("bcat", "a category", "Blocked categories, added to the request's.", text),
+        badv: t.list("badv", "a domain", "Blocked advertisers, likewise.", lower),
+        bapp: t.list("bapp", "a bundle", "Blocked apps, likewise.", text),
+        no_bid: no_bid(t),
+        shed: shed(t),
+        may_debug: t.flag("debug", false, "`test=1` is explained in `ext.gavel`."),
+        schain: schain(t),
+        blocks: blocks(t),
+        allows_nurl_markup: t.flag(
+            "allow_nurl_markup",
+            false,
+            "A bid without `adm` may be served from its `nurl`.",
+        ),
+        bid_max: t
+            .decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000.", price)
+            .unwrap_or(BID_MAX_DEFAULT),
+    };
+    table.end();
+    name.map(|_| partner)
+}
+
+const PRICE: &str = "a price from 0 to 10^9";
+
+fn keys(table: &mut Table) -> Vec<[u8; 32]> {
+    let is_open = table.flag("open", false, "Take requests without a key.");
+    let hashes = table.list(
+        "keys",
+        "blake3: and 64 hexadecimal digits (see `gavel hash-key`)",
+        "Hashes of the keys that are valid now; several while a key is rotated.",
+        hash,
+    );
+    if hashes.is_empty() && !is_open {
+        table.fault_of("keys", "at least one hash, or `open = true`", None);
+    }
+    hashes
+}
+
+fn auction_type(table: &mut Table) -> Option<AuctionType> {
+    let names = [
+        ("request", None),
+        ("first_price", Some(AuctionType::FirstPrice)),
+        ("second_price", Some(AuctionType::SecondPrice)),
+    ];
+    table.choice("auction_type", &names, "`request`: as the request's `at` says.").flatten()
+}
+
+fn no_bid(table: &mut Table) -> NoBidStyle {
+    let names = [("empty", NoBidStyle::Empty), ("reason", NoBidStyle::Reason)];
+    table.choice("no_bid", &names, "204, or 200 with `{\"id\",\"nbr\"}`.").unwrap_or_default()
+}
+
+fn shed(table: &mut Table) -> ShedStyle {
+    let names = [("status", ShedStyle::Status), ("no_bid", ShedStyle::NoBid)];
+    table.choice("shed", &names, "429 and 503 with Retry-After, or 204.").unwrap_or_default()
+}
+
+fn deadline(table: &mut Table) -> DeadlineSettings {
+    let default = DeadlineSettings::default();
+    let ms = Duration::from_millis;
+    let range = ms(1)..=ms(10_000);
+    let settings = DeadlineSettings {
+        tmax_default: table.duration(
+            "tmax_default",
+            default.tmax_default,
+            range.clone(),
+            "`tmax` where the request names none.",
+        ),
+        tmax_max: table.duration(
+            "tmax_max",
+            default.tmax_max,
+            range.clone(),
+            "A larger `tmax` is cut to this.",
+        ),
+        margin: table.duration(
+            "margin",
+            default.margin,
+            ms(0)..=ms(1000),
+            "Kept back from `tmax` for the way to the partner and for closing the auction.",
+        ),
+        least: table.duration(
+            "least",
+            default.least,
+            range,
+            "With less left for the bidders there is no auction.",
+        ),
+    };
+    if settings.tmax_default > settings.tmax_max {
+        table.fault_of("tmax_default", "at most `tmax_max`", None);
+    }
+    if settings.margin + settings.least > settings.tmax_default {
+        table.fault_of("margin", "so small that `margin` + `least` fit into `tmax_default`", None);
+    }
+    settings
+}
+
+fn channels(table: &mut Table) -> [bool; Channel::ALL.len()] {
+    let listed =
+        table.list("channels", "site, app or dooh", "What may be sent; empty: all.", channel);
+    Channel::ALL.map(|one| listed.is_empty() || one == Channel::Unknown || listed.contains(&one))
+}
+
+fn media_set(table: &mut Table) -> MediaSet {
+    let listed: MediaSet = table
+        .list("media", "banner, video, audio or native", "What may be sent; empty: all.", media)
+        .into_iter()
+        .collect();
+    if listed.is_empty() { Media::ALL.into_iter().collect() } else { listed }
+}
+
+fn schain(table: &mut Table) -> Option<SchainNode> {
+    let mut node = table.section("schain");
+    let asi = node.parsed("asi", "our domain", "Our node of the supply chain: `asi`.", lower);
+    let sid =
+        node.parsed("sid", "1 to 64 characters", "`sid`: the partner's account with us.", |sid| {
+            (1..=64).contains(&sid.len()).then(|| sid.to_owned())
+        });
+    let is_paid = node.flag("hp", true, "`hp`: the payment goes through us.");
+    if asi.is_some() != sid.is_some() {
+        node.fault_of(if asi.is_some() { "sid" } else { "asi" }, "present with the other", None);
+    }
+    node.end();
+    Some(SchainNode { asi: asi?, sid: sid?, is_paid })
+}
+
+fn blocks(table: &mut Table) -> TrafficBlocks {
+    let mut blocks = table.section("block");
+    let read = TrafficBlocks {
+        bots: blocks.flag("bots", true, "Refuse user agents that name themselves robots (nbr 3)."),
+        data_centers: blocks.flag("data_centers", false, "Refuse data-centre addresses (nbr 5)."),
+        anonymous: blocks.flag("anonymous", false, "Refuse VPN, proxy and Tor addresses (nbr 5)."),
+        domains: blocks.list(
+            "domains",
+            "a domain",
+            "Refuse these and their subdomains (nbr 7).",
+            lower,
+        ),
+        bundles: blocks.list("bundles", "a bundle", "Refuse these apps (nbr 7).", lower),
+        publishers: blocks.list("publishers", "an id", "Refuse these publishers (nbr 7).", text),
+    };
+    blocks.end();
+    read
+}

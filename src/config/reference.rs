@@ -1,0 +1,32 @@
+//! The configuration reference, written from the calls that read the keys.
+//!
+//! Owns: the markdown. Invariant: a key that can be set is in it (a test compares the committed
+//! file with this text).
+
+use super::reader::Row;
+use std::fmt::Write;
+
+/// The reference as markdown, one table a section.
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = String::from(
+        "# Configuration reference\n\nWritten by `gavel reference`; do not edit. A path with `[]` \
+         is a table that may stand any number of times.\n",
+    );
+    let mut section = None;
+    for row in rows {
+        let (path, key) = row.path.rsplit_once('.').unwrap_or(("", &row.path));
+        if section != Some(path) {
+            let title = if path.is_empty() { "top level" } else { path };
+            // Writing to a String never fails.
+            let _ = writeln!(text, "\n## {title}\n| key | kind | default | allowed | meaning |");
+            text.push_str("|---|---|---|---|---|\n");
+            section = Some(path);
+        }
+        let _ = writeln!(
+            text,
+            "| `{key}` | {} | `{}` | {} | {} |",
+            row.kind, row.default, row.allowed, row.doc
+        );
+    }
+    text
+}

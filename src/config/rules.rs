@@ -1,0 +1,106 @@
+//! The rules of the exchange: partners, bidders and rates, with the relations between them.
+//!
+//! Owns: [`Rules`] and the checks that need more than one table. Never: a file's path or bytes.
+
+use super::reader::Table;
+use super::{bidders, partners, words};
+use crate::bidder::Bidder;
+use crate::money::{Currency, Rates};
+use crate::partner::Partner;
+use std::collections::HashSet;
+use std::sync::Arc;
+use toml::Value;
+
+/// Most partners and bidders of one snapshot: metric blocks and bitsets are sized by it.
+pub const PARTNERS_MAX: usize = 1024;
+/// See [`PARTNERS_MAX`].
+pub const BIDDERS_MAX: usize = 1024;
+
+/// What a reload may change, but for databases.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub partners: Vec<Partner>,
+    pub bidders: Vec<Bidder>,
+    pub rates: Arc<Rates>,
+}
+
+/// `[[partners]]` of one file.
+pub fn read_partners(root: &mut Table, into: &mut Vec<Partner>) {
+    for (index, table) in root.sections("partners").into_iter().enumerate() {
+        let Some(partner) = partners::read(table) else { continue };
+        if into.iter().any(|known| known.name == partner.name) {
+            root.fault_of(&format!("partners[{index}].name"), "a name of its own", None);
+        }
+        into.push(partner);
+    }
+    if into.len() > PARTNERS_MAX {
+        root.fault_of("partners", &format!("at most {PARTNERS_MAX}"), None);
+    }
+}
+
+/// `[[bidders]]` of one file.
+pub fn read_bidders(root: &mut Table, into: &mut Vec<Bidder>) {
+    for (index, table) in root.sections("bidders").into_iter().enumerate() {
+        let Some(bidder) = bidders::read(table) else { continue };
+        if into.iter().any(|known| known.name == bidder.name) {
+            root.fault_of(&format!("bidders[{index}].name"), "a name of its own", None);
+        }
+        into.push(bidder);
+    }
+    if into.len() > BIDDERS_MAX {
+        root.fault_of("bidders", &format!("at most {BIDDERS_MAX}"), None);
+    }
+}
+
+/// `[rates]`: `base` and one rate a currency (how many units one unit of the base buys).
+pub fn read_rates(root: &mut Table) -> Option<Rates> {
+    let mut table = root.section("rates");
+    let is_present = table.is_present();
+    let base = table.parsed(
+        "base",
+        "an ISO 4217 code",
+        "Currency that the rates are against. Default USD.",
+        words::currency,
+    );
+    let mut per_base = table.section("per_base");
+    let mut rates = Vec::new();
+    for (code, value) in per_base.entries() {
+        let rate = match value {
+            Value::Float(rate) => Some(*rate),
+            #[expect(clippy::cast_precision_loss, reason = "a rate over 2^53 is refused below")]
+            Value::Integer(rate) => Some(*rate as f64),
+            _ => None,
+        };
+        let rate = rate.filter(|rate| rate.is_finite() && (1e-9..=1e9).contains(rate));
+        match (Currency::parse(code), rate) {
+            (Some(code), Some(rate)) => rates.push((code, rate)),
+            (None, _) => per_base.fault_of(code, "named by an ISO 4217 code", None),
+            (_, None) => per_base.fault_of(code, "a rate, 10^-9 to 10^9", None),
+        }
+    }
+    table.end();
+    let base = base.unwrap_or_default();
+    is_present.then(|| Rates::new(base, rates).ok()).flatten()
+}
+
+/// Relations between partners, bidders and rates.
+pub fn check(rules: &Rules, root: &Table) {
+    let partners: HashSet<&str> = rules.partners.iter().map(|one| one.name.as_str()).collect();
+    let names: Vec<&str> = partners.iter().copied().collect();
+    for bidder in &rules.bidders {
+        let listed = [
+            ("partners", &bidder.targeting.partners),
+            ("partners_blocked", &bidder.targeting.partners_blocked),
+        ];
+        for (key, list) in listed {
+            for name in list.iter().filter(|name| !partners.contains(name.as_str())) {
+                let path = format!("bidders({}).targeting.{key}: {name:?}", bidder.name);
+                root.fault_of(&path, "a partner", super::fault::nearest(name, &names));
+            }
+        }
+    }
+    for partner in rules.partners.iter().filter(|one| !rules.rates.knows(one.currency)) {
+        let path = format!("partners({}).currency: {}", partner.name, partner.currency);
+        root.fault_of(&path, "a currency that has a rate", None);
+    }
+}
