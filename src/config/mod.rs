@@ -9,6 +9,7 @@ mod partners;
 pub mod reader;
 pub mod reference;
 pub mod rules;
+mod units;
 mod words;
 
 use fault::Fault;

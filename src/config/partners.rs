@@ -169,11 +169,16 @@ fn schain(table: &mut Table) -> Option<SchainNode> {
             (1..=64).contains(&sid.len()).then(|| sid.to_owned())
         });
     let is_paid = node.flag("hp", true, "`hp`: the payment goes through us.");
+    let is_owner = node.flag(
+        "owner",
+        false,
+        "The partner owns the inventory: a chain that we start is complete.",
+    );
     if asi.is_some() != sid.is_some() {
         node.fault_of(if asi.is_some() { "sid" } else { "asi" }, "present with the other", None);
     }
     node.end();
-    Some(SchainNode { asi: asi?, sid: sid?, is_paid })
+    Some(SchainNode { asi: asi?, sid: sid?, is_paid, is_owner })
 }
 
 fn blocks(table: &mut Table) -> TrafficBlocks {

@@ -1,3 +1,5 @@
+//! Whole configurations, right and wrong.
+
 use super::*;
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {

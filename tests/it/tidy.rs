@@ -88,7 +88,10 @@ fn imports_go_strictly_downwards() {
         for to in imports(without_tests(&text)) {
             let Some(other) = floor(&to) else { continue };
             if to != from && (other > own || (other == own && own >= WORDS)) {
-                climbs.push(format!("{}: {from} (floor {own}) -> {to} (floor {other})", path.display()));
+                climbs.push(format!(
+                    "{}: {from} (floor {own}) -> {to} (floor {other})",
+                    path.display()
+                ));
             }
         }
     }
@@ -97,14 +100,17 @@ fn imports_go_strictly_downwards() {
 
 #[test]
 fn every_module_of_the_library_has_a_floor_in_the_map_too() {
-    let map = include_str!("../../src/ARCHITECTURE.md");
+    let map = include_str!("../../src/ARCHITECTURE.md").split("## Floors").nth(1).unwrap();
     for (number, modules) in FLOORS.iter().enumerate().take(FLOORS.len() - 1) {
         let row = map
             .lines()
             .find(|line| line.starts_with(&format!("| {number} | `")))
             .unwrap_or_else(|| panic!("the map has no row for floor {number}"));
         for module in *modules {
-            assert!(row.contains(&format!("`{module}`")), "floor {number} of the map lacks {module}");
+            assert!(
+                row.contains(&format!("`{module}`")),
+                "floor {number} of the map lacks {module}"
+            );
         }
     }
 }
@@ -174,10 +180,26 @@ fn the_four_negatives_have_unique_labels() {
         no_answer::NoAnswer, not_called::NotCalled, refusal::Refusal, rejection::Rejection,
     };
     let lists: [(&str, Vec<&str>, Vec<usize>); 4] = [
-        ("refusal", Refusal::ALL.map(Refusal::label).into(), Refusal::ALL.map(Refusal::index).into()),
-        ("not_called", NotCalled::ALL.map(NotCalled::label).into(), NotCalled::ALL.map(NotCalled::index).into()),
-        ("no_answer", NoAnswer::ALL.map(NoAnswer::label).into(), NoAnswer::ALL.map(NoAnswer::index).into()),
-        ("rejection", Rejection::ALL.map(Rejection::label).into(), Rejection::ALL.map(Rejection::index).into()),
+        (
+            "refusal",
+            Refusal::ALL.map(Refusal::label).into(),
+            Refusal::ALL.map(Refusal::index).into(),
+        ),
+        (
+            "not_called",
+            NotCalled::ALL.map(NotCalled::label).into(),
+            NotCalled::ALL.map(NotCalled::index).into(),
+        ),
+        (
+            "no_answer",
+            NoAnswer::ALL.map(NoAnswer::label).into(),
+            NoAnswer::ALL.map(NoAnswer::index).into(),
+        ),
+        (
+            "rejection",
+            Rejection::ALL.map(Rejection::label).into(),
+            Rejection::ALL.map(Rejection::index).into(),
+        ),
     ];
     for (name, labels, indexes) in lists {
         let mut seen = BTreeMap::new();
