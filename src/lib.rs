@@ -20,6 +20,9 @@ pub mod negatives;
 pub mod partner;
 pub mod request;
 
+// floor 2: what every stage may ask for
+pub mod limits;
+
 // floor 5: bidders
 pub mod bidder;
 
