@@ -57,8 +57,6 @@ pub struct GateBook {
 struct Seen {
     refused: u64,
     granted: u64,
-    /// What it would use, were there no limit.
-    demand: u64,
     /// What it may have in use until the next tick, at most.
     committed: u64,
 }
@@ -154,16 +152,18 @@ impl GateBook {
         }
     }
 
-    /// Counts what the workers use and would use; gives the latter.
+    /// Counts what each worker uses, and gives what it would use were there no limit.
     fn observe(&mut self, max: u64) -> Vec<u64> {
-        for (block, seen) in self.account.blocks.iter().zip(&mut self.seen) {
+        let workers = self.account.blocks.iter().zip(&mut self.seen);
+        let demand = workers.map(|(block, seen)| {
             let in_use = block.in_use.load(Ordering::Relaxed);
             let refused = block.refused.load(Ordering::Relaxed);
-            seen.committed = in_use.max(seen.granted);
-            seen.demand = seen.demand / 8 + in_use + (refused - seen.refused).min(max);
+            let missed = refused - seen.refused;
             seen.refused = refused;
-        }
-        self.seen.iter().map(|seen| seen.demand).collect()
+            seen.committed = in_use.max(seen.granted);
+            in_use + missed.min(max)
+        });
+        demand.collect()
     }
 }
 
@@ -173,14 +173,10 @@ mod tests {
 
     const WORKERS: usize = 16;
 
-    /// Fills worker after worker up to what it gets; gives how many are in use.
+    /// Tries once for each permit that is wanted and not held; gives how many are held.
     fn fill(lease: &GateLease, held: &mut Vec<InFlight>, want: usize) -> usize {
-        while held.len() < want {
-            match lease.try_enter() {
-                Some(permit) => held.push(permit),
-                None => break,
-            }
-        }
+        let missing = want.saturating_sub(held.len());
+        held.extend((0..missing).filter_map(|_| lease.try_enter()));
         held.len()
     }
 
