@@ -1,1 +1,18 @@
-//! x
+//! gavel-replay: synthetic and recorded OpenRTB traffic, played against gavel and judged.
+//!
+//! What stands so far: the load driver, the simulated bidders, the generator of synthetic requests
+//! and `cargo demo`, which puts them together.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `random` | numbers that follow from a seed |
+//! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
+//! | `client` | one request to a control page |
+//! | `drive` | load at planned moments, latency from those moments |
+//! | `stub` | simulated bidders with a seeded model |
+
+pub mod client;
+pub mod drive;
+pub mod random;
+pub mod stub;
+pub mod wire;

@@ -1,0 +1,84 @@
+//! A run while it lasts.
+//!
+//! Owns: the figures that the threads of a run publish a few times a second, and the wish to
+//! stop. Never: a lock; each thread writes its own cell, a reader adds them up.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// How a run stands.
+#[derive(Debug)]
+pub struct Live {
+    cells: Vec<Cell>,
+    is_stopped: AtomicBool,
+}
+
+/// What one thread has published.
+#[derive(Debug, Default)]
+pub(super) struct Cell {
+    pub planned: AtomicU64,
+    pub sent: AtomicU64,
+    pub answered: AtomicU64,
+    pub wins: AtomicU64,
+    pub failed: AtomicU64,
+    pub waiting: AtomicU64,
+    pub open: AtomicU64,
+    pub p50_us: AtomicU64,
+    pub p99_us: AtomicU64,
+}
+
+/// The sum over all threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub planned: u64,
+    pub sent: u64,
+    pub answered: u64,
+    /// Answers of status 200.
+    pub wins: u64,
+    /// Faults, shed and unsent requests, and answers of 5xx.
+    pub failed: u64,
+    /// Requests that wait for a connection.
+    pub waiting: u64,
+    /// Connections open.
+    pub open: u64,
+    /// Latency since the last publication; the worst thread's.
+    pub p50_us: u64,
+    pub p99_us: u64,
+}
+
+impl Live {
+    /// For a run of so many threads.
+    pub fn new(threads: u32) -> Self {
+        let cells = (0..threads.max(1)).map(|_| Cell::default()).collect();
+        Self { cells, is_stopped: AtomicBool::new(false) }
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let mut sum = Standing::default();
+        for cell in &self.cells {
+            sum.planned += cell.planned.load(Relaxed);
+            sum.sent += cell.sent.load(Relaxed);
+            sum.answered += cell.answered.load(Relaxed);
+            sum.wins += cell.wins.load(Relaxed);
+            sum.failed += cell.failed.load(Relaxed);
+            sum.waiting += cell.waiting.load(Relaxed);
+            sum.open += cell.open.load(Relaxed);
+            sum.p50_us = sum.p50_us.max(cell.p50_us.load(Relaxed));
+            sum.p99_us = sum.p99_us.max(cell.p99_us.load(Relaxed));
+        }
+        sum
+    }
+
+    /// Plans no further request; those in flight are still awaited.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Relaxed);
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Relaxed)
+    }
+
+    pub(super) fn cell(&self, index: u32) -> Option<&Cell> {
+        self.cells.get(usize::try_from(index).unwrap_or(usize::MAX))
+    }
+}

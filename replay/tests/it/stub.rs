@@ -1,0 +1,123 @@
+//! Simulated bidders over their sockets.
+
+use replay::client;
+use replay::drive::plan::RequestSet;
+use replay::drive::target::{Allow, Target};
+use replay::drive::{self, report::Report};
+use replay::stub::spec::{BidderSpec, FaultSpec, StubSpec};
+use replay::stub::stats::BidderStats;
+use replay::stub::{self, Handle};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn request(id: usize) -> Vec<u8> {
+    format!(r#"{{"id":"r{id}","imp":[{{"id":"1","banner":{{"w":300,"h":250}}}}]}}"#).into_bytes()
+}
+
+fn one(spec: BidderSpec) -> Handle {
+    stub::spawn(StubSpec { bidders: vec![spec], ..StubSpec::default() }).unwrap()
+}
+
+fn load(handle: &Handle, requests: usize) -> Report {
+    let set: RequestSet = (0..requests).map(request).collect();
+    let url = format!("http://{}/bid", handle.addresses()[0]);
+    let target = Target::parse(&url, Allow::Loopback).unwrap();
+    let plan = drive::plan::Plan {
+        target,
+        requests: Arc::new(set),
+        schedule: drive::schedule::Schedule::Saturate,
+        bounds: drive::plan::Bounds {
+            requests_max: requests as u64,
+            time_max: Duration::from_secs(20),
+        },
+        settings: drive::plan::DriveSettings::default(),
+    };
+    drive::run(&plan, &drive::live::Live::new(1)).unwrap()
+}
+
+#[test]
+fn two_runs_of_one_seed_answer_alike_and_count_what_they_saw() {
+    let spec = BidderSpec { bid_rate: 0.4, ..BidderSpec::default() };
+    let runs: Vec<BidderStats> = (0..2)
+        .map(|_| {
+            let handle = one(spec.clone());
+            let report = load(&handle, 2_000);
+            let mut stats = handle.stats();
+            let stats = stats.pop().unwrap();
+            assert_eq!(stats.requests, 2_000);
+            assert_eq!((stats.answers, stats.no_bids), (report.status(200), report.status(204)));
+            assert_eq!((stats.bids, stats.hang_ups, stats.malformed), (stats.answers, 0, 0));
+            stats
+        })
+        .collect();
+    assert_eq!(runs[0], runs[1]);
+    assert!((700..900).contains(&runs[0].bids), "{:?}", runs[0]);
+}
+
+#[test]
+fn answers_wait_for_their_time_and_drip_to_their_end() {
+    let faults = FaultSpec { drip: 0.05, ..FaultSpec::default() };
+    let handle = one(BidderSpec { latency_ms: 3.0, faults, ..BidderSpec::default() });
+    let report = load(&handle, 100);
+    assert_eq!((report.answered, report.faulty()), (100, 0));
+    assert!(report.service.min() >= 2_900_000, "{}", report.service.min());
+    let stats = &handle.stats()[0];
+    assert_eq!(stats.answers + stats.faults, 100);
+    assert!(stats.faults > 0);
+}
+
+#[test]
+fn resets_are_seen_as_broken_connections() {
+    let faults = FaultSpec { reset: 0.5, ..FaultSpec::default() };
+    let handle = one(BidderSpec { faults, ..BidderSpec::default() });
+    let report = load(&handle, 50);
+    assert_eq!(report.answered + report.faulty(), 50);
+    assert_eq!(handle.stats()[0].faults, report.faulty());
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_turn() {
+    let handle = one(BidderSpec { latency_ms: 1.0, ..BidderSpec::default() });
+    let mut socket = TcpStream::connect(handle.addresses()[0]).unwrap();
+    let mut bytes = Vec::new();
+    for id in 0..3 {
+        let body = request(id);
+        write!(bytes, "POST / HTTP/1.1\r\nContent-Length: {}\r\n", body.len()).unwrap();
+        if id == 2 {
+            bytes.extend_from_slice(b"Connection: close\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+    }
+    socket.write_all(&bytes).unwrap();
+    let mut answers = String::new();
+    socket.read_to_string(&mut answers).unwrap();
+    let at = |id: &str| answers.find(id).unwrap();
+    assert!(at("\"r0\"") < at("\"r1\"") && at("\"r1\"") < at("\"r2\""));
+}
+
+#[test]
+fn what_was_seen_can_be_asked_for() {
+    let handle = stub::spawn(StubSpec::uniform(3, &BidderSpec::default())).unwrap();
+    let (status, _) = client::post(handle.addresses()[1], "/bid", "", &request(1)).unwrap();
+    assert_eq!(status, 200);
+    let (status, body) = client::get(handle.addresses()[2], "/stats").unwrap();
+    assert_eq!(status, 200);
+    let bidders: Vec<BidderStats> = serde_json::from_slice(&body).unwrap();
+    let requests: Vec<u64> = bidders.iter().map(|one| one.requests).collect();
+    assert_eq!(requests, [0, 1, 0]);
+}
+
+#[test]
+fn bytes_that_are_no_request_end_the_connection_only() {
+    let handle = one(BidderSpec::default());
+    for bytes in ["x\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]"] {
+        let mut socket = TcpStream::connect(handle.addresses()[0]).unwrap();
+        socket.write_all(bytes.as_bytes()).unwrap();
+        assert_eq!(socket.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+    assert_eq!(handle.stats()[0].malformed, 2);
+    assert_eq!(load(&handle, 10).status(200), 10);
+}
