@@ -22,6 +22,8 @@ pub mod request;
 
 // floor 2: what every stage may ask for
 pub mod limits;
+// floor 3: what reads and decides
+pub mod auction;
 
 // floor 5: bidders
 pub mod bidder;

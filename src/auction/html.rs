@@ -1,0 +1,246 @@
+//! Which addresses HTML loads.
+//!
+//! Owns: a tokeniser of tags and attributes (after the HTML standard's, 13.2.5, without its
+//! character references), and the list of attributes that load. Never: scripts, a tree.
+//!
+//! Counted: `src`, `srcset`, `imagesrcset`, `poster`, `background`, `data` of `object`, `href` of
+//! `link`, `base` and of SVG's `image` and `use`, `url()` and `@import` of styles, and the same
+//! inside `srcdoc`. Not counted: where a click leads, comments, text, the inside of scripts.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use memchr::{memchr, memchr_iter, memmem};
+
+/// How deep `srcdoc` in `srcdoc` is followed.
+const SRCDOC_DEPTH_MAX: u32 = 3;
+
+/// Where `http:` stands, in any case: the offsets of its first letters.
+pub fn plain_http(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    memchr_iter(b':', bytes).filter_map(move |colon| {
+        let at = colon.checked_sub(4)?;
+        bytes.get(at..colon)?.eq_ignore_ascii_case(b"http").then_some(at)
+    })
+}
+
+/// Whether an address is loaded by plain HTTP.
+pub fn is_plain_http(address: &[u8]) -> bool {
+    plain_http(address.trim_ascii()).next() == Some(0)
+}
+
+/// Whether the document loads something by plain HTTP.
+pub fn loads_plain_http(html: &[u8]) -> bool {
+    document_loads(html, 0)
+}
+
+fn document_loads(html: &[u8], depth: u32) -> bool {
+    let mut rest = html;
+    while let Some(tag) = memchr(b'<', rest).and_then(|at| rest.get(at..)?.strip_prefix(b"<")) {
+        rest = tag;
+        if let Some(comment) = tag.strip_prefix(b"!--") {
+            rest =
+                memmem::find(comment, b"-->").and_then(|at| comment.get(at..)).unwrap_or_default();
+            continue;
+        }
+        if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
+            continue;
+        }
+        let (name, behind) = tag_name(tag);
+        let mut attributes = Attributes::new(behind);
+        if attributes.by_ref().any(|attribute| attribute_loads(name, &attribute, depth)) {
+            return true;
+        }
+        rest = attributes.behind_tag();
+        // elements whose content is text to the tokeniser
+        if [&b"script"[..], b"style", b"textarea", b"title"]
+            .iter()
+            .any(|raw| name.eq_ignore_ascii_case(raw))
+        {
+            let (content, behind) = split_at_end_tag(rest, name);
+            if name.eq_ignore_ascii_case(b"style") && style_loads(content) {
+                return true;
+            }
+            rest = behind;
+        }
+    }
+    false
+}
+
+fn attribute_loads(tag: &[u8], attribute: &Attribute<'_>, depth: u32) -> bool {
+    let is = |name: &[u8]| attribute.name.eq_ignore_ascii_case(name);
+    let is_on = |tags: &[&[u8]]| tags.iter().any(|name| tag.eq_ignore_ascii_case(name));
+    if is(b"src") || is(b"poster") || is(b"background") {
+        is_plain_http(attribute.value)
+    } else if is(b"srcset") || is(b"imagesrcset") {
+        plain_http(attribute.value).next().is_some()
+    } else if is(b"style") {
+        style_loads(attribute.value)
+    } else if is(b"data") {
+        is_on(&[b"object"]) && is_plain_http(attribute.value)
+    } else if is(b"href") || is(b"xlink:href") {
+        is_on(&[b"link", b"base", b"image", b"use"]) && is_plain_http(attribute.value)
+    } else if is(b"srcdoc") {
+        depth < SRCDOC_DEPTH_MAX && document_loads(attribute.value, depth.saturating_add(1))
+    } else {
+        false
+    }
+}
+
+/// Whether CSS loads: `http:` right behind `url(` or `@import`, quotes and blanks aside.
+fn style_loads(css: &[u8]) -> bool {
+    plain_http(css).any(|at| {
+        let mut before = css.get(..at).unwrap_or_default();
+        while let [head @ .., b'"' | b'\'' | b' ' | b'\t' | b'\n' | b'\r'] = before {
+            before = head;
+        }
+        // in an attribute the quote may be written as a character reference
+        for quote in [&b"&quot;"[..], b"&#39;", b"&apos;", b"&#34;"] {
+            before = before.strip_suffix(quote).unwrap_or(before);
+        }
+        let ends_with = |word: &[u8]| {
+            let at = before.len().checked_sub(word.len());
+            at.and_then(|at| before.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(word))
+        };
+        ends_with(b"url(") || ends_with(b"@import")
+    })
+}
+
+/// The content of a text element and what follows, from its end tag on.
+fn split_at_end_tag<'a>(rest: &'a [u8], name: &[u8]) -> (&'a [u8], &'a [u8]) {
+    let ends = memmem::find_iter(rest, b"</").find(|at| {
+        let after = rest.get(*at..).and_then(|tail| tail.get(2..)).unwrap_or_default();
+        after.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name))
+    });
+    rest.split_at_checked(ends.unwrap_or(rest.len())).unwrap_or((rest, b""))
+}
+
+/// The name at the start of a tag, and what follows it.
+pub fn tag_name(tag: &[u8]) -> (&[u8], &[u8]) {
+    let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>');
+    let len = tag.iter().position(ends).unwrap_or(tag.len());
+    tag.split_at_checked(len).unwrap_or((tag, b""))
+}
+
+/// One attribute of a tag, undecoded.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute<'a> {
+    pub name: &'a [u8],
+    pub value: &'a [u8],
+    pub is_quoted: bool,
+}
+
+/// The attributes of a tag, and where the tag ends.
+#[derive(Debug)]
+pub struct Attributes<'a> {
+    rest: &'a [u8],
+    /// `>` was reached.
+    pub is_closed: bool,
+    /// It was `/>`.
+    pub is_empty: bool,
+}
+
+impl<'a> Attributes<'a> {
+    /// From what follows the tag's name.
+    pub fn new(rest: &'a [u8]) -> Self {
+        Self { rest, is_closed: false, is_empty: false }
+    }
+
+    /// What follows the tag, once all attributes were taken.
+    pub fn behind_tag(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        if self.is_closed {
+            return None;
+        }
+        self.is_empty = false;
+        loop {
+            match self.rest {
+                [b'/', behind @ ..] => {
+                    self.is_empty = true;
+                    self.rest = behind;
+                }
+                [b'>', behind @ ..] => {
+                    self.is_closed = true;
+                    self.rest = behind;
+                    return None;
+                }
+                [blank, behind @ ..] if blank.is_ascii_whitespace() => {
+                    self.is_empty = false;
+                    self.rest = behind;
+                }
+                [] => return None,
+                _ => break,
+            }
+        }
+        // a name is at least one byte, even where that is `=`
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>' | b'=');
+        let len = self
+            .rest
+            .iter()
+            .skip(1)
+            .position(ends)
+            .map_or(self.rest.len(), |at| at.saturating_add(1));
+        let (name, behind) = self.rest.split_at_checked(len)?;
+        let Some(value) = behind.trim_ascii_start().strip_prefix(b"=") else {
+            self.rest = behind;
+            return Some(Attribute { name, value: b"", is_quoted: false });
+        };
+        let value = value.trim_ascii_start();
+        let quoted = match value {
+            [quote @ (b'"' | b'\''), inside @ ..] => {
+                Some((inside, memchr(*quote, inside).unwrap_or(inside.len())))
+            }
+            _ => None,
+        };
+        if let Some((inside, len)) = quoted {
+            let (value, behind) = inside.split_at_checked(len)?;
+            self.rest = behind.get(1..).unwrap_or_default();
+            return Some(Attribute { name, value, is_quoted: true });
+        }
+        let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'>';
+        let len = value.iter().position(ends).unwrap_or(value.len());
+        let (value, behind) = value.split_at_checked(len)?;
+        self.rest = behind;
+        Some(Attribute { name, value, is_quoted: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_loads_by_plain_http_where_an_attribute_or_a_style_says_so() {
+        for (html, loads) in [
+            ("<img src=\"http://example.com/a.gif\">", true),
+            ("<IMG SRC='HTTP://example.com/a.gif'>", true),
+            ("<img src=http://example.com/a.gif>", true),
+            ("<img alt=it's src=http://example.com/a.gif>", true),
+            ("<img alt=\"a>b\" src = \" http://example.com/a.gif\">", true),
+            ("<script src=http://example.com/a.js></script>", true),
+            ("<link rel=stylesheet href=http://example.com/a.css>", true),
+            ("<img srcset='https://example.com/a 1x, http://example.com/b 2x'>", true),
+            ("<object data=http://example.com/a></object>", true),
+            ("<div style=\"background:url( 'http://example.com/a.png')\">", true),
+            ("<div style='background:url(&quot;http://example.com/a.png&quot;)'>", true),
+            ("<style>@import \"http://example.com/a.css\";</style>", true),
+            ("<svg><image xlink:href='http://example.com/a'/></svg>", true),
+            ("<iframe srcdoc='<img src=http://example.com/a>'></iframe>", true),
+            ("<img src=\"https://example.com/a\"/><p>see http://example.com</p>", false),
+            ("<a href=\"http://example.com\"><img src=\"https://example.com/a\"></a>", false),
+            ("<!-- <img src=\"http://example.com\"> -->", false),
+            ("<script>var u = '<img src=\"http://example.com\">';</script>", false),
+            ("<img src=\"https://example.com/?to=http://example.com\">", false),
+            ("<html xmlns=\"http://www.w3.org/1999/xhtml\"></html>", false),
+            ("<style>/* http://example.com */ a { color: red }</style>", false),
+            ("<img src=\"http", false),
+            ("<", false),
+        ] {
+            assert_eq!(loads_plain_http(html.as_bytes()), loads, "{html}");
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Which bids may take part.
+//!
+//! Owns: the rules that make an [`Offer`] of a bid, or a [`Rejection`], and their order. A bid
+//! that breaks several rules is rejected by the first:
+//!
+//! 1. `id` present, and not used before in this answer (the first use stands)
+//! 2. `impid` names an imp that this bidder was offered
+//! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that
+//!    has a rate; the price is under the partner's sanity cap
+//! 4. the seat is allowed: by the bidder's configuration, then `wseat` and `bseat`
+//! 5. the deal is one of the imp, allows the seat and the advertiser; a private auction takes no
+//!    bid without one
+//! 6. the price reaches the floor
+//! 7. no category, advertiser or app that the request or the partner blocks
+//! 8. the media is offered; then, of that media: attributes, size, duration; then expiry
+//! 9. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
+//!    on a secure imp
+//!
+//! Floors: a bid under a deal has the deal's `bidfloor`; where that is zero, and for every other
+//! bid, the imp's own or the partner's counts, whichever is higher (implementation notes, 7.11.2).
+//! Prices and floors are compared in the auction's currency, each converted once. Conversion is
+//! monotone, so a bid that reaches a floor of its own currency reaches it here too.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::block::{CATTAX_DEFAULT, category_covers, domain_covers};
+use super::markup;
+use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
+use crate::bid::{Bid, SeatBid};
+use crate::money::{Cpm, Currency};
+use crate::negatives::rejection::Rejection;
+use crate::openrtb::ids::{AuctionType, Media};
+use crate::request::{Deal, Imp, List, Size};
+use std::collections::HashSet;
+
+/// Answers with more bids than this have their ids looked up in a set.
+const IDS_SCANNED_MAX: usize = 8;
+
+/// All bids of an auction, judged.
+#[derive(Debug, Default)]
+pub struct Screened<'a> {
+    pub offers: Vec<Offer<'a>>,
+    pub losses: Vec<Loss>,
+    pub groups: Vec<Group>,
+}
+
+/// A `seatbid` that wins all of its imps or none (4.2.2 `group`).
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    pub answer: u32,
+    pub seat: u32,
+    /// Every imp that it bids on.
+    pub imps: u64,
+    /// One of its bids names no imp at all: it can never be complete.
+    pub is_hopeless: bool,
+}
+
+/// Judges every bid of every answer.
+pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
+    let mut screened = Screened::default();
+    let answers = terms.input.answers;
+    screened.offers.reserve(answers.iter().map(|answered| answered.answer.bids.len()).sum());
+    for (answered, answer) in answers.iter().zip(0..) {
+        let mut ids = SeenIds::new(answered.answer.bids.len());
+        for (seatbid, seat) in answered.answer.seats.iter().zip(0..) {
+            let mut group = Group { answer, seat, imps: 0, is_hopeless: false };
+            for (bid, number) in answered.answer.bids(seatbid).iter().zip(seatbid.bids.first..) {
+                let at = BidRef { answer, seat, bid: number };
+                let candidate = Candidate { terms, answered, seatbid, bid, at };
+                let imp = candidate.imp();
+                match imp.map(|(index, _)| 1u64.checked_shl(index).unwrap_or(0)) {
+                    Some(bit) => group.imps |= bit,
+                    None => group.is_hopeless = true,
+                }
+                match candidate.judge(imp, &mut ids) {
+                    Ok(offer) => screened.offers.push(offer),
+                    Err(rejection) => screened.losses.push(Loss {
+                        at,
+                        bidder: answered.bidder,
+                        imp: imp.map(|(index, _)| index),
+                        reason: LossReason::Rejected(rejection),
+                    }),
+                }
+            }
+            if seatbid.is_group {
+                screened.groups.push(group);
+            }
+        }
+    }
+    screened
+}
+
+/// The bid ids of one answer so far.
+enum SeenIds<'a> {
+    Few,
+    Many(HashSet<&'a str>),
+}
+
+impl<'a> SeenIds<'a> {
+    fn new(bids: usize) -> Self {
+        if bids > IDS_SCANNED_MAX { Self::Many(HashSet::with_capacity(bids)) } else { Self::Few }
+    }
+
+    /// Whether the id stands in an earlier bid of the answer.
+    fn is_repeated(&mut self, candidate: &Candidate<'a>, id: &'a str) -> bool {
+        let answer = candidate.answered.answer;
+        match self {
+            Self::Many(seen) => !seen.insert(id),
+            Self::Few => {
+                let earlier = answer.bids.iter().take(candidate.at.bid as usize);
+                earlier
+                    .filter(|bid| bid.id.len == candidate.bid.id.len)
+                    .any(|bid| answer.text(bid.id) == id)
+            }
+        }
+    }
+}
+
+/// One bid with all that it is judged by.
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    terms: &'a Terms<'a>,
+    answered: &'a Answered<'a>,
+    seatbid: &'a SeatBid,
+    bid: &'a Bid,
+    at: BidRef,
+}
+
+/// A floor in the auction's currency, and what a bid below it is.
+struct Floor {
+    value: Cpm,
+    below: Rejection,
+    /// The price that a deal of type 3 fixes.
+    fixed: Option<Cpm>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The imp that it bids on, among those that its bidder was offered.
+    fn imp(&self) -> Option<(u32, &'a Imp)> {
+        let (request, impid) =
+            (self.terms.input.request, self.answered.answer.text(self.bid.impid));
+        let offered = |index: u32| self.answered.imps.checked_shr(index).unwrap_or(0) & 1 == 1;
+        let mut imps = (0u32..).zip(&request.view.imps);
+        imps.find(|(index, imp)| offered(*index) && request.text(imp.id) == impid)
+    }
+
+    /// All rules in their order.
+    fn judge(
+        &self,
+        imp: Option<(u32, &'a Imp)>,
+        ids: &mut SeenIds<'a>,
+    ) -> Result<Offer<'a>, Rejection> {
+        let id = self.answered.answer.text(self.bid.id);
+        if id.is_empty() {
+            return Err(Rejection::IdMissing);
+        }
+        if ids.is_repeated(self, id) {
+            return Err(Rejection::IdDuplicate);
+        }
+        let (index, imp) = imp.ok_or(Rejection::ImpUnknown)?;
+        let (price, value) = self.price()?;
+        let seat = self.seat()?;
+        let deal = self.deal(imp, seat)?;
+        let floor = self.floor(imp, deal)?;
+        if value < floor.value {
+            return Err(floor.below);
+        }
+        self.blocks()?;
+        let media = self.media(imp)?;
+        self.fits(imp, media)?;
+        self.markup(imp, media)?;
+        Ok(Offer {
+            at: self.at,
+            bidder: self.answered.bidder,
+            name: self.answered.name,
+            seat,
+            imp: index,
+            media,
+            deal,
+            auction_type: deal.and_then(|deal| deal.at).unwrap_or(self.terms.auction_type),
+            price,
+            value,
+            floor: floor.value,
+            fixed: floor.fixed,
+            is_group: self.seatbid.is_group,
+        })
+    }
+
+    /// The price as bid and in the auction's currency.
+    fn price(&self) -> Result<(Cpm, Cpm), Rejection> {
+        let price = self.bid.price.ok_or(Rejection::PriceMissing)?;
+        let price = Cpm::from_wire(price).ok_or(Rejection::PriceInvalid)?;
+        if price == Cpm::ZERO {
+            return Err(Rejection::PriceMissing);
+        }
+        if price < Cpm::ZERO {
+            return Err(Rejection::PriceInvalid);
+        }
+        let currency = self.answered.answer.currency.ok_or(Rejection::CurrencyUnknown)?;
+        let value = self.value(price, currency)?;
+        if value <= Cpm::ZERO {
+            return Err(Rejection::PriceMissing);
+        }
+        match self.terms.bid_max {
+            None => Err(Rejection::CurrencyUnknown),
+            Some(max) if value > max => Err(Rejection::PriceInvalid),
+            Some(_) => Ok((price, value)),
+        }
+    }
+
+    /// The price in the auction's currency, where the request's `cur` allows the bid's (3.2.1).
+    fn value(&self, price: Cpm, currency: Currency) -> Result<Cpm, Rejection> {
+        let allowed = &self.terms.input.request.view.currencies;
+        if !allowed.is_empty() && !allowed.contains(&currency) {
+            return Err(Rejection::CurrencyUnknown);
+        }
+        let converted = self.terms.input.rates.convert(price, currency, self.terms.currency);
+        converted.ok_or(Rejection::CurrencyUnknown)
+    }
+
+    /// The seat, where all who have a say allow it. Seats are compared byte for byte.
+    fn seat(&self) -> Result<&'a str, Rejection> {
+        let request = self.terms.input.request;
+        let rules = self.answered.seats;
+        let seat = self.answered.seat_name(self.seatbid);
+        let is_in = |list: &[String]| list.iter().any(|entry| entry == seat);
+        let is_ours = (rules.allowed.is_empty() || is_in(rules.allowed)) && !is_in(rules.blocked);
+        let (wseat, bseat) = (request.view.wseat, request.view.bseat);
+        let is_theirs = self.is_listed(wseat, seat).unwrap_or(true)
+            && !self.is_listed(bseat, seat).unwrap_or(false);
+        if is_ours && is_theirs { Ok(seat) } else { Err(Rejection::SeatNotAllowed) }
+    }
+
+    /// Whether a list of the request holds the value; `None` where the list is empty.
+    fn is_listed(&self, list: List, value: &str) -> Option<bool> {
+        let mut entries = self.terms.input.request.texts(list);
+        (!list.is_empty()).then(|| entries.any(|entry| entry == value))
+    }
+
+    /// The deal that it bids under (3.2.11, 3.2.12).
+    fn deal(&self, imp: &Imp, seat: &str) -> Result<Option<&'a Deal>, Rejection> {
+        let (request, answer) = (self.terms.input.request, self.answered.answer);
+        let id = answer.text(self.bid.dealid);
+        if id.is_empty() {
+            return if imp.is_private_auction { Err(Rejection::DealRequired) } else { Ok(None) };
+        }
+        let deal = self.terms.deal(imp, id).ok_or(Rejection::DealUnknown)?;
+        if self.is_listed(deal.wseat, seat) == Some(false) {
+            return Err(Rejection::SeatNotAllowed);
+        }
+        if !deal.wadomain.is_empty() {
+            let covers =
+                |domain: &str| request.texts(deal.wadomain).any(|w| domain_covers(w, domain));
+            if self.bid.adomain.is_empty() || !answer.texts(self.bid.adomain).all(covers) {
+                return Err(Rejection::AdvertiserBlocked);
+            }
+        }
+        Ok(Some(deal))
+    }
+
+    /// What the price has to reach.
+    fn floor(&self, imp: &Imp, deal: Option<&Deal>) -> Result<Floor, Rejection> {
+        let terms = self.terms;
+        let convert = |price, from| {
+            terms.input.rates.convert(price, from, terms.currency).ok_or(Rejection::CurrencyUnknown)
+        };
+        if let Some(deal) = deal.filter(|deal| deal.bidfloor > Cpm::ZERO) {
+            let value = convert(deal.bidfloor, deal.bidfloorcur)?;
+            let fixed = (deal.at == Some(AuctionType::Fixed)).then_some(value);
+            return Ok(Floor { value, below: Rejection::BelowDealFloor, fixed });
+        }
+        let own = convert(imp.bidfloor, imp.bidfloorcur)?;
+        let partner = terms.partner_floor.ok_or(Rejection::CurrencyUnknown)?;
+        Ok(Floor { value: own.max(partner), below: Rejection::BelowFloor, fixed: None })
+    }
+
+    /// The block lists of the request and the partner.
+    ///
+    /// Categories of different taxonomies cannot be compared and pass. A bid that names no
+    /// category, advertiser or app passes: the standard requires none of them.
+    fn blocks(&self) -> Result<(), Rejection> {
+        let (request, partner) = (self.terms.input.request, self.terms.input.partner);
+        let (view, answer, bid) = (&request.view, self.answered.answer, self.bid);
+        let cattax = view.cattax.unwrap_or(CATTAX_DEFAULT);
+        if !bid.cat.is_empty() && bid.cattax.unwrap_or(CATTAX_DEFAULT) == cattax {
+            let mut blocked =
+                request.texts(view.bcat).chain(partner.bcat.iter().map(String::as_str));
+            let hits = |b: &str| answer.texts(bid.cat).any(|c| category_covers(b, c, cattax));
+            if blocked.any(hits) {
+                return Err(Rejection::CategoryBlocked);
+            }
+        }
+        if !bid.adomain.is_empty() {
+            let mut blocked =
+                request.texts(view.badv).chain(partner.badv.iter().map(String::as_str));
+            if blocked.any(|b| answer.texts(bid.adomain).any(|domain| domain_covers(b, domain))) {
+                return Err(Rejection::AdvertiserBlocked);
+            }
+        }
+        let bundle = answer.text(bid.bundle);
+        let mut blocked = request.texts(view.bapp).chain(partner.bapp.iter().map(String::as_str));
+        if !bundle.is_empty() && blocked.any(|app| app.eq_ignore_ascii_case(bundle)) {
+            return Err(Rejection::AppBlocked);
+        }
+        Ok(())
+    }
+
+    /// What it is: its `mtype`, else the imp's only media, else what its markup looks like.
+    fn media(&self, imp: &Imp) -> Result<Media, Rejection> {
+        let media = match self.bid.mtype {
+            Some(mtype) => Media::from_mtype(mtype),
+            None if imp.media.len() == 1 => {
+                Media::ALL.into_iter().find(|media| imp.media.contains(*media))
+            }
+            None => markup::guess(self.answered.answer.text(self.bid.adm), imp.media),
+        };
+        media.filter(|media| imp.media.contains(*media)).ok_or(Rejection::MediaMismatch)
+    }
+
+    /// Attributes, size, duration, expiry.
+    fn fits(&self, imp: &Imp, media: Media) -> Result<(), Rejection> {
+        let request = self.terms.input.request;
+        let (stream, battr) = match media {
+            Media::Banner => (None, imp.banner.battr),
+            Media::Video => (Some(&imp.video), imp.video.battr),
+            Media::Audio => (Some(&imp.audio), imp.audio.battr),
+            Media::Native => (None, imp.native.battr),
+        };
+        let blocked = request.numbers(battr);
+        if self.answered.answer.numbers(self.bid.attr).iter().any(|attr| blocked.contains(attr)) {
+            return Err(Rejection::AttributeBlocked);
+        }
+        if media == Media::Banner && !self.fits_banner(imp) {
+            return Err(Rejection::SizeMismatch);
+        }
+        if let (Some(stream), Some(dur)) = (stream, self.bid.dur) {
+            let exact = request.numbers(stream.rqddurs);
+            let is_offered = if exact.is_empty() {
+                stream.minduration.is_none_or(|min| min <= dur)
+                    && stream.maxduration.is_none_or(|max| dur <= max)
+            } else {
+                exact.iter().any(|seconds| i64::from(*seconds) == i64::from(dur))
+            };
+            if !is_offered {
+                return Err(Rejection::DurationMismatch);
+            }
+        }
+        match (self.bid.exp, imp.exp) {
+            (Some(bid), Some(needed)) if bid < needed => Err(Rejection::ExpiryTooShort),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the size is one of the banner's.
+    ///
+    /// Anything fits an interstitial, a banner without sizes and one with flexible formats. A
+    /// dimension that the bid leaves out (or gives as 0) counts as the offered one where only
+    /// one offered size fits the other.
+    fn fits_banner(&self, imp: &Imp) -> bool {
+        let sizes = self.terms.input.request.sizes(imp.banner.sizes);
+        if sizes.is_empty() || imp.is_interstitial || imp.banner.is_flexible {
+            return true;
+        }
+        let (w, h) = (self.bid.w.unwrap_or(0), self.bid.h.unwrap_or(0));
+        let fits = |size: &&Size| (w == 0 || w == size.w) && (h == 0 || h == size.h);
+        let mut fitting = sizes.iter().filter(fits);
+        match fitting.next() {
+            None => false,
+            Some(first) => (w != 0 && h != 0) || fitting.all(|other| other == first),
+        }
+    }
+
+    /// The markup: there, not too long, of its kind, and secure where it must be (3.2.4 `secure`).
+    fn markup(&self, imp: &Imp, media: Media) -> Result<(), Rejection> {
+        let (partner, settings) = (self.terms.input.partner, self.terms.input.settings);
+        let adm = self.answered.answer.text(self.bid.adm);
+        if adm.trim_ascii().is_empty() {
+            let is_served = partner.allows_nurl_markup && !self.bid.nurl.is_empty();
+            return if is_served { Ok(()) } else { Err(Rejection::MarkupMissing) };
+        }
+        let longest = match media {
+            Media::Banner => settings.banner_bytes_max,
+            Media::Video | Media::Audio => settings.vast_bytes_max,
+            Media::Native => settings.native_bytes_max,
+        };
+        if adm.len() > longest {
+            return Err(Rejection::MarkupTooLarge);
+        }
+        if !markup::is_valid(adm, media) {
+            return Err(Rejection::MarkupInvalid);
+        }
+        if imp.is_secure == Some(true) && !markup::is_secure(adm, media) {
+            return Err(Rejection::NotSecure);
+        }
+        Ok(())
+    }
+}
