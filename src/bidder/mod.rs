@@ -3,6 +3,8 @@
 //! This file is the folder's vocabulary: what is configured for a bidder, and the values that
 //! travel between its children. It imports none of them.
 
+pub mod answer;
+
 use crate::bid::BidAnswer;
 use crate::money::Cpm;
 use crate::negatives::no_answer::NoAnswer;

@@ -1,0 +1,297 @@
+//! Reads a bidder's answer: bytes to [`BidAnswer`].
+//!
+//! Owns: which members of a bid response are read (4.2.1 to 4.2.3), and the leniencies. Never: a
+//! judgement of a bid, which is the auction's. Total over any bytes.
+//!
+//! Lenient where bidders really err: numbers as `300.0` or `"300"`, flags as `true`, ids as
+//! numbers, one string for a list of one, `null` for absent. A member of another type counts as
+//! absent, which screening then judges; but a `dealid` that is no id makes the answer invalid,
+//! since the bid would count as an open one. One key twice in an object that is read costs the
+//! answer: we must not decide on one value while the partner reads the other.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::bid::{Bid, BidAnswer, SeatBid};
+use crate::coding::{self, Coding};
+use crate::json::Number;
+use crate::json::scratch::Scratch;
+use crate::json::unique::Unique;
+use crate::json::value::{Elements, Kind, Members, Value};
+use crate::money::Currency;
+use crate::negatives::no_answer::NoAnswer;
+use crate::request::{Key, List, Text};
+use std::borrow::Cow;
+
+/// Reads what came with a content coding.
+pub fn read_encoded(
+    wire: Vec<u8>,
+    coding: Coding,
+    caps: &coding::Caps,
+    (request_id, bids_max): (&str, u32),
+    scratch: &mut Scratch,
+) -> Result<BidAnswer, NoAnswer> {
+    let decoded = match coding::decode(coding, &wire, caps) {
+        Ok(Cow::Owned(body)) => Some(body),
+        Ok(Cow::Borrowed(_)) => None,
+        Err(error) => return Err(error.no_answer()),
+    };
+    read(decoded.unwrap_or(wire), request_id, bids_max, scratch)
+}
+
+/// Reads a decoded body. An answer that is `Ok` has at least one bid and at most `bids_max`.
+pub fn read(
+    body: Vec<u8>,
+    request_id: &str,
+    bids_max: u32,
+    scratch: &mut Scratch,
+) -> Result<BidAnswer, NoAnswer> {
+    let mut text = Vec::new();
+    let mut answer = {
+        let document = scratch.read(&body, &mut text).map_err(|_| NoAnswer::NotJson)?;
+        let Kind::Object(members) = document.root().kind() else { return Err(NoAnswer::NotJson) };
+        let mut reader = Reader { body: &body, answer: BidAnswer::default(), bids_max };
+        reader.response(members, request_id)?;
+        reader.answer
+    };
+    text.truncate(body.len());
+    answer.body = body;
+    answer.text = text;
+    Ok(answer)
+}
+
+struct Reader<'b> {
+    body: &'b [u8],
+    answer: BidAnswer,
+    bids_max: u32,
+}
+
+impl Reader<'_> {
+    /// The root (4.2.1).
+    fn response(&mut self, members: Members<'_>, request_id: &str) -> Result<(), NoAnswer> {
+        let mut unique = Unique::default();
+        let mut seatbid = None;
+        let mut is_ours = false;
+        self.answer.currency = Some(Currency::USD);
+        for entry in members {
+            if !unique.is_new(&entry) {
+                return Err(NoAnswer::DuplicateKey);
+            }
+            let value = entry.value;
+            match entry.key {
+                Key::Id => {
+                    self.answer.id = text(value);
+                    is_ours = self.is_id(value, request_id);
+                }
+                Key::Bidid => self.answer.bidid = text(value),
+                Key::Nbr => self.answer.nbr = integer(value),
+                Key::Cur if !value.is_null() => {
+                    self.answer.currency = match value.kind() {
+                        Kind::Text(code) => Currency::parse(code),
+                        _ => None,
+                    };
+                }
+                Key::Seatbid => seatbid = elements(value)?,
+                _ => {}
+            }
+        }
+        let Some(seatbid) = seatbid.filter(|seats| seats.len() > 0) else {
+            return Err(NoAnswer::NoBid);
+        };
+        if !is_ours {
+            return Err(NoAnswer::WrongId);
+        }
+        for seat in seatbid {
+            let Kind::Object(members) = seat.kind() else { return Err(NoAnswer::Invalid) };
+            self.seat(members)?;
+        }
+        if self.answer.bids.is_empty() { Err(NoAnswer::NoBid) } else { Ok(()) }
+    }
+
+    /// One `seatbid` (4.2.2).
+    fn seat(&mut self, members: Members<'_>) -> Result<(), NoAnswer> {
+        let mut unique = Unique::default();
+        let mut seat = SeatBid::default();
+        let mut bids = None;
+        for entry in members {
+            if !unique.is_new(&entry) {
+                return Err(NoAnswer::DuplicateKey);
+            }
+            match entry.key {
+                Key::Seat => seat.seat = text(entry.value),
+                Key::Group => seat.is_group = flag(entry.value),
+                Key::Bid => bids = elements(entry.value)?,
+                _ => {}
+            }
+        }
+        let first = self.answer.bids.len();
+        for bid in bids.into_iter().flatten() {
+            let Kind::Object(members) = bid.kind() else { return Err(NoAnswer::Invalid) };
+            if self.answer.bids.len() >= self.bids_max as usize {
+                return Err(NoAnswer::TooManyBids);
+            }
+            let bid = self.bid(members)?;
+            self.answer.bids.push(bid);
+        }
+        seat.bids = run(first, self.answer.bids.len());
+        self.answer.seats.push(seat);
+        Ok(())
+    }
+
+    /// One bid (4.2.3).
+    fn bid(&mut self, members: Members<'_>) -> Result<Bid, NoAnswer> {
+        let mut unique = Unique::default();
+        let mut bid = Bid { open: members.open(), close: members.close(), ..Bid::default() };
+        let first = self.answer.members.len();
+        for entry in members {
+            if !unique.is_new(&entry) {
+                return Err(NoAnswer::DuplicateKey);
+            }
+            self.answer.members.push(entry.member());
+            let value = entry.value;
+            match entry.key {
+                Key::Id => bid.id = text(value),
+                Key::Impid => bid.impid = text(value),
+                Key::Price => bid.price = number(value).map(Number::as_f64),
+                Key::Adm => bid.adm = string(value),
+                Key::Adid => bid.adid = text(value),
+                Key::Crid => bid.crid = text(value),
+                Key::Cid => bid.cid = text(value),
+                Key::Dealid => bid.dealid = deal_id(value)?,
+                Key::Nurl => bid.nurl = string(value),
+                Key::Burl => bid.burl = string(value),
+                Key::Lurl => bid.lurl = string(value),
+                Key::Bundle => bid.bundle = text(value),
+                Key::Adomain => bid.adomain = self.texts(value),
+                Key::Cat => bid.cat = self.texts(value),
+                Key::Cattax => bid.cattax = integer(value),
+                Key::Attr => bid.attr = self.numbers(value),
+                Key::Apis => bid.apis = self.numbers(value),
+                Key::Mtype => bid.mtype = integer(value),
+                Key::W => bid.w = integer(value),
+                Key::H => bid.h = integer(value),
+                Key::Wratio => bid.wratio = integer(value),
+                Key::Hratio => bid.hratio = integer(value),
+                Key::Dur => bid.dur = integer(value),
+                Key::Exp => bid.exp = integer(value),
+                _ => {}
+            }
+        }
+        bid.members = run(first, self.answer.members.len());
+        Ok(bid)
+    }
+
+    /// Whether a value is the id, as a string or as the number that it is written like.
+    fn is_id(&self, value: Value<'_>, id: &str) -> bool {
+        match value.kind() {
+            Kind::Text(text) => text == id,
+            Kind::Number(_) => {
+                let span = value.span();
+                self.body.get(span.at as usize..span.end as usize) == Some(id.as_bytes())
+            }
+            _ => false,
+        }
+    }
+
+    /// A list of strings, or one.
+    fn texts(&mut self, value: Value<'_>) -> List {
+        let first = self.answer.texts.len();
+        each(value, |one| {
+            let text = text(one);
+            if !text.is_empty() {
+                self.answer.texts.push(text);
+            }
+        });
+        run(first, self.answer.texts.len())
+    }
+
+    /// A list of integers, or one.
+    fn numbers(&mut self, value: Value<'_>) -> List {
+        let first = self.answer.numbers.len();
+        each(value, |one| self.answer.numbers.extend(integer::<i32>(one)));
+        run(first, self.answer.numbers.len())
+    }
+}
+
+/// A run of an arena from `first` up to its end. Arenas are shorter than the body, whose offsets
+/// fit.
+fn run(first: usize, end: usize) -> List {
+    let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    List { first: narrow(first), len: narrow(end.saturating_sub(first)) }
+}
+
+/// The elements of an array; `None` where it is absent.
+fn elements(value: Value<'_>) -> Result<Option<Elements<'_>>, NoAnswer> {
+    match value.kind() {
+        Kind::Array(elements) => Ok(Some(elements)),
+        Kind::Null => Ok(None),
+        _ => Err(NoAnswer::Invalid),
+    }
+}
+
+fn each<'d>(value: Value<'d>, mut take: impl FnMut(Value<'d>)) {
+    match value.kind() {
+        Kind::Array(elements) => elements.for_each(take),
+        Kind::Null => {}
+        _ => take(value),
+    }
+}
+
+/// A string, or a number as it is written.
+fn text(value: Value<'_>) -> Text {
+    match value.kind() {
+        Kind::Text(_) | Kind::Number(_) => value.text(),
+        _ => Text::default(),
+    }
+}
+
+/// A string alone: a number is no markup and no address.
+fn string(value: Value<'_>) -> Text {
+    if let Kind::Text(_) = value.kind() { value.text() } else { Text::default() }
+}
+
+fn deal_id(value: Value<'_>) -> Result<Text, NoAnswer> {
+    match value.kind() {
+        Kind::Text(_) | Kind::Number(_) => Ok(value.text()),
+        Kind::Null => Ok(Text::default()),
+        _ => Err(NoAnswer::Invalid),
+    }
+}
+
+/// A number, also one in a string.
+fn number(value: Value<'_>) -> Option<Number> {
+    match value.kind() {
+        Kind::Number(number) => Some(number),
+        Kind::Text(text) => {
+            let text = text.trim_ascii();
+            let whole = text.parse().ok().map(Number::Signed);
+            whole.or_else(|| text.parse().ok().filter(|n: &f64| n.is_finite()).map(Number::Float))
+        }
+        _ => None,
+    }
+}
+
+/// An integer, also one as `300.0`; `None` where it does not fit.
+fn integer<T: TryFrom<i64>>(value: Value<'_>) -> Option<T> {
+    /// Below it every integer is exact in a double.
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    let number = number(value)?;
+    let whole = match number {
+        Number::Float(float) if float.fract() == 0.0 && float.abs() < EXACT_MAX => {
+            #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^53")]
+            let whole = float as i64;
+            whole
+        }
+        other => other.as_i64()?,
+    };
+    T::try_from(whole).ok()
+}
+
+fn flag(value: Value<'_>) -> bool {
+    match value.kind() {
+        Kind::Bool(flag) => flag,
+        Kind::Text("true") => true,
+        _ => integer::<i64>(value) == Some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Answers as bidders send them, and as they should not.
+
+#![expect(clippy::indexing_slicing, reason = "a test may panic")]
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+use std::io::Write;
+
+fn read_text(body: &str) -> Result<BidAnswer, NoAnswer> {
+    read(body.as_bytes().to_vec(), "r1", 3, &mut Scratch::new(64))
+}
+
+fn one_bid(bid: &serde_json::Value) -> Result<BidAnswer, NoAnswer> {
+    read_text(&json!({ "id": "r1", "seatbid": [{ "bid": [bid] }] }).to_string())
+}
+
+#[test]
+fn a_full_answer_is_read_with_every_member_of_its_bids() {
+    let body = r#"{"id":"r1","bidid":"x","cur":"eur","seatbid":[
+        {"seat":"s\u00e91","group":1,"bid":[{"id":"b1","impid":"1","price":1.25,"adm":"<b>\"\n</b>",
+          "adomain":["a.example","b.example"],"cat":["IAB1"],"cattax":1,"attr":[1,2],"mtype":1,"w":300,
+          "h":250,"dealid":"d","crid":"c","exp":60,"dur":15,"nurl":"https://example.com/n","unknown":[1]}]},
+        {"bid":[{"id":"b2","impid":"2","price":2}]}]}"#;
+    let answer = read_text(body).unwrap();
+    assert_eq!((answer.text(answer.id), answer.text(answer.bidid)), ("r1", "x"));
+    assert_eq!(answer.currency, Currency::parse("EUR"));
+    assert_eq!(answer.seats.len(), 2);
+    let seat = &answer.seats[0];
+    assert_eq!((answer.text(seat.seat), seat.is_group), ("sé1", true));
+    let bid = &answer.bids(seat)[0];
+    assert_eq!(answer.text(bid.adm), "<b>\"\n</b>");
+    assert_eq!(bid.price, Some(1.25));
+    assert_eq!(answer.texts(bid.adomain).collect::<Vec<_>>(), ["a.example", "b.example"]);
+    assert_eq!(answer.numbers(bid.attr), [1, 2]);
+    assert_eq!(
+        (bid.mtype, bid.w, bid.h, bid.exp, bid.dur),
+        (Some(1), Some(300), Some(250), Some(60), Some(15))
+    );
+    assert_eq!(answer.members(bid).len(), 17);
+    assert_eq!(answer.value(answer.members(bid).last().unwrap()), b"[1]");
+    assert_eq!(&answer.body[bid.open as usize..][..1], b"{");
+    assert_eq!(&answer.body[bid.close as usize..][..1], b"}");
+    let second = &answer.bids(&answer.seats[1])[0];
+    assert_eq!(answer.text(second.id), "b2");
+    assert_eq!(answer.text(answer.seats[1].seat), "");
+}
+
+#[test]
+fn what_is_no_usable_answer_says_why() {
+    for (body, why) in [
+        ("", NoAnswer::NotJson),
+        ("[]", NoAnswer::NotJson),
+        ("null", NoAnswer::NotJson),
+        ("{\"id\":\"r1\"", NoAnswer::NotJson),
+        ("{}", NoAnswer::NoBid),
+        (r#"{"id":"r1","nbr":8}"#, NoAnswer::NoBid),
+        (r#"{"id":"r1","seatbid":null}"#, NoAnswer::NoBid),
+        (r#"{"id":"r1","seatbid":[]}"#, NoAnswer::NoBid),
+        (r#"{"id":"r1","seatbid":[{}]}"#, NoAnswer::NoBid),
+        (r#"{"id":"r1","seatbid":[{"bid":[]}]}"#, NoAnswer::NoBid),
+        (r#"{"id":"r2","seatbid":[{"bid":[{}]}]}"#, NoAnswer::WrongId),
+        (r#"{"seatbid":[{"bid":[{}]}]}"#, NoAnswer::WrongId),
+        (r#"{"id":"r1","seatbid":{}}"#, NoAnswer::Invalid),
+        (r#"{"id":"r1","seatbid":[1]}"#, NoAnswer::Invalid),
+        (r#"{"id":"r1","seatbid":[{"bid":{}}]}"#, NoAnswer::Invalid),
+        (r#"{"id":"r1","seatbid":[{"bid":["x"]}]}"#, NoAnswer::Invalid),
+        (r#"{"id":"r1","seatbid":[{"bid":[{"dealid":{}}]}]}"#, NoAnswer::Invalid),
+        (r#"{"id":"r1","seatbid":[{"bid":[{"price":1,"price":2}]}]}"#, NoAnswer::DuplicateKey),
+        (
+            r#"{"id":"r1","seatbid":[{"seat":"a","bid":[{}],"se\u0061t":"b"}]}"#,
+            NoAnswer::DuplicateKey,
+        ),
+        (r#"{"id":"r2","id":"r1","seatbid":[{"bid":[{}]}]}"#, NoAnswer::DuplicateKey),
+        (r#"{"id":"r1","seatbid":[{"bid":[{},{}]},{"bid":[{},{}]}]}"#, NoAnswer::TooManyBids),
+    ] {
+        assert_eq!(read_text(body).err(), Some(why), "{body}");
+    }
+}
+
+#[test]
+fn scalars_are_read_as_bidders_write_them() {
+    let bid = json!({ "id": 7, "impid": 1, "price": "2.50", "w": "300", "h": 250.0, "mtype": 2.5,
+        "attr": ["3", 4, null, "x"], "adomain": "a.example", "cat": null, "dealid": 5, "adm": 1, "dur": -1 });
+    let answer = one_bid(&bid).unwrap();
+    let bid = &answer.bids[0];
+    assert_eq!(
+        (answer.text(bid.id), answer.text(bid.impid), answer.text(bid.dealid)),
+        ("7", "1", "5")
+    );
+    assert_eq!(bid.price, Some(2.5));
+    assert_eq!((bid.w, bid.h, bid.mtype, bid.dur), (Some(300), Some(250), None, None));
+    assert_eq!(answer.numbers(bid.attr), [3, 4]);
+    assert_eq!(answer.texts(bid.adomain).collect::<Vec<_>>(), ["a.example"]);
+    assert!(bid.cat.is_empty() && bid.adm.is_empty());
+    for price in [json!(null), json!("NaN"), json!("x"), json!([1]), json!(true)] {
+        assert_eq!(one_bid(&json!({ "price": price })).unwrap().bids[0].price, None, "{price}");
+    }
+}
+
+#[test]
+fn currency_is_dollars_where_absent_and_unknown_where_it_is_no_code() {
+    for (cur, currency) in [
+        ("", Some(Currency::USD)),
+        (r#""cur":null,"#, Some(Currency::USD)),
+        (r#""cur":"jpy","#, Currency::parse("JPY")),
+        (r#""cur":"dollars","#, None),
+        (r#""cur":["USD"],"#, None),
+    ] {
+        let body = format!(r#"{{{cur}"id":"r1","seatbid":[{{"bid":[{{}}]}}]}}"#);
+        assert_eq!(read_text(&body).unwrap().currency, currency, "{body}");
+    }
+}
+
+#[test]
+fn a_numeric_request_id_is_echoed_either_way() {
+    for id in ["12", "\"12\""] {
+        let body = format!(r#"{{"id":{id},"seatbid":[{{"bid":[{{}}]}}]}}"#);
+        assert!(read(body.into_bytes(), "12", 3, &mut Scratch::new(64)).is_ok(), "{id}");
+    }
+}
+
+#[test]
+fn a_coded_answer_is_decoded_within_its_caps() {
+    let body =
+        json!({ "id": "r1", "seatbid": [{ "bid": [{ "adm": " ".repeat(9_000) }] }] }).to_string();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(body.as_bytes()).unwrap();
+    let wire = gzip.finish().unwrap();
+    let read = |wire: &[u8], coding, body_bytes_max| {
+        let caps = coding::Caps { body_bytes_max, ..coding::Caps::default() };
+        read_encoded(wire.to_vec(), coding, &caps, ("r1", 3), &mut Scratch::new(64)).map(|a| a.body)
+    };
+    assert_eq!(read(&wire, Coding::Gzip, 20_000), Ok(body.clone().into_bytes()));
+    assert_eq!(read(&wire, Coding::Gzip, 5_000), Err(NoAnswer::TooLarge));
+    assert_eq!(read(&wire, Coding::Identity, 20_000), Err(NoAnswer::NotJson));
+    assert_eq!(read(body.as_bytes(), Coding::Identity, 5_000), Err(NoAnswer::TooLarge));
+    assert_eq!(read(body.as_bytes(), Coding::Gzip, 20_000), Err(NoAnswer::Encoding));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_reading_panic(
+        body in r#"(\{|\}|\[|\]|,|:|"id":"r1"|"seatbid":\[\{"bid":\[\{|"(price|adm|attr|group|cur|mtype|dealid)":|"[a-z]{0,3}"|-?[0-9]{1,25}(\.[0-9]{1,3})?|1e30[0-9]|true|null|\\|\PC){0,40}"#,
+    ) {
+        let _ = read_text(&body);
+        let framed = format!(r#"{{"id":"r1","seatbid":[{{"bid":[{{{body}}}]}}]}}"#);
+        let _ = read_text(&framed);
+    }
+
+    #[test]
+    fn any_value_of_any_member_is_read(
+        name in "(id|impid|price|adm|adomain|cat|attr|mtype|w|exp|dur|cattax|bundle|nurl|x)",
+        value in "(\"[^\"\\\\\\x00-\\x1f]{0,9}\"|-?[1-9][0-9]{0,25}(\\.[0-9]{1,3}(e-?[0-9]{1,2})?)?|true|null|\\{\\}|\\[1,\"a\",\\[\\],null\\])",
+    ) {
+        let body = format!(r#"{{"id":"r1","seatbid":[{{"bid":[{{"{name}":{value}}}]}}]}}"#);
+        let answer = read_text(&body).unwrap();
+        let member = answer.members(&answer.bids[0])[0];
+        prop_assert_eq!(answer.value(&member), value.as_bytes());
+    }
+}
