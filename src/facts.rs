@@ -76,6 +76,12 @@ pub struct Device {
     pub model: Option<String>,
     pub os: Option<String>,
     pub osv: Option<String>,
+    /// What the model is sold as.
+    pub name: Option<String>,
+    /// Year of its release.
+    pub released: Option<u16>,
+    /// Physical pixels, portrait width and height.
+    pub screen: Option<(u16, u16)>,
     pub browser: Option<String>,
     pub browser_version: Option<String>,
     /// The user agent names itself a robot.
@@ -146,7 +152,9 @@ impl Geo {
             .rendered
             .iter()
             .position(|(key, _)| {
-                (by_user && *key != Key::Country) || !agrees(request, own, &self.rendered, *key)
+                // a local time that differs names no other place
+                let is_ours = *key == Key::Utcoffset || agrees(request, own, &self.rendered, *key);
+                (by_user && *key != Key::Country) || !is_ours
             })
             .unwrap_or(self.rendered.len());
         self.rendered.get(..end).unwrap_or_default()

@@ -24,6 +24,8 @@ pub mod request;
 pub mod limits;
 // floor 3: what reads and decides
 pub mod auction;
+// floor 3: the stages that compute
+pub mod enrich;
 
 // floor 5: bidders
 pub mod bidder;

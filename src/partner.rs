@@ -100,11 +100,15 @@ pub struct TrafficBlocks {
     pub bots: bool,
     pub data_centers: bool,
     pub anonymous: bool,
-    /// Lower-case domains and bundles.
-    pub domains: Vec<String>,
-    pub bundles: Vec<String>,
-    pub publishers: Vec<String>,
+    /// A domain covers its subdomains.
+    pub domains: BlockList,
+    pub bundles: BlockList,
+    pub publishers: BlockList,
 }
+
+/// Names that are looked up in any letter case; sorted and lower case by construction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockList(Vec<String>);
 
 impl Network {
     /// From `ADDRESS/BITS` or a lone address.
@@ -134,9 +138,55 @@ impl Network {
     }
 }
 
+impl BlockList {
+    /// From names in any order and letter case; a trailing dot of a domain is dropped.
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let tidy = |name: String| name.trim().trim_end_matches('.').to_ascii_lowercase();
+        let mut names: Vec<String> = names.into_iter().map(tidy).collect();
+        names.retain(|name| !name.is_empty());
+        names.sort_unstable();
+        names.dedup();
+        Self(names)
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the name is in it.
+    pub fn has(&self, name: &str) -> bool {
+        let lower = || name.bytes().map(|byte| byte.to_ascii_lowercase());
+        !name.is_empty() && self.0.binary_search_by(|own| own.bytes().cmp(lower())).is_ok()
+    }
+
+    /// Whether the domain, or one that it is a part of, is in it.
+    pub fn covers(&self, domain: &str) -> bool {
+        let domain = domain.trim_end_matches('.');
+        !self.is_empty()
+            && std::iter::successors(Some(domain), |part| part.split_once('.').map(|(_, up)| up))
+                .any(|part| self.has(part))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blocked_domain_covers_its_subdomains_and_no_namesakes() {
+        let names = ["Bad.Example.", "", "co.example", "bad.example"];
+        let list = BlockList::new(names.map(str::to_owned));
+        assert_eq!(list.0, ["bad.example", "co.example"]);
+        for domain in ["bad.example", "BAD.example.", "a.b.bad.example", "x.co.example"] {
+            assert!(list.covers(domain), "{domain}");
+        }
+        for domain in ["", ".", "example", "notbad.example", "bad.example.net", "..."] {
+            assert!(!list.covers(domain), "{domain}");
+        }
+        assert!(!BlockList::default().covers("bad.example"));
+        assert!(list.has("Co.Example") && !list.has("x.co.example"));
+    }
 
     #[test]
     fn ranges_contain_what_shares_their_prefix() {

@@ -1,0 +1,193 @@
+//! Looks up what a request does not say itself: by its address and by its user agent.
+//!
+//! Owns: [`facts`], the order in which sources are asked, and [`EnrichScratch`], a worker's
+//! memory of it. Never: a change to the request, a wait. Invariant: unknown stays unknown; the
+//! request's own country and device type outrank ours.
+
+pub mod cache;
+pub mod country;
+pub mod databases;
+pub mod device;
+#[cfg(test)]
+mod device_tests;
+pub mod geo;
+pub mod models;
+mod render;
+mod traffic;
+
+use crate::facts::{Device, Facts, Geo};
+use crate::request::ValidRequest;
+use cache::{DeviceCache, GeoCache};
+use databases::Databases;
+use device::{Agent, Hints};
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a worker may remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnrichSettings {
+    /// Decoded records of address databases, per worker (about 1 KB each). 1 to 1,048,576.
+    pub geo_cache_entries: usize,
+    /// User agents, per worker (about 60 B each, and 1 KB for each distinct device). 16 to
+    /// 16,777,216.
+    pub device_cache_entries: usize,
+}
+
+/// A worker's memory of look-ups.
+#[derive(Debug)]
+pub struct EnrichScratch {
+    geo: GeoCache,
+    device: DeviceCache,
+}
+
+// === impl EnrichSettings ===
+
+impl Default for EnrichSettings {
+    fn default() -> Self {
+        Self { geo_cache_entries: 8_192, device_cache_entries: 50_000 }
+    }
+}
+
+// === impl EnrichScratch ===
+
+impl EnrichScratch {
+    /// Empty.
+    pub fn new(settings: &EnrichSettings) -> Self {
+        Self {
+            geo: GeoCache::new(settings.geo_cache_entries),
+            device: DeviceCache::new(settings.device_cache_entries),
+        }
+    }
+}
+
+/// Everything that the databases say about a request.
+///
+/// `client` is the address that stands for the user where the request names none: `None` where
+/// the caller is a partner's server, which is no user. `wall` (since the Unix epoch) decides which
+/// offset from UTC a time zone has.
+pub fn facts(
+    request: &ValidRequest,
+    client: Option<IpAddr>,
+    databases: &Databases,
+    scratch: &mut EnrichScratch,
+    wall: Duration,
+) -> Facts {
+    let own = &request.view.device;
+    let address = address(own.ip, own.ipv6, client);
+    let geo = address.and_then(|address| geo(address, databases, &mut scratch.geo, wall));
+    let device = device(&agent(request), databases, &mut scratch.device);
+    Facts {
+        address,
+        country: own.country.or_else(|| geo.as_deref()?.country),
+        devicetype: own.devicetype.or_else(|| device.as_deref()?.devicetype),
+        geo,
+        device,
+    }
+}
+
+/// Whether the request may go on, by the partner's `blocks`: see [`crate::partner::TrafficBlocks`].
+pub fn traffic(
+    request: &ValidRequest,
+    facts: &Facts,
+    partner: &crate::partner::Partner,
+) -> Result<(), crate::negatives::refusal::Refusal> {
+    traffic::check(request, facts, partner)
+}
+
+/// What an operator sees of an address.
+pub fn lookup_ip(databases: &Databases, address: IpAddr, wall: Duration) -> Value {
+    let mut cache = GeoCache::new(1);
+    let geo = geo(address, databases, &mut cache, wall);
+    json!({
+        "address": address.to_string(),
+        "is_public": geo::is_public(address),
+        "geo": geo.as_deref().map(|geo| json!({
+            "country": geo.country.map(|country| country.as_str().to_owned()),
+            "region": geo.region,
+            "city": geo.city,
+            "zip": geo.zip,
+            "metro": geo.metro,
+            "lat_lon": geo.lat_lon,
+            "accuracy_km": geo.accuracy_km,
+            "utcoffset_min": geo.utcoffset_min,
+            "isp": geo.isp,
+            "asn": geo.asn,
+            "connectiontype": geo.connectiontype,
+            "is_fixed_line": geo.is_fixed_line,
+            "is_anonymous": geo.is_anonymous,
+            "is_hosting": geo.is_hosting,
+        })),
+    })
+}
+
+/// What an operator sees of a user agent.
+pub fn lookup_ua(databases: &Databases, ua: &str) -> Value {
+    let mut cache = DeviceCache::new(1);
+    let device = device(&Agent::new(ua, None), databases, &mut cache);
+    json!({
+        "ua": ua,
+        "device": device.as_deref().map(|device| json!({
+            "devicetype": device.devicetype,
+            "make": device.make,
+            "model": device.model,
+            "name": device.name,
+            "released": device.released,
+            "screen": device.screen,
+            "os": device.os,
+            "osv": device.osv,
+            "browser": device.browser,
+            "browser_version": device.browser_version,
+            "is_bot": device.is_bot,
+        })),
+    })
+}
+
+/// The first public address of the request; one that is named but private stands for a user of
+/// whom nothing is known, so the client is not put in its place.
+fn address(ip: Option<IpAddr>, ipv6: Option<IpAddr>, client: Option<IpAddr>) -> Option<IpAddr> {
+    let named = [ip, ipv6];
+    let public = named.into_iter().flatten().find(|address| geo::is_public(*address));
+    public.or(ip).or(ipv6).or(client).map(|address| address.to_canonical())
+}
+
+fn geo(
+    address: IpAddr,
+    databases: &Databases,
+    cache: &mut GeoCache,
+    wall: Duration,
+) -> Option<Arc<Geo>> {
+    if databases.geo.is_empty() || !geo::is_public(address) {
+        return None;
+    }
+    let found = databases.geo.find(address);
+    let hour = wall.as_secs() / 3600;
+    let key = found.key?;
+    Some(cache.get_or(&key, (databases.geo_identity(), hour), || found.decode(wall)))
+}
+
+fn device(
+    agent: &Agent<'_>,
+    databases: &Databases,
+    cache: &mut DeviceCache,
+) -> Option<Arc<Device>> {
+    let database = databases.device.as_ref()?;
+    if agent.is_empty() {
+        return None;
+    }
+    Some(cache.get_or(agent, databases.device_identity(), || database.classify(agent)))
+}
+
+/// What the request says of its software.
+fn agent(request: &ValidRequest) -> Agent<'_> {
+    let own = &request.view.device;
+    let hints = own.sua.map(|sua| Hints {
+        platform: request.text(sua.platform),
+        platform_version: request.texts(sua.platform_version).take(4).collect(),
+        browsers: request.texts(sua.browsers).take(4).collect(),
+        is_mobile: sua.is_mobile,
+        model: request.text(sua.model),
+    });
+    Agent::new(request.text(own.ua), hints)
+}
