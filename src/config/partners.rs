@@ -8,7 +8,7 @@ use super::words::{channel, currency, hash, lower, media, name, network, price, 
 use crate::deadline::DeadlineSettings;
 use crate::money::Cpm;
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
-use crate::partner::{NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
+use crate::partner::{BlockList, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
 use std::time::Duration;
 
 /// Bids over this per thousand are mistakes, unless a partner says otherwise.
@@ -187,14 +187,24 @@ fn blocks(table: &mut Table) -> TrafficBlocks {
         bots: blocks.flag("bots", true, "Refuse user agents that name themselves robots (nbr 3)."),
         data_centers: blocks.flag("data_centers", false, "Refuse data-centre addresses (nbr 5)."),
         anonymous: blocks.flag("anonymous", false, "Refuse VPN, proxy and Tor addresses (nbr 5)."),
-        domains: blocks.list(
+        domains: BlockList::new(blocks.list(
             "domains",
             "a domain",
             "Refuse these and their subdomains (nbr 7).",
             lower,
-        ),
-        bundles: blocks.list("bundles", "a bundle", "Refuse these apps (nbr 7).", lower),
-        publishers: blocks.list("publishers", "an id", "Refuse these publishers (nbr 7).", text),
+        )),
+        bundles: BlockList::new(blocks.list(
+            "bundles",
+            "a bundle",
+            "Refuse these apps (nbr 7).",
+            lower,
+        )),
+        publishers: BlockList::new(blocks.list(
+            "publishers",
+            "an id",
+            "Refuse these publishers (nbr 7).",
+            text,
+        )),
     };
     blocks.end();
     read
