@@ -4,6 +4,27 @@
 //! travel between its children. It imports none of them.
 
 pub mod answer;
+pub mod breaker;
+pub mod call;
+pub mod chunked;
+pub mod desk;
+pub mod dial;
+pub mod drain;
+#[cfg(test)]
+mod evil;
+pub mod fanout;
+pub mod h2;
+pub mod http1;
+pub mod line;
+pub mod net;
+#[cfg(test)]
+mod network_tests;
+pub mod pool;
+pub mod quota;
+pub mod resolve;
+pub mod response;
+pub mod stream;
+pub mod tls;
 
 use crate::bid::BidAnswer;
 use crate::money::Cpm;

@@ -1,0 +1,296 @@
+//! The worker's desk: who may be called now, and the warm lines to all bidders.
+//!
+//! Owns: [`Net`], what the process shares; [`Desk`], one a worker; [`Entry`], one bidder of one
+//! snapshot on one worker; [`Permit`], the right to one call. Never: a byte to a bidder.
+//! Invariants: breaker, budget, in-flight and time are asked in this order; an open call is
+//! counted until its permit is dropped; a line lives as long as a snapshot in use names it or a
+//! call is open on it.
+
+use crate::bidder::breaker::{self, View};
+use crate::bidder::dial;
+use crate::bidder::h2::Prelude2;
+use crate::bidder::http1::Prelude;
+use crate::bidder::line::{Line, LineKey};
+use crate::bidder::net::NetSettings;
+use crate::bidder::pool::Ages;
+use crate::bidder::quota::{Held, Quota};
+use crate::bidder::resolve::Resolver;
+use crate::bidder::response::ReadLimits;
+use crate::bidder::tls::{Tls, TlsFault};
+use crate::bidder::{Bidder, CallTime};
+use crate::clock;
+use crate::negatives::not_called::NotCalled;
+use crate::openrtb::ids::BidderId;
+use flate2::Compression;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io::Read;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Snapshots that a worker may use at once: the live one, and one that requests still hold.
+const TABLES: usize = 2;
+
+/// How often idle connections are looked after.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Net {
+    pub settings: NetSettings,
+    pub tls: Tls,
+    pub resolver: Arc<Resolver>,
+    breakers: Mutex<HashMap<LineKey, std::sync::Weak<breaker::Shared>>>,
+    workers: u32,
+    /// Milliseconds count from here.
+    start: Instant,
+}
+
+impl Net {
+    /// For so many workers. `resolver.run()` is to be started on the control runtime.
+    pub fn new(settings: NetSettings, workers: u32) -> Result<Self, TlsFault> {
+        Ok(Self {
+            tls: Tls::new(settings.ca_file.as_deref())?,
+            resolver: Arc::new(Resolver::new(settings.resolve.clone())),
+            breakers: Mutex::default(),
+            workers: workers.max(1),
+            start: clock::monotonic(),
+            settings,
+        })
+    }
+
+    /// Milliseconds since the start, for the breakers.
+    pub fn millis(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_millis())
+            .unwrap_or(u64::MAX >> 3)
+    }
+
+    /// The breaker that all workers share for a line.
+    fn breaker(&self, key: &LineKey) -> Arc<breaker::Shared> {
+        let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = breakers.get(key).and_then(std::sync::Weak::upgrade) {
+            return known;
+        }
+        breakers.retain(|_, shared| shared.strong_count() > 0);
+        let fresh = Arc::new(breaker::Shared::new(self.settings.breaker.clone()));
+        breakers.insert(key.clone(), Arc::downgrade(&fresh));
+        fresh
+    }
+}
+
+/// One bidder as one snapshot has it, on its line.
+#[derive(Debug)]
+pub struct Entry {
+    pub line: Rc<Line>,
+    pub net: Arc<Net>,
+    pub time: CallTime,
+    pub limits: ReadLimits,
+    pub prelude: Prelude,
+    pub prelude2: Prelude2,
+    pub is_gzip: bool,
+    /// This worker's share.
+    pub connections_max: u32,
+    age_max: Duration,
+    quota: Quota,
+}
+
+impl Entry {
+    /// How long its connections live.
+    pub fn ages(&self) -> Ages {
+        Ages { idle_max: self.net.settings.idle_max, age_max: self.age_max }
+    }
+}
+
+/// The right to one call; the call is counted as open until this is dropped.
+#[derive(Debug)]
+pub struct Permit {
+    pub entry: Rc<Entry>,
+    _held: Held,
+}
+
+impl Permit {
+    /// What the network takes of the time that is left: to be kept back from the `tmax` that is
+    /// sent, beside `CallTime::margin`.
+    pub fn round_trip(&self) -> Duration {
+        self.entry.line.round_trip()
+    }
+}
+
+/// The bidders of one snapshot, by their index there.
+#[derive(Debug)]
+pub struct Table {
+    generation: u64,
+    entries: Vec<Rc<Entry>>,
+    used: Cell<Instant>,
+}
+
+impl Table {
+    /// Whether a bidder may be called, with `left` until the deadline.
+    pub fn admit(&self, id: BidderId, now: Instant, left: Duration) -> Result<Permit, NotCalled> {
+        let entry = self.entries.get(usize::from(id.0)).ok_or(NotCalled::Rendering)?;
+        if !entry.line.breaker.may_call(entry.net.millis(now)) {
+            return Err(NotCalled::BreakerOpen);
+        }
+        if !entry.quota.try_take(now) {
+            return Err(NotCalled::Budget);
+        }
+        let held = entry.quota.try_open().ok_or(NotCalled::InFlight)?;
+        let network = entry.line.round_trip() + entry.time.margin;
+        if left < network + entry.time.least {
+            return Err(NotCalled::NoTime);
+        }
+        Ok(Permit { entry: entry.clone(), _held: held })
+    }
+
+    /// A bidder's entry, for its counters.
+    pub fn entries(&self) -> &[Rc<Entry>] {
+        &self.entries
+    }
+}
+
+/// One a worker.
+#[derive(Debug)]
+pub struct Desk {
+    pub net: Arc<Net>,
+    /// The live one first.
+    tables: RefCell<Vec<Rc<Table>>>,
+    lines: RefCell<HashMap<LineKey, Weak<Line>>>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    /// Late answers that are read in the background.
+    pub drains: Cell<u32>,
+}
+
+impl Desk {
+    /// On the worker's own thread, inside its runtime: idle connections are swept from here on.
+    pub fn new(net: Arc<Net>) -> Rc<Self> {
+        let desk = Rc::new(Self {
+            net,
+            tables: RefCell::default(),
+            lines: RefCell::default(),
+            buffers: RefCell::default(),
+            drains: Cell::default(),
+        });
+        tokio::task::spawn_local(sweep(Rc::downgrade(&desk)));
+        desk
+    }
+
+    /// The table of a generation. The first request of a generation builds it from its bidders:
+    /// some microseconds each.
+    pub fn table(&self, generation: u64, bidders: &[Bidder], now: Instant) -> Rc<Table> {
+        let known = self.tables.borrow().iter().find(|t| t.generation == generation).cloned();
+        let table = known.unwrap_or_else(|| self.build(generation, bidders, now));
+        table.used.set(now);
+        table
+    }
+
+    /// Every line that is alive, for counters and for the operator.
+    pub fn each_line(&self, mut look: impl FnMut(&Line)) {
+        let lines = self.lines.borrow();
+        lines.values().filter_map(Weak::upgrade).for_each(|line| look(&line));
+    }
+
+    /// A request's body as it goes out.
+    pub fn pack(&self, body: Vec<u8>, is_gzip: bool) -> Vec<u8> {
+        if !is_gzip {
+            return body;
+        }
+        let mut packed = Vec::with_capacity(body.len() / 2);
+        let mut gzip = flate2::bufread::GzEncoder::new(body.as_slice(), Compression::fast());
+        // from a slice into a vector: neither side can fail
+        let _ = gzip.read_to_end(&mut packed);
+        packed
+    }
+
+    /// A read buffer.
+    pub fn buffer(&self) -> Vec<u8> {
+        let kept = self.buffers.borrow_mut().pop();
+        kept.unwrap_or_else(|| vec![0; self.net.settings.buffer_bytes])
+    }
+
+    /// Keeps a read buffer for the next call.
+    pub fn keep(&self, buffer: Vec<u8>) {
+        let settings = &self.net.settings;
+        let mut buffers = self.buffers.borrow_mut();
+        if buffers.len() < settings.buffers_kept_max
+            && buffer.len() <= settings.buffer_kept_bytes_max
+        {
+            buffers.push(buffer);
+        }
+    }
+
+    /// Closes what is old; lets go of the table of a snapshot that nobody uses any more.
+    pub fn sweep(&self, now: Instant) {
+        let mut tables = self.tables.borrow_mut();
+        let live = tables.first().map(|table| table.generation);
+        tables.retain(|table| {
+            Some(table.generation) == live
+                || now.saturating_duration_since(table.used.get()) < SWEEP_EVERY * 5
+        });
+        for entry in tables.iter().flat_map(|table| &table.entries) {
+            entry.line.sweep(now, entry.ages());
+        }
+        drop(tables);
+        self.lines.borrow_mut().retain(|_, line| line.strong_count() > 0);
+    }
+
+    fn build(&self, generation: u64, bidders: &[Bidder], now: Instant) -> Rc<Table> {
+        let entries = bidders.iter().map(|bidder| self.entry(bidder, now)).collect();
+        let table = Rc::new(Table { generation, entries, used: Cell::new(now) });
+        let mut tables = self.tables.borrow_mut();
+        tables.push(table.clone());
+        // a request may still hold an older snapshot: its table must not push out the live one
+        tables.sort_by_key(|table| std::cmp::Reverse(table.generation));
+        tables.truncate(TABLES);
+        table
+    }
+
+    fn entry(&self, bidder: &Bidder, now: Instant) -> Rc<Entry> {
+        let net = &self.net;
+        let (line, is_new) = self.line(bidder);
+        let (limits, settings) = (&bidder.limits, &net.settings);
+        let entry = Rc::new(Entry {
+            quota: Quota::new(limits, net.workers, line.open_calls.clone(), now),
+            net: net.clone(),
+            time: bidder.time,
+            limits: ReadLimits {
+                head_bytes_max: settings.head_bytes_max,
+                interim_max: settings.interim_max,
+                wire_bytes_max: limits.wire_bytes_max,
+            },
+            prelude: Prelude::new(bidder),
+            prelude2: Prelude2::new(bidder),
+            is_gzip: bidder.wire.is_gzip,
+            connections_max: (limits.connections_max / net.workers).max(1),
+            age_max: limits.connection_age_max,
+            line,
+        });
+        if is_new && !entry.line.addresses.list().is_empty() {
+            (0..settings.warm_connections).for_each(|_| {
+                dial::start(&entry);
+            });
+        }
+        entry
+    }
+
+    fn line(&self, bidder: &Bidder) -> (Rc<Line>, bool) {
+        let key = LineKey::of(bidder);
+        let mut lines = self.lines.borrow_mut();
+        if let Some(line) = lines.get(&key).and_then(Weak::upgrade) {
+            return (line, false);
+        }
+        let breaker = View::new(self.net.breaker(&key));
+        let addresses = self.net.resolver.watch(&bidder.endpoint.host);
+        let line = Rc::new(Line::new(key.clone(), breaker, addresses));
+        lines.insert(key, Rc::downgrade(&line));
+        (line, true)
+    }
+}
+
+async fn sweep(desk: Weak<Desk>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(desk) = desk.upgrade() else { return };
+        desk.sweep(clock::monotonic());
+    }
+}

@@ -1,0 +1,81 @@
+//! All calls of one auction at once, under one timer.
+//!
+//! Owns: [`fan_out`]. Never: a task or an allocation for each call while connections are warm; a
+//! retry; a redirect. Invariants: as many answers as calls, in their order; nothing is waited for
+//! after the deadline.
+//!
+//! The calls live in one task. Each wake polls those that have not ended: with few bidders that
+//! costs less than a task and a waker for each.
+//!
+//! To be awaited to its end. Dropped before, it closes the connections of open calls and gives
+//! their permits back.
+
+use crate::bid::BidAnswer;
+use crate::bidder::call::{Call, Raw};
+use crate::bidder::desk::{Desk, Permit};
+use crate::bidder::{Answer, Invitation, Outgoing};
+use crate::clock;
+use crate::negatives::no_answer::NoAnswer;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::time::{Sleep, sleep_until};
+
+/// Calls all bidders and gives what came by the deadline. `read` makes a bid response of an
+/// answer with status 200; it runs while the others are still under way.
+pub async fn fan_out<R>(
+    desk: &Rc<Desk>,
+    calls: Vec<(Permit, Outgoing)>,
+    deadline: Instant,
+    mut read: R,
+) -> Vec<Answer>
+where
+    R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, NoAnswer>,
+{
+    let start = clock::monotonic();
+    let mut open: Vec<Call> = calls
+        .into_iter()
+        .map(|(permit, outgoing)| Call::start(desk, permit, outgoing, start, deadline))
+        .collect();
+    let mut timer = pin!(sleep_until(next_due(&open).unwrap_or(deadline).into()));
+    poll_fn(|cx| {
+        for call in open.iter_mut().filter(|call| !call.is_done()) {
+            call.poll(desk, cx, start, &mut read);
+        }
+        expire(desk, &mut open, timer.as_mut(), start, cx)
+    })
+    .await;
+    open.into_iter().map(Call::into_answer).collect()
+}
+
+/// Ends the calls whose time is over; ready when none is open.
+fn expire(
+    desk: &Rc<Desk>,
+    open: &mut [Call],
+    mut timer: std::pin::Pin<&mut Sleep>,
+    start: Instant,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        let Some(next) = next_due(open) else { return Poll::Ready(()) };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // the timer may have been set for a call that has ended since
+        let fired = timer.deadline().into_std();
+        for call in open.iter_mut().filter(|call| !call.is_done() && call.due() <= fired) {
+            call.expire(desk, start, fired);
+        }
+        if next > fired {
+            timer.as_mut().reset(next.into());
+        } else if let Some(next) = next_due(open) {
+            timer.as_mut().reset(next.into());
+        }
+    }
+}
+
+fn next_due(open: &[Call]) -> Option<Instant> {
+    open.iter().filter(|call| !call.is_done()).map(Call::due).min()
+}

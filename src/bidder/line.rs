@@ -1,0 +1,149 @@
+//! What this worker knows of one bidder, over all snapshots that keep it: the warm state.
+//!
+//! Owns: [`Line`] and its counters. Never: configuration (that is a snapshot's; see `desk`).
+//! Invariant: keyed by [`LineKey`]; a bidder that is renamed or moves starts cold.
+
+use crate::bidder::breaker::View;
+use crate::bidder::h2::{Handle, Link};
+use crate::bidder::pool::{Ages, Pool};
+use crate::bidder::resolve::Addresses;
+use crate::bidder::{Bidder, Endpoint, HttpVersion};
+use crate::negatives::no_answer::NoAnswer;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A new measurement's weight in the running mean: one eighth.
+const MEAN_WEIGHT: u64 = 8;
+
+/// Who a line leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LineKey {
+    pub name: String,
+    pub endpoint: Endpoint,
+    pub is_http2: bool,
+}
+
+impl LineKey {
+    /// Of a bidder.
+    pub fn of(bidder: &Bidder) -> Self {
+        Self {
+            name: bidder.name.clone(),
+            endpoint: bidder.endpoint.clone(),
+            is_http2: bidder.wire.http == HttpVersion::Http2,
+        }
+    }
+}
+
+/// The warm state of a bidder on a worker.
+#[derive(Debug)]
+pub struct Line {
+    pub key: LineKey,
+    pub pool: Pool,
+    pub breaker: View,
+    pub addresses: Arc<Addresses>,
+    pub counters: Counters,
+    /// Calls that are open, late ones in the background included.
+    pub open_calls: Rc<Cell<u32>>,
+    /// Whether the other side took HTTP/2 where it is configured.
+    pub speaks_http2: Cell<bool>,
+    links: RefCell<Vec<Rc<Link>>>,
+    next_address: Cell<usize>,
+    /// Running mean of the time that a TCP connect takes (us): one round trip. 0: not measured.
+    round_trip_us: Cell<u64>,
+}
+
+/// What has happened on a line since it exists.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Calls given to `fan_out`.
+    pub calls: Cell<u64>,
+    pub dials: Cell<u64>,
+    pub dials_failed: Cell<u64>,
+    /// Calls over a connection that had carried one before.
+    pub reused: Cell<u64>,
+    /// Of these, calls that found it broken.
+    pub reused_broken: Cell<u64>,
+    /// Calls that were not answered at the deadline.
+    pub late: Cell<u64>,
+    /// Late answers that were read to their end, and how long they took since their call (us, sum).
+    pub late_read: Cell<u64>,
+    pub late_read_us: Cell<u64>,
+    /// Late answers that were given up: no room, no time, too large.
+    pub late_dropped: Cell<u64>,
+}
+
+/// Adds to a counter.
+pub fn count(counter: &Cell<u64>, by: u64) {
+    counter.set(counter.get().wrapping_add(by));
+}
+
+impl Line {
+    /// Cold.
+    pub fn new(key: LineKey, breaker: View, addresses: Arc<Addresses>) -> Self {
+        Self {
+            speaks_http2: Cell::new(key.is_http2),
+            key,
+            pool: Pool::default(),
+            breaker,
+            addresses,
+            counters: Counters::default(),
+            open_calls: Rc::default(),
+            links: RefCell::default(),
+            next_address: Cell::default(),
+            round_trip_us: Cell::default(),
+        }
+    }
+
+    /// The measured network round trip; zero before the first.
+    pub fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip_us.get())
+    }
+
+    /// A TCP connect took so long.
+    pub fn measured(&self, connect: Duration) {
+        let us = u64::try_from(connect.as_micros()).unwrap_or(u64::MAX >> 8);
+        let old = self.round_trip_us.get();
+        let mean = if old == 0 { us } else { (old * (MEAN_WEIGHT - 1) + us) / MEAN_WEIGHT };
+        self.round_trip_us.set(mean);
+    }
+
+    /// Where the next dial starts in the list of addresses: they take turns.
+    pub fn turn(&self) -> usize {
+        let turn = self.next_address.get();
+        self.next_address.set(turn.wrapping_add(1));
+        turn
+    }
+
+    /// A stream on one of the HTTP/2 connections, the fullest that has room: so the others can
+    /// become idle.
+    pub fn stream(&self, streams_max: u32) -> Option<Handle> {
+        self.links.borrow().iter().find_map(|link| link.handle(streams_max))
+    }
+
+    /// A new HTTP/2 connection.
+    pub fn add_link(&self, link: Rc<Link>) {
+        self.links.borrow_mut().push(link);
+    }
+
+    /// HTTP/2 connections that are up.
+    pub fn links(&self) -> usize {
+        self.links.borrow().len()
+    }
+
+    /// Forgets closed and old connections; calls on them go on.
+    pub fn sweep(&self, now: Instant, ages: Ages) {
+        self.pool.sweep(now, ages);
+        self.links.borrow_mut().retain(|link| {
+            !link.is_closed() && now.saturating_duration_since(link.opened) < ages.age_max
+        });
+    }
+
+    /// A call ended without an answer that counts; the breaker hears of it.
+    pub fn ended(&self, now_ms: u64, result: Result<(), NoAnswer>, is_silent: bool) {
+        let is_failure =
+            result.is_err_and(|why| crate::bidder::breaker::is_failure(why, is_silent));
+        self.breaker.record(now_ms, is_failure);
+    }
+}

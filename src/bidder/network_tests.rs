@@ -1,0 +1,299 @@
+//! The bidder network against bidders that misbehave, over real sockets.
+
+use crate::bidder::evil::{Evil, admit, bidder, call, call_one, cold, ok, on_worker, text};
+use crate::bidder::net::NetSettings;
+use crate::clock;
+use crate::negatives::no_answer::NoAnswer;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+#[test]
+fn a_request_is_written_as_agreed_and_its_answer_read() {
+    let (seen, look) = mpsc::sync_channel(1);
+    let evil = Evil::start(move |turn, stream| {
+        seen.send((turn.head.to_owned(), turn.body.to_vec())).unwrap();
+        stream.write_all(ok("{\"id\":\"1\"}").as_bytes()).is_ok()
+    });
+    on_worker(cold(), async |desk| {
+        let answers = call(&desk, &[evil.bidder()], "{\"id\":\"q\"}", MS(2_000)).await;
+        assert_eq!(answers[0].status, 200);
+        assert!(answers[0].took > Duration::ZERO);
+        assert_eq!(text(answers.into_iter().next().unwrap()).unwrap(), "{\"id\":\"1\"}");
+        let (head, body) = look.recv().unwrap();
+        let lines: Vec<_> = head.split("\r\n").collect();
+        assert_eq!(
+            lines,
+            [
+                "POST /bid?x=1 HTTP/1.1",
+                &format!("host: {}", evil.address),
+                "content-type: application/json",
+                "accept: application/json",
+                "x-openrtb-version: 2.6",
+                "x-extra: yes",
+                "content-length: 10",
+                "",
+                ""
+            ]
+        );
+        assert_eq!(body, b"{\"id\":\"q\"}");
+    });
+}
+
+#[test]
+fn a_connection_carries_call_after_call() {
+    let evil = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let bidder = evil.bidder();
+        for _ in 0..50 {
+            assert_eq!(call_one(&desk, &bidder).await.unwrap(), "{}");
+        }
+        assert_eq!(evil.accepted(), 1);
+        desk.each_line(|line| {
+            assert_eq!(line.counters.calls.get(), 50);
+            assert_eq!(line.counters.reused.get(), 49);
+            assert_eq!(line.counters.dials.get(), 1);
+            assert_eq!((line.pool.idle(), line.pool.open()), (1, 1));
+            assert_eq!(line.open_calls.get(), 0);
+            assert!(line.round_trip() > Duration::ZERO);
+        });
+    });
+}
+
+#[test]
+fn every_misbehaviour_has_its_reason() {
+    let chunked =
+        |rest: &str| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{rest}");
+    let status = |status: u16| format!("HTTP/1.1 {status} X\r\ncontent-length: 2\r\n\r\nhi");
+    let cases: Vec<(&str, String, Result<&str, NoAnswer>)> = vec![
+        ("no bid", "HTTP/1.1 204 No Content\r\n\r\n".into(), Err(NoAnswer::NoBid)),
+        (
+            "redirect",
+            "HTTP/1.1 302 F\r\nlocation: /\r\ncontent-length: 0\r\n\r\n".into(),
+            Err(NoAnswer::Redirect),
+        ),
+        ("not found", status(404), Err(NoAnswer::ClientStatus)),
+        ("too many", status(429), Err(NoAnswer::TooManyRequests)),
+        ("failing", status(500), Err(NoAnswer::ServerStatus)),
+        ("created", status(201), Err(NoAnswer::OtherStatus)),
+        ("garbage", "\u{0}\u{1}\u{2} what is this\r\n\r\n".into(), Err(NoAnswer::Http)),
+        ("html without http", "<html></html>".into(), Err(NoAnswer::Http)),
+        ("switches", "HTTP/1.1 101 S\r\n\r\n".into(), Err(NoAnswer::Http)),
+        ("interim first", format!("HTTP/1.1 100 C\r\n\r\n{}", ok("{}")), Ok("{}")),
+        ("chunked", chunked("2\r\n{}\r\n0\r\n\r\n"), Ok("{}")),
+        ("chunk overflow", chunked("fffffffffffffffff\r\n"), Err(NoAnswer::Http)),
+        (
+            "huge chunk",
+            format!("{}{}", chunked("ffffffff\r\n"), "x".repeat(600_000)),
+            Err(NoAnswer::TooLarge),
+        ),
+        (
+            "huge length",
+            "HTTP/1.1 200 OK\r\ncontent-length: 99999999\r\n\r\n".into(),
+            Err(NoAnswer::TooLarge),
+        ),
+        (
+            "long head",
+            format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "y".repeat(20_000)),
+            Err(NoAnswer::Http),
+        ),
+    ];
+    on_worker(cold(), async |desk| {
+        for (name, bytes, expected) in cases {
+            let evil = Evil::saying(bytes);
+            let got = call_one(&desk, &evil.bidder()).await;
+            assert_eq!(got.as_deref().map_err(|why| *why), expected, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_ends_early_is_broken() {
+    on_worker(cold(), async |desk| {
+        for (name, bytes) in [
+            ("closed without a byte", ""),
+            ("closed inside the head", "HTTP/1.1 200 OK\r\ncontent-le"),
+            ("short of its length", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{}"),
+            ("inside a chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{}"),
+        ] {
+            let evil = Evil::start(move |_, stream| {
+                stream.write_all(bytes.as_bytes()).unwrap();
+                false
+            });
+            assert_eq!(call_one(&desk, &evil.bidder()).await, Err(NoAnswer::Broken), "{name}");
+        }
+    });
+}
+
+#[test]
+fn nobody_listening_is_refused_and_a_full_backlog_times_out() {
+    let vacant = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    on_worker(cold(), async |desk| {
+        assert_eq!(call_one(&desk, &bidder(vacant)).await, Err(NoAnswer::ConnectRefused));
+        let mut nowhere = bidder(vacant);
+        nowhere.endpoint.host = "unresolved.invalid".to_owned();
+        assert_eq!(call_one(&desk, &nowhere).await, Err(NoAnswer::ConnectRefused));
+        // a socket that listens with a queue of one and never accepts: the third SYN is dropped
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let at = full.local_addr().unwrap().as_socket().unwrap();
+        let _fill: Vec<_> = (0..2)
+            .filter_map(|_| std::net::TcpStream::connect_timeout(&at, MS(200)).ok())
+            .collect();
+        assert_eq!(call_one(&desk, &bidder(at)).await, Err(NoAnswer::ConnectTimeout));
+    });
+}
+
+#[test]
+fn late_answer_keeps_its_connection() {
+    let (answer, wait) = mpsc::sync_channel::<()>(1);
+    let wait = Mutex::new(wait);
+    let evil = Evil::start(move |turn, stream| {
+        if turn.request == 1 {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        stream.write_all(ok("{}").as_bytes()).is_ok()
+    });
+    on_worker(cold(), async |desk| {
+        let bidder = evil.bidder();
+        call_one(&desk, &bidder).await.unwrap();
+        let answers = call(&desk, std::slice::from_ref(&bidder), "{}", MS(30)).await;
+        assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
+        assert_eq!(desk.drains.get(), 1);
+        answer.send(()).unwrap();
+        while desk.drains.get() > 0 {
+            tokio::task::yield_now().await;
+        }
+        call_one(&desk, &bidder).await.unwrap();
+        assert_eq!(evil.accepted(), 1);
+        desk.each_line(|line| {
+            assert_eq!((line.counters.late.get(), line.counters.late_read.get()), (1, 1));
+            assert!(line.counters.late_read_us.get() >= 30_000);
+            assert_eq!(line.open_calls.get(), 0);
+        });
+    });
+}
+
+#[test]
+fn a_late_answer_is_given_up_when_its_time_is_over() {
+    let evil = Evil::start(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+        // silence until the other side closes
+        crate::bidder::evil::read_request(stream);
+        false
+    });
+    let settings = NetSettings { drain_time_max: MS(50), ..cold() };
+    on_worker(settings, async |desk| {
+        let bidder = evil.bidder();
+        let answers = call(&desk, std::slice::from_ref(&bidder), "{}", MS(30)).await;
+        assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
+        while desk.drains.get() > 0 {
+            tokio::time::sleep(MS(5)).await;
+        }
+        desk.each_line(|line| {
+            assert_eq!((line.counters.late_dropped.get(), line.pool.open()), (1, 0));
+            assert_eq!(line.open_calls.get(), 0);
+        });
+    });
+}
+
+#[test]
+fn nine_that_drip_do_not_hold_up_the_tenth_nor_the_auction() {
+    let drip = Evil::start(|_, stream| {
+        // one byte a round, until nobody reads any more
+        ok(&"x".repeat(400_000)).bytes().all(|byte| {
+            std::thread::sleep(MS(2));
+            stream.write_all(&[byte]).is_ok()
+        })
+    });
+    let good = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let mut bidders = vec![drip.bidder(); 9];
+        bidders.iter_mut().enumerate().for_each(|(at, b)| b.name = format!("drip {at}"));
+        bidders.push(good.bidder());
+        let before = clock::monotonic();
+        let answers = call(&desk, &bidders, "{}", MS(100)).await;
+        let took = before.elapsed();
+        assert!(took >= MS(100) && took < MS(160), "{took:?}");
+        let results: Vec<_> = answers.into_iter().map(text).collect();
+        assert_eq!(results[..9], vec![Err(NoAnswer::Late); 9]);
+        assert_eq!(results[9].as_deref(), Ok("{}"));
+    });
+}
+
+#[test]
+fn an_answer_with_bytes_behind_it_costs_its_connection() {
+    let evil =
+        Evil::saying(format!("{}HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil", ok("{}")));
+    on_worker(cold(), async |desk| {
+        for round in 1..=3 {
+            assert_eq!(call_one(&desk, &evil.bidder()).await.as_deref(), Ok("{}"));
+            assert_eq!(evil.accepted(), round);
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_the_bidder_closed_is_not_used_again() {
+    let (closed, wait) = mpsc::sync_channel(1);
+    let evil = Evil::start(move |_, stream| {
+        stream.write_all(ok("{}").as_bytes()).unwrap();
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+        closed.send(()).unwrap();
+        false
+    });
+    on_worker(cold(), async |desk| {
+        for round in 1..=3 {
+            assert_eq!(call_one(&desk, &evil.bidder()).await.as_deref(), Ok("{}"));
+            wait.recv().unwrap();
+            // one turn of the driver, so that it hears of the end
+            tokio::time::sleep(MS(5)).await;
+            assert_eq!(evil.accepted(), round);
+        }
+        desk.each_line(|line| assert_eq!(line.counters.reused_broken.get(), 0));
+    });
+}
+
+#[test]
+fn connections_have_an_age_and_a_number() {
+    let evil = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let mut old = evil.bidder();
+        old.limits.connection_age_max = Duration::ZERO;
+        for round in 1..=3 {
+            call_one(&desk, &old).await.unwrap();
+            assert_eq!(evil.accepted(), round);
+        }
+        let mut one = evil.bidder();
+        one.name = "one".to_owned();
+        one.limits.connections_max = 1;
+        let twice = [one.clone(), one];
+        let answers = call(&desk, &twice, "{}", MS(2_000)).await;
+        let mut results: Vec<_> = answers.into_iter().map(text).collect();
+        assert_eq!(results.remove(1), Err(NoAnswer::PoolFull));
+        assert_eq!(results.remove(0).as_deref(), Ok("{}"));
+    });
+}
+
+#[test]
+fn a_permit_counts_until_it_is_dropped() {
+    let evil = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let mut bidder = evil.bidder();
+        bidder.limits.in_flight_max = 2;
+        let bidders = [bidder];
+        let held = [admit(&desk, 1, &bidders, 0).unwrap(), admit(&desk, 1, &bidders, 0).unwrap()];
+        assert_eq!(
+            admit(&desk, 1, &bidders, 0).unwrap_err(),
+            crate::negatives::not_called::NotCalled::InFlight
+        );
+        drop(held);
+        assert!(admit(&desk, 1, &bidders, 0).is_ok());
+    });
+}
