@@ -26,6 +26,8 @@ pub mod limits;
 pub mod auction;
 // floor 3: the stages that compute
 pub mod enrich;
+// floor 3: the stages that compute
+pub mod admit;
 
 // floor 5: bidders
 pub mod bidder;

@@ -327,6 +327,32 @@ pub struct View {
     pub members: Vec<Member>,
 }
 
+impl View {
+    /// Nothing read, but with the memory that was in use.
+    #[must_use]
+    pub fn emptied(mut self) -> Self {
+        self.imps.clear();
+        self.imp_elements.clear();
+        self.currencies.clear();
+        self.texts.clear();
+        self.numbers.clear();
+        self.sizes.clear();
+        self.deals.clear();
+        self.members.clear();
+        Self {
+            imps: self.imps,
+            imp_elements: self.imp_elements,
+            currencies: self.currencies,
+            texts: self.texts,
+            numbers: self.numbers,
+            sizes: self.sizes,
+            deals: self.deals,
+            members: self.members,
+            ..Self::default()
+        }
+    }
+}
+
 /// A request that may be auctioned.
 #[derive(Debug)]
 pub struct ValidRequest {
@@ -340,6 +366,13 @@ impl ValidRequest {
     /// Puts the parts together; `admit` alone calls it.
     pub fn new(body: Body, text: Vec<u8>, view: View) -> Self {
         Self { body, text, view }
+    }
+
+    /// Takes apart a request that has ended: its two buffers to be filled again, emptied.
+    pub fn into_buffers(self) -> (Vec<u8>, View) {
+        let mut text = self.text;
+        text.clear();
+        (text, self.view.emptied())
     }
 
     /// The bytes as they came.

@@ -122,6 +122,18 @@ impl<'d> Value<'d> {
         Text { at, len: end.saturating_sub(at) }
     }
 
+    /// A string un-escaped, any other scalar as it is written; empty for objects and arrays.
+    pub fn written(self) -> &'d str {
+        match self.document.node(self.node) {
+            Some(Node::String(text)) => text,
+            Some(Node::Static(_)) => {
+                let bytes = self.document.body().get(self.start()..self.end());
+                std::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+            }
+            _ => "",
+        }
+    }
+
     fn start(self) -> usize {
         self.document.offset(self.document.position(self.node))
     }

@@ -1,0 +1,93 @@
+//! The user.
+//!
+//! Owns: the reading of `User` (3.2.20) and its `EID`s (3.2.27), in the places of 2.6 and of 2.5
+//! (`user.ext.consent`, `user.ext.eids`).
+
+use crate::admit::decode_device::edited;
+use crate::admit::decode_regs::{Signal, merged, signal};
+use crate::admit::lenient::LenientField as Field;
+use crate::admit::read::{Reader, Walk, end, since};
+use crate::json::value::{Members, Value};
+use crate::negatives::refusal::Refusal;
+use crate::request::Key;
+
+/// What stands in `user` or in `user.ext`.
+#[derive(Default)]
+struct Moved<'d> {
+    consent: Signal<'d>,
+    eids: Option<Value<'d>>,
+}
+
+/// `user`.
+pub fn user(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
+    let Some(members) = reader.object(value, Field::User)? else { return Ok(()) };
+    let (mut here, mut in_ext) = (Moved::default(), Moved::default());
+    let (object, mut walk) = reader.record(members);
+    reader.view.objects.user = Some(object);
+    while let Some(entry) = walk.next(reader)? {
+        let value = entry.value;
+        match entry.key {
+            Key::Id => reader.view.user.id = reader.text(value, Field::UserId)?,
+            Key::Buyeruid => reader.view.user.buyeruid = reader.text(value, Field::UserBuyeruid)?,
+            Key::Consent => here.consent = signal(reader, value, Field::UserConsent)?,
+            Key::Eids => here.eids = Some(value),
+            Key::Geo => reader.view.objects.user_geo = edited(reader, value, Field::Geo)?,
+            Key::Ext => {
+                if let Some(members) = reader.object(value, Field::UserExt)? {
+                    in_ext = ext(reader, members)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    reader.view.user.consent = merged(reader, here.consent, in_ext.consent);
+    // Nothing else of the user goes into this arena: both lists are one run.
+    let first = end(&reader.view.texts);
+    for list in [here.eids, in_ext.eids].into_iter().flatten() {
+        eids(reader, list)?;
+    }
+    reader.view.user.eid_sources = since(&reader.view.texts, first);
+    Ok(())
+}
+
+fn ext<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Moved<'d>, Refusal> {
+    let mut moved = Moved::default();
+    let (object, mut walk) = reader.record(members);
+    reader.view.objects.user_ext = Some(object);
+    while let Some(entry) = walk.next(reader)? {
+        match entry.key {
+            Key::Consent => moved.consent = signal(reader, entry.value, Field::UserConsent)?,
+            Key::Eids => moved.eids = Some(entry.value),
+            _ => {}
+        }
+    }
+    Ok(moved)
+}
+
+/// Puts the sources of the ids into `View::texts`.
+fn eids(reader: &mut Reader<'_>, list: Value<'_>) -> Result<(), Refusal> {
+    let Some(list) = reader.array(list, Field::UserEids)? else { return Ok(()) };
+    if list.len() > reader.limits.eids_max {
+        return Err(Refusal::TooManyEids);
+    }
+    for eid in list {
+        let Some(members) = reader.object(eid, Field::UserEids)? else { continue };
+        let mut walk = Walk::over(members);
+        while let Some(entry) = walk.next(reader)? {
+            match entry.key {
+                Key::Source => {
+                    let source = reader.text(entry.value, Field::UserEids)?;
+                    reader.view.texts.extend((!source.is_empty()).then_some(source));
+                }
+                Key::Uids => {
+                    let uids = reader.array(entry.value, Field::UserEids)?;
+                    if uids.is_some_and(|uids| uids.len() > reader.limits.uids_max) {
+                        return Err(Refusal::TooManyEids);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
