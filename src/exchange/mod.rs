@@ -2,6 +2,9 @@
 //!
 //! Owns: [`Exchange`], one a worker, and [`Outcome`]. Never: a status code, a socket, a rule.
 
+pub mod explain;
+pub mod respond;
+
 use crate::arrival::{Arrival, Body};
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::Snapshot;

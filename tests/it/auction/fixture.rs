@@ -167,7 +167,12 @@ pub fn answer(answer: &Json) -> BidAnswer {
 
 /// Reads what an auction needs of a request, without any of the rules of admission.
 pub fn request(request: &Json) -> ValidRequest {
-    let bytes = request.to_string().into_bytes();
+    request_of(&request.to_string())
+}
+
+/// The same, of the very bytes.
+pub fn request_of(body: &str) -> ValidRequest {
+    let bytes = body.as_bytes().to_vec();
     let mut text = Vec::new();
     let mut reader = Reader::default();
     reader.request(&members(Scratch::new(64).read(&bytes, &mut text).unwrap().root()).unwrap());

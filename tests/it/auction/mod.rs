@@ -1,5 +1,6 @@
 //! The auction from outside: tables of cases, and what holds for every auction.
 
+mod answers;
 mod cases;
 mod fixture;
 mod properties;

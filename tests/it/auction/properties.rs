@@ -40,7 +40,7 @@ fn any_answer() -> impl Strategy<Value = Json> {
 }
 
 prop_compose! {
-    fn any_case()(
+    pub fn any_case()(
         answers in prop::collection::vec(any_answer(), 0..5),
         at in 1..3u8,
         floors in prop::collection::vec((price(), 0..CURRENCIES.len()), 5),
