@@ -5,6 +5,7 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | `mmdb` | address databases of the project's own |
 //! | `random` | numbers that follow from a seed |
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
 //! | `client` | one request to a control page |
@@ -13,6 +14,7 @@
 
 pub mod client;
 pub mod drive;
+pub mod mmdb;
 pub mod random;
 pub mod stub;
 pub mod wire;
