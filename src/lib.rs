@@ -28,6 +28,8 @@ pub mod auction;
 pub mod enrich;
 // floor 3: the stages that compute
 pub mod admit;
+// floor 4: what the user allows
+pub mod privacy;
 
 // floor 5: bidders
 pub mod bidder;

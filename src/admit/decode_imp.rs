@@ -40,7 +40,8 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
             }
             Key::Ext => {
                 let Some(members) = reader.object(value, Field::ImpExt)? else { continue };
-                let mut walk = Walk::over(members);
+                let (object, mut walk) = reader.record(members);
+                imp.ext = Some(object);
                 while let Some(entry) = walk.next(reader)? {
                     if entry.key == Key::Rwdd {
                         imp.is_rewarded |= reader.flag(entry.value, Field::ImpRwdd)? == Some(true);

@@ -13,6 +13,8 @@ pub mod drain;
 #[cfg(test)]
 mod evil;
 pub mod fanout;
+#[cfg(test)]
+mod fixture;
 pub mod h2;
 pub mod http1;
 pub mod line;
@@ -23,6 +25,9 @@ pub mod pool;
 pub mod quota;
 pub mod resolve;
 pub mod response;
+pub mod roster;
+pub mod shape;
+pub mod splice;
 pub mod stream;
 pub mod tls;
 

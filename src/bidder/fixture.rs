@@ -1,0 +1,75 @@
+//! Partners, bidders and admitted requests for the tests of this folder.
+
+use crate::admit::limits::Limits;
+use crate::admit::{Scratch, admit};
+use crate::arrival::Body;
+use crate::bidder::{
+    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
+};
+use crate::deadline::DeadlineSettings;
+use crate::money::{Cpm, Currency, Rates};
+use crate::negatives::refusal::Refusal;
+use crate::openrtb::ids::Media;
+use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use crate::request::ValidRequest;
+use bytes::Bytes;
+
+/// A partner that asks for nothing.
+pub fn partner() -> Partner {
+    Partner {
+        name: "p".into(),
+        key_hashes: Vec::new(),
+        sources: Vec::new(),
+        qps: None,
+        deadline: DeadlineSettings::default(),
+        is_strict: false,
+        allows_unknown_channel: true,
+        channels: [true; 4],
+        media: Media::ALL.into_iter().collect(),
+        auction_type: None,
+        currency: Currency::USD,
+        floor: Cpm::ZERO,
+        bcat: Vec::new(),
+        badv: Vec::new(),
+        bapp: Vec::new(),
+        no_bid: NoBidStyle::Empty,
+        shed: ShedStyle::Status,
+        may_debug: false,
+        schain: None,
+        blocks: TrafficBlocks::default(),
+        allows_nurl_markup: false,
+        bid_max: Cpm::from_micros(1_000_000_000),
+    }
+}
+
+/// A bidder that buys everything.
+pub fn bidder(version: OpenRtbVersion) -> Bidder {
+    Bidder {
+        name: "b".into(),
+        endpoint: Endpoint {
+            is_tls: false,
+            host: "bidder.example".into(),
+            port: 80,
+            path: "/".into(),
+        },
+        wire: Wire { version, http: HttpVersion::Http1, is_gzip: false, headers: Vec::new() },
+        targeting: Targeting::default(),
+        seats: Seats::default(),
+        time: CallTime::default(),
+        limits: CallLimits::default(),
+    }
+}
+
+/// Dollars, and euros at two for a dollar.
+pub fn rates() -> Rates {
+    let eur = Currency::parse("EUR").unwrap();
+    Rates::new(Currency::USD, [(eur, 0.5)]).unwrap()
+}
+
+/// Reads a request as the road does.
+pub fn read(body: &str) -> Result<ValidRequest, Refusal> {
+    let limits = Limits::default();
+    let body = Body(Bytes::copy_from_slice(body.as_bytes()));
+    let admitted = admit(body, &partner(), &limits, &rates(), &mut Scratch::new(&limits));
+    admitted.map(|admitted| admitted.request)
+}

@@ -1,0 +1,183 @@
+//! What bidders buy, turned round: for each value of a dimension, the bidders that take it.
+//!
+//! Owns: the tables and how they are compiled. Never: a request (`roster` asks them).
+//!
+//! Invariant: keys come from configuration only, so what a request holds cannot grow a table.
+
+#![deny(clippy::indexing_slicing)]
+
+use super::bits::Bits;
+use crate::bidder::{Bidder, Targeting};
+use crate::openrtb::ids::Country;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// A dimension in which a request has at most one value.
+#[derive(Debug)]
+pub struct Dimension<K> {
+    /// Who takes a value that nobody lists, or none at all: those without an allow list.
+    others: Bits,
+    listed: HashMap<K, Bits>,
+}
+
+impl<K: Eq + Hash> Dimension<K> {
+    /// From each bidder's allowed (empty: all) and blocked values.
+    pub fn compile(
+        bidders: &[Bidder],
+        lists: impl Fn(&Bidder) -> (Vec<K>, Vec<K>),
+    ) -> Dimension<K> {
+        let count = bidders.len();
+        let lists: Vec<(Vec<K>, Vec<K>)> = bidders.iter().map(lists).collect();
+        let others =
+            Bits::of(count, |at| lists.get(at).is_some_and(|(allowed, _)| allowed.is_empty()));
+        let mut blocks: HashMap<K, Bits> = HashMap::new();
+        let mut listed: HashMap<K, Bits> = HashMap::new();
+        for (at, (allowed, blocked)) in lists.into_iter().enumerate() {
+            for value in allowed {
+                listed.entry(value).or_insert_with(|| others.clone()).insert(at);
+            }
+            for value in blocked {
+                blocks.entry(value).or_insert_with(|| Bits::none(count)).insert(at);
+            }
+        }
+        for (value, blocked) in blocks {
+            listed.entry(value).or_insert_with(|| others.clone()).remove(&blocked);
+        }
+        Dimension { others, listed }
+    }
+
+    /// Whether no bidder cares, so that the request need not be asked.
+    pub fn is_idle(&self) -> bool {
+        // A bidder with an allow list of its own has listed a value.
+        self.listed.is_empty()
+    }
+
+    /// Who takes this value.
+    pub fn of<Q>(&self, value: Option<&Q>) -> &[u64]
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
+        value.and_then(|value| self.listed.get(value)).unwrap_or(&self.others)
+    }
+}
+
+/// Countries with their regions.
+///
+/// A country that a bidder names only with regions counts as listed; where it names regions of a
+/// country, one of them must match.
+#[derive(Debug)]
+pub struct Places {
+    countries: Dimension<Country>,
+    /// By country: who names regions of it, and for each region who names that.
+    regions: HashMap<Country, (Bits, Vec<(String, Bits)>)>,
+}
+
+impl Places {
+    pub fn compile(bidders: &[Bidder]) -> Self {
+        let countries = Dimension::compile(bidders, |bidder| {
+            let targeting = &bidder.targeting;
+            let of_regions = targeting.regions.iter().map(|(country, _)| *country);
+            let allowed = targeting.countries.iter().copied().chain(of_regions).collect();
+            (allowed, targeting.countries_blocked.clone())
+        });
+        let mut regions: HashMap<Country, (Bits, Vec<(String, Bits)>)> = HashMap::new();
+        for (at, bidder) in bidders.iter().enumerate() {
+            for (country, region) in &bidder.targeting.regions {
+                let none = || Bits::none(bidders.len());
+                let (narrowed, named) =
+                    regions.entry(*country).or_insert_with(|| (none(), Vec::new()));
+                narrowed.insert(at);
+                match named.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(region)) {
+                    Some((_, bits)) => bits.insert(at),
+                    None => named.push((region.clone(), Bits::of(bidders.len(), |own| own == at))),
+                }
+            }
+        }
+        Self { countries, regions }
+    }
+
+    /// Whether no bidder cares.
+    pub fn is_idle(&self) -> bool {
+        self.countries.is_idle()
+    }
+
+    /// Who buys there, in `out`. `region` without the country's prefix, of any letter case.
+    pub fn of(&self, country: Option<Country>, region: &str, out: &mut Bits) {
+        out.copy(self.countries.of(country.as_ref()));
+        let Some((narrowed, named)) = country.and_then(|country| self.regions.get(&country)) else {
+            return;
+        };
+        let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(region));
+        let here = found.map_or(&[][..], |(_, bits)| bits);
+        out.remove_but(narrowed, here);
+    }
+}
+
+/// Domains and bundles: one allow list and one block list of either kind.
+///
+/// A bidder with an allow list of either kind takes what is on one of them; a block wins.
+#[derive(Debug)]
+pub struct Shelves {
+    others: Bits,
+    /// `(allowed, blocked)`.
+    domains: HashMap<String, (Bits, Bits)>,
+    bundles: HashMap<String, (Bits, Bits)>,
+}
+
+impl Shelves {
+    pub fn compile(bidders: &[Bidder]) -> Self {
+        let others = Bits::of(bidders.len(), |at| {
+            let targeting = bidders.get(at).map(|bidder| &bidder.targeting);
+            targeting.is_some_and(|own| own.domains.is_empty() && own.bundles.is_empty())
+        });
+        let table = |lists: fn(&Targeting) -> (&[String], &[String])| {
+            let mut table: HashMap<String, (Bits, Bits)> = HashMap::new();
+            for (at, bidder) in bidders.iter().enumerate() {
+                let (allowed, blocked) = lists(&bidder.targeting);
+                let none = || (Bits::none(bidders.len()), Bits::none(bidders.len()));
+                for name in allowed {
+                    table.entry(name.clone()).or_insert_with(none).0.insert(at);
+                }
+                for name in blocked {
+                    table.entry(name.clone()).or_insert_with(none).1.insert(at);
+                }
+            }
+            table
+        };
+        let domains = table(|own| (&own.domains, &own.domains_blocked));
+        let bundles = table(|own| (&own.bundles, &own.bundles_blocked));
+        Self { others, domains, bundles }
+    }
+
+    /// Whether no bidder cares.
+    pub fn is_idle(&self) -> bool {
+        self.domains.is_empty() && self.bundles.is_empty()
+    }
+
+    /// Who buys there, in `out`; names in lower case, empty where unknown. A listed domain covers
+    /// its subdomains; names with more than `labels_max` labels are judged by their last ones.
+    pub fn of(&self, domain: &str, bundle: &str, labels_max: usize, out: &mut Bits) {
+        out.copy(&self.others);
+        let found = || {
+            let ends = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]).take(labels_max);
+            let of_domains = ends.filter_map(|at| self.domains.get(domain.get(at..)?));
+            of_domains.chain(self.bundles.get(bundle))
+        };
+        found().for_each(|(allowed, _)| out.add(allowed));
+        found().for_each(|(_, blocked)| out.remove(blocked));
+    }
+}
+
+/// For each value that a bidder lists, who does.
+pub fn listed(bidders: &[Bidder], list: impl Fn(&Targeting) -> &[String]) -> HashMap<String, Bits> {
+    let mut table: HashMap<String, Bits> = HashMap::new();
+    for (at, bidder) in bidders.iter().enumerate() {
+        for value in list(&bidder.targeting) {
+            let none = || Bits::none(bidders.len());
+            table.entry(value.clone()).or_insert_with(none).insert(at);
+        }
+    }
+    table
+}

@@ -1,0 +1,139 @@
+//! Writes what one bidder is sent: the request's own bytes, edited.
+//!
+//! Owns: the declared edit set (the table), and [`Shaper`], which shapes one request for each of
+//! its bidders. Never: a parse, a rewrite of what is not in the table, a decision on who is
+//! called.
+//!
+//! Invariant: what is outside the edit set is byte-identical to what came in; no object of the
+//! output has a key twice that the input did not have twice; a value that moves is copied.
+//!
+//! | where | edit |
+//! |---|---|
+//! | `imp` | elements that this bidder is not offered, and refused ones, are left out |
+//! | `imp[].bidfloor` | raised to the partner's floor in the imp's own `bidfloorcur`, where that is higher and can be converted; inserted where absent |
+//! | `tmax` | replaced or inserted: what this bidder has |
+//! | `at` | replaced or inserted where the partner forces another type |
+//! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in |
+//! | `device` and its `geo` | looked-up members that are absent are appended ([`Facts::device_members`], [`Facts::geo_members`]); either object is created where absent or `null` |
+//! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
+//! | `source.schain` | our node is appended where the partner has one (see below) |
+//! | `regs.{gdpr,us_privacy,gpp,gpp_sid}`, `user.{consent,eids}`, `source.schain`, `imp[].rwdd` | each stands once: for a 2.6 bidder there, for a 2.5 bidder in the object's `ext` (created where absent or `null`); see below |
+//!
+//! `cur` stays as it is: it is what the partner takes, and admission saw that it is known.
+//!
+//! **Moves.** A value in the other version's place is moved, byte for byte; `null` is taken for
+//! absent. Where both places have it, the wrong one is dropped if the bytes are the same; if they
+//! differ, both stay: we do not choose for the bidder. An `ext` that is no object takes nothing.
+//!
+//! **Supply chain** (OpenRTB SupplyChain object, "Implementation details"). Where a chain came,
+//! our node goes to its end and `complete` stays as upstream wrote it. Where none came, or one
+//! without a `nodes` array, we start one with `complete` 0, since we cannot vouch for who was
+//! before us, or 1 where the partner owns the inventory. The node's `rid` is the request's `id`. A
+//! chain that already has `schain_nodes_max` nodes is not resold. Where both `source.schain` and
+//! `source.ext.schain` came, the first counts and the other is dropped. For a partner without a
+//! node the chain passes as it is.
+
+mod draft;
+mod lists;
+mod moves;
+mod node;
+mod schain;
+mod walk;
+
+use crate::bidder::{Bidder, Invitation, OpenRtbVersion};
+use crate::facts::Facts;
+use crate::money::Rates;
+use crate::negatives::not_called::NotCalled;
+use crate::partner::Partner;
+use crate::privacy::disclosure::Disclosure;
+use crate::request::ValidRequest;
+use draft::Draft;
+
+/// Limits of shaping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShapeSettings {
+    /// Nodes that a supply chain may have when it leaves us, ours included (1 to 100).
+    pub schain_nodes_max: u32,
+}
+
+impl Default for ShapeSettings {
+    fn default() -> Self {
+        Self { schain_nodes_max: 20 }
+    }
+}
+
+/// What all bodies of one request are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub request: &'a ValidRequest,
+    pub facts: &'a Facts,
+    pub partner: &'a Partner,
+    pub rates: &'a Rates,
+}
+
+/// A worker's buffers for shaping, used again for each request.
+#[derive(Debug, Default)]
+pub struct ShapeScratch {
+    settings: ShapeSettings,
+    drafts: Vec<Draft>,
+}
+
+impl ShapeScratch {
+    /// Empty buffers.
+    pub fn new(settings: ShapeSettings) -> Self {
+        Self { settings, drafts: Vec::new() }
+    }
+
+    /// Starts on one request; nothing of the one before is left.
+    pub fn begin<'a>(&'a mut self, subject: Subject<'a>) -> Shaper<'a> {
+        Shaper { subject, settings: self.settings, drafts: &mut self.drafts, made: 0 }
+    }
+}
+
+/// Shapes one request for one bidder after the other.
+///
+/// Bidders of one version and disclosure differ in little: in imps and `tmax`. The rest is done
+/// once, in a [`Draft`], from which each body is copied in a few pieces.
+#[derive(Debug)]
+pub struct Shaper<'a> {
+    subject: Subject<'a>,
+    settings: ShapeSettings,
+    drafts: &'a mut Vec<Draft>,
+    /// How many of the drafts are of this request; the others only hold memory.
+    made: usize,
+}
+
+impl Shaper<'_> {
+    /// The body for one bidder; `tmax_ms` is written as it is. `Err(Rendering)`: the chain is at
+    /// its hop limit, the invitation has no imp of this request, or spans contradict each other.
+    pub fn shape(
+        &mut self,
+        invitation: &Invitation,
+        bidder: &Bidder,
+        disclosure: Disclosure,
+        tmax_ms: u32,
+    ) -> Result<Vec<u8>, NotCalled> {
+        let request = self.subject.request;
+        self.draft(bidder.wire.version, disclosure)
+            .and_then(|draft| draft.body(&request.view, invitation.imps, tmax_ms))
+            .ok_or(NotCalled::Rendering)
+    }
+
+    fn draft(&mut self, version: OpenRtbVersion, disclosure: Disclosure) -> Option<&Draft> {
+        let made = self.drafts.get(..self.made)?;
+        let found = made.iter().position(|draft| draft.is_for(version, disclosure));
+        let index = found.unwrap_or(self.made);
+        if found.is_none() {
+            if self.drafts.len() == index {
+                self.drafts.push(Draft::default());
+            }
+            let draft = self.drafts.get_mut(index)?;
+            draft.write(&self.subject, self.settings, (version, disclosure));
+            self.made += 1;
+        }
+        self.drafts.get(index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

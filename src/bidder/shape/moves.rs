@@ -1,0 +1,91 @@
+//! Which members change their place between OpenRTB 2.5 and 2.6, as changes of two objects.
+//!
+//! Owns: the rule of "Moves" in `shape`. Never: a byte written.
+
+use crate::bidder::OpenRtbVersion;
+use crate::request::{Key, Member, Object, ValidRequest};
+use smallvec::SmallVec;
+
+/// A member's key, and its name as we write it.
+pub type Name = (Key, &'static str);
+
+/// The members that stand in an object in 2.6 and in its `ext` in 2.5.
+pub const REGS: &[Name] = &[
+    (Key::Gdpr, "\"gdpr\":"),
+    (Key::UsPrivacy, "\"us_privacy\":"),
+    (Key::Gpp, "\"gpp\":"),
+    (Key::GppSid, "\"gpp_sid\":"),
+];
+pub const USER: &[Name] = &[(Key::Consent, "\"consent\":"), (Key::Eids, "\"eids\":")];
+pub const SCHAIN: Name = (Key::Schain, "\"schain\":");
+pub const SOURCE: &[Name] = &[SCHAIN];
+pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
+
+/// What becomes of one member of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'v> {
+    pub name: Name,
+    /// `None`: the member is left out. Else it is set, whether it is there or not.
+    pub value: Option<&'v [u8]>,
+}
+
+/// Changes of one object; no more than the longest table and a floor.
+pub type Changes<'v> = SmallVec<[Change<'v>; 5]>;
+
+/// Changes of an object and of its `ext`.
+#[derive(Clone, Debug, Default)]
+pub struct Moves<'v> {
+    pub own: Changes<'v>,
+    pub ext: Changes<'v>,
+}
+
+impl<'v> Moves<'v> {
+    /// Sets a member in the place of `version` and leaves it out of the other.
+    pub fn set(&mut self, version: OpenRtbVersion, name: Name, value: &'v [u8]) {
+        let (there, here) = (Change { name, value: Some(value) }, Change { name, value: None });
+        match version {
+            OpenRtbVersion::V25 => {
+                self.ext.push(there);
+                self.own.push(here);
+            }
+            OpenRtbVersion::V26 => {
+                self.own.push(there);
+                self.ext.push(here);
+            }
+        }
+    }
+
+    /// Moves one member to the place of `version`, where it stands in the other.
+    pub fn relocate(
+        &mut self,
+        request: &'v ValidRequest,
+        (object, ext): (&Object, Option<&Object>),
+        version: OpenRtbVersion,
+        name: Name,
+    ) {
+        let own = request.member(object, name.0).and_then(|member| present(request, member));
+        let in_ext = ext
+            .and_then(|ext| request.member(ext, name.0))
+            .and_then(|member| present(request, member));
+        let (right, wrong) = match version {
+            OpenRtbVersion::V25 => (in_ext, own),
+            OpenRtbVersion::V26 => (own, in_ext),
+        };
+        match (right, wrong) {
+            (None, Some(value)) => self.set(version, name, value),
+            (Some(value), Some(same)) if value == same => self.set(version, name, value),
+            _ => {}
+        }
+    }
+}
+
+/// A member's value, unless it is `null`.
+fn present<'v>(request: &'v ValidRequest, member: &Member) -> Option<&'v [u8]> {
+    Some(request.value(member)).filter(|value| *value != b"null")
+}
+
+/// Whether the object's `ext` can take members: it is an object, absent or `null`.
+pub fn takes_members(request: &ValidRequest, object: &Object, ext: Option<&Object>) -> bool {
+    ext.is_some()
+        || request.member(object, Key::Ext).is_none_or(|member| request.value(member) == b"null")
+}

@@ -1,0 +1,291 @@
+//! The walk through one request that makes every edit of `shape`'s table.
+//!
+//! Owns: which object is edited how. Never: who is called, a comma (`splice` knows where they go).
+//! Invariant: the walk goes strictly forward, object by object, in the order in which they came.
+
+use super::lists::Missing;
+use super::moves::{self, Change, Moves, Name};
+use super::node::Node;
+use super::{ShapeSettings, Subject, schain};
+use crate::bidder::OpenRtbVersion;
+use crate::bidder::splice::{Members, Splicer};
+use crate::money::Cpm;
+use crate::privacy::disclosure::{Disclosure, Fate, Place, write_rounded};
+use crate::request::{Imp, Key, List, Member, Object, ValidRequest};
+use std::ops::Range;
+
+/// The walk through one request.
+pub struct Walk<'a, 'd> {
+    pub subject: &'a Subject<'a>,
+    pub request: &'a ValidRequest,
+    pub version: OpenRtbVersion,
+    pub disclosure: Disclosure,
+    pub to: Splicer<'a>,
+    tmax_at: Option<usize>,
+    imps: &'d mut Vec<Range<usize>>,
+}
+
+impl<'a, 'd> Walk<'a, 'd> {
+    /// At the first byte; ranges of the imp elements are put in `imps`.
+    pub fn new(
+        subject: &'a Subject<'a>,
+        (version, disclosure): (OpenRtbVersion, Disclosure),
+        to: Splicer<'a>,
+        imps: &'d mut Vec<Range<usize>>,
+    ) -> Self {
+        let request = subject.request;
+        Self { subject, request, version, disclosure, to, tmax_at: None, imps }
+    }
+
+    /// What was written, and where `tmax` goes in it.
+    pub fn finish(self) -> (Option<Vec<u8>>, Option<usize>) {
+        (self.to.finish(), self.tmax_at)
+    }
+
+    /// Walks through all of it; `None` where the supply chain is at its limit.
+    pub fn root(&mut self, settings: ShapeSettings) -> Option<()> {
+        let (request, partner) = (self.request, self.subject.partner);
+        let root = &request.view.objects.root;
+        let mut chain = Vec::new();
+        if let Some(node) = &partner.schain {
+            schain::write(request, node, settings.schain_nodes_max, &mut chain)?;
+        }
+        let at = self.forced_at();
+        let lists = self.missing_blocks();
+        let members = request.members(root);
+        for member in members {
+            match member.key {
+                Key::Imp => self.imp_array(member),
+                Key::Tmax => {
+                    self.to.replace_value(member, b"");
+                    self.tmax_at = Some(self.to.out.len());
+                }
+                Key::At => {
+                    if let Some(at) = &at {
+                        self.to.replace_value(member, at);
+                    }
+                }
+                Key::Bcat | Key::Badv | Key::Bapp => {
+                    let list = lists.iter().find(|((key, _), _)| *key == member.key);
+                    if let Some((_, missing)) = list.filter(|(_, missing)| !missing.is_empty()) {
+                        missing.append(request, member, &mut self.to);
+                    }
+                }
+                Key::Device => self.device(member),
+                Key::User => self.user(member),
+                Key::Regs => self.regs(),
+                Key::Source => self.source(member, &chain),
+                _ => {}
+            }
+        }
+        let mut end = Members::behind(root.open, members);
+        let lacks = |key| request.member(root, key).is_none();
+        if lacks(Key::Tmax) {
+            self.insert(&mut end, "\"tmax\":", b"");
+            self.tmax_at = Some(self.to.out.len());
+        }
+        if let Some(at) = at.filter(|_| lacks(Key::At)) {
+            self.insert(&mut end, "\"at\":", &at);
+        }
+        for ((key, name), missing) in &lists {
+            if !missing.is_empty() && lacks(*key) {
+                self.insert(&mut end, name, b"");
+                missing.write_array(&mut self.to.out);
+            }
+        }
+        if lacks(Key::Device) {
+            self.insert_built(&mut end, "\"device\":", Self::new_device);
+        }
+        if lacks(Key::Source) && !chain.is_empty() {
+            self.insert(&mut end, "\"source\":", b"");
+            self.new_source(&chain);
+        }
+        Some(())
+    }
+
+    /// The digit of `at` where the partner forces another type than the request's.
+    fn forced_at(&self) -> Option<[u8; 1]> {
+        let view = &self.request.view;
+        let forced = self.subject.partner.auction_type?;
+        let is_said = view.has_auction_type && view.auction_type == forced;
+        (!is_said).then(|| [b'0' + forced.wire()])
+    }
+
+    /// The partner's entries that the request's block lists do not have.
+    fn missing_blocks(&self) -> [(Name, Missing<'a>); 3] {
+        let (view, partner) = (&self.request.view, self.subject.partner);
+        let bcat = if matches!(view.cattax, None | Some(1)) { &partner.bcat[..] } else { &[] };
+        let lists: [(Name, List, &[String]); 3] = [
+            ((Key::Bcat, "\"bcat\":"), view.bcat, bcat),
+            ((Key::Badv, "\"badv\":"), view.badv, &partner.badv),
+            ((Key::Bapp, "\"bapp\":"), view.bapp, &partner.bapp),
+        ];
+        lists.map(|(name, list, ours)| (name, Missing::of(self.request, list, ours)))
+    }
+
+    fn imp_array(&mut self, member: &Member) {
+        let mut imps = self.request.view.imps.iter().peekable();
+        for (position, element) in self.request.view.imp_elements.iter().enumerate() {
+            self.to.advance(element.at);
+            let start = self.to.out.len();
+            if let Some(imp) = imps.next_if(|imp| imp.position as usize == position) {
+                self.imp(imp);
+            }
+            self.to.advance(element.end);
+            self.imps.push(start..self.to.out.len());
+        }
+        self.to.advance(member.value_end);
+    }
+
+    fn imp(&mut self, imp: &Imp) {
+        let partner = self.subject.partner;
+        let mut floor_text = Vec::new();
+        let mut moves = self.moves((&imp.object, imp.ext.as_ref()), None, moves::IMP);
+        if partner.floor > Cpm::ZERO {
+            let rates = self.subject.rates;
+            let floor = rates.convert(partner.floor, partner.currency, imp.bidfloorcur);
+            if let Some(floor) = floor.filter(|floor| *floor > imp.bidfloor) {
+                floor.write_decimal(&mut floor_text);
+                let name = (Key::Bidfloor, "\"bidfloor\":");
+                moves.own.push(Change { name, value: Some(&floor_text) });
+            }
+        }
+        if !moves.own.is_empty() || !moves.ext.is_empty() {
+            let ext = imp.ext.as_ref();
+            self.node(&Node { ext, ..Node::new(None, &imp.object, &moves) });
+        }
+    }
+
+    fn regs(&mut self) {
+        let objects = &self.request.view.objects;
+        let Some(object) = &objects.regs else { return };
+        let ext = objects.regs_ext.as_ref();
+        let moves = self.moves((object, ext), None, moves::REGS);
+        self.node(&Node { ext, ..Node::new(None, object, &moves) });
+    }
+
+    fn user(&mut self, member: &Member) {
+        let objects = &self.request.view.objects;
+        let Some(object) = &objects.user else { return self.withhold(member) };
+        let ext = objects.user_ext.as_ref();
+        let moves = self.moves((object, ext), Some(Place::User), moves::USER);
+        let geo = objects.user_geo.as_ref();
+        self.node(&Node { ext, geo, ..Node::new(Some(Place::User), object, &moves) });
+    }
+
+    fn device(&mut self, member: &Member) {
+        let objects = &self.request.view.objects;
+        let Some(object) = &objects.device else {
+            if !self.replace_null(member, Self::new_device) {
+                self.withhold(member);
+            }
+            return;
+        };
+        let (ext, geo) = (objects.device_ext.as_ref(), objects.device_geo.as_ref());
+        let moves = Moves::default();
+        let node = Node { ext, geo, ..Node::new(Some(Place::Device), object, &moves) };
+        let mut end = self.node(&node);
+        for (key, text) in self.subject.facts.device_members(self.request) {
+            if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
+                self.insert(&mut end, text, b"");
+            }
+        }
+        if self.request.member(object, Key::Geo).is_none() {
+            self.insert_built(&mut end, "\"geo\":", Self::new_geo);
+        }
+    }
+
+    fn source(&mut self, member: &Member, chain: &[u8]) {
+        let objects = &self.request.view.objects;
+        let Some(object) = &objects.source else {
+            if !chain.is_empty() && self.request.value(member) == b"null" {
+                self.to.replace_value(member, b"");
+                self.new_source(chain);
+            }
+            return;
+        };
+        let ext = objects.source_ext.as_ref();
+        let moves = if chain.is_empty() {
+            self.moves((object, ext), None, moves::SOURCE)
+        } else {
+            let mut moves = Moves::default();
+            let takes = moves::takes_members(self.request, object, ext);
+            let version = if takes { self.version } else { OpenRtbVersion::V26 };
+            moves.set(version, moves::SCHAIN, chain);
+            moves
+        };
+        self.node(&Node { ext, ..Node::new(None, object, &moves) });
+    }
+
+    /// The members of an object that change their place.
+    fn moves(
+        &self,
+        (object, ext): (&Object, Option<&Object>),
+        place: Option<Place>,
+        names: &[Name],
+    ) -> Moves<'a> {
+        let mut moves = Moves::default();
+        // Nothing can come out of an `ext` that is not there.
+        if self.version == OpenRtbVersion::V26 && ext.is_none()
+            || !moves::takes_members(self.request, object, ext)
+        {
+            return moves;
+        }
+        for name in names {
+            let fate = place.map_or(Fate::Keep, |place| self.disclosure.fate(place, name.0, b""));
+            if fate == Fate::Keep {
+                moves.relocate(self.request, (object, ext), self.version, *name);
+            }
+        }
+        moves
+    }
+
+    /// Under a strict disclosure, what should be an object and is none is not sent.
+    fn withhold(&mut self, member: &Member) {
+        if !self.disclosure.is_full() && self.request.value(member) != b"null" {
+            self.to.replace_value(member, b"null");
+        }
+    }
+
+    /// Appends what was looked up about the place.
+    pub fn geo_members(&mut self, end: &mut Members) {
+        for (key, text) in self.subject.facts.geo_members(self.request) {
+            match self.disclosure.fate(Place::Geo, key, b"") {
+                Fate::Keep => self.insert(end, text, b""),
+                Fate::Round => {
+                    let mut rounded = Vec::with_capacity(8);
+                    let Some((name, value)) = text.split_once(':') else { continue };
+                    if write_rounded(value.as_bytes(), &mut rounded) {
+                        self.insert(end, name, b":");
+                        self.to.out.extend_from_slice(&rounded);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A `device` of nothing but what was looked up.
+    fn new_device(&mut self, end: &mut Members) {
+        for (key, text) in self.subject.facts.device_members(self.request) {
+            if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
+                self.insert(end, text, b"");
+            }
+        }
+        self.insert_built(end, "\"geo\":", Self::new_geo);
+    }
+
+    pub fn new_geo(&mut self, end: &mut Members) {
+        self.geo_members(end);
+    }
+
+    fn new_source(&mut self, chain: &[u8]) {
+        let (open, close): (&[u8], &[u8]) = match self.version {
+            OpenRtbVersion::V25 => (b"{\"ext\":{\"schain\":", b"}}"),
+            OpenRtbVersion::V26 => (b"{\"schain\":", b"}"),
+        };
+        for part in [open, chain, close] {
+            self.to.out.extend_from_slice(part);
+        }
+    }
+}

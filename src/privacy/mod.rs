@@ -1,0 +1,216 @@
+//! What the user allows, read from the request's privacy signals.
+//!
+//! Owns: [`decide`] and [`Consent`]. Never: an edit of a request (that is `disclosure` as data and
+//! `bidder::shape` as bytes), a decoded consent string (that comes with its own work).
+//!
+//! Invariant: a signal that we cannot read, or cannot judge without decoding it, is the strictest
+//! one; nothing a request says makes the reading laxer again.
+//!
+//! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `regs.gdpr` 1 · a consent
+//! string without a `gdpr` flag that says 0 · `us_privacy` with the opt-out, or of another form
+//! than version 1's four characters · a `gpp_sid` other than -1 and 0 (not applicable) · a GPP
+//! string without such a `gpp_sid` · a signal of the wrong type.
+
+pub mod disclosure;
+
+use crate::facts::Facts;
+use crate::request::{RegsFields, ValidRequest};
+use disclosure::Disclosure;
+
+/// The signal that made the reading strict: the first that applies, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// A privacy signal was there and not readable.
+    Malformed,
+    /// `regs.coppa` is 1.
+    Coppa,
+    /// `device.lmt` is 1.
+    Limited,
+    /// `device.dnt` is 1.
+    DoNotTrack,
+    /// `regs.gdpr` is 1, or a consent string stands without that flag.
+    Gdpr,
+    /// `us_privacy` opts out of sale, or is no such string.
+    UsPrivacy,
+    /// A GPP section applies that is not decoded yet.
+    Gpp,
+}
+
+impl Signal {
+    /// Short stable code for explanations and metric labels.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Coppa => "coppa",
+            Self::Limited => "lmt",
+            Self::DoNotTrack => "dnt",
+            Self::Gdpr => "gdpr",
+            Self::UsPrivacy => "us_privacy",
+            Self::Gpp => "gpp",
+        }
+    }
+}
+
+/// What the user allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// Why the strictest reading applies; `None`: nothing restricts this request.
+    pub restriction: Option<Signal>,
+}
+
+impl Consent {
+    /// Whether bidders may be told who the user is.
+    pub fn allows_ids(self) -> bool {
+        self.restriction.is_none()
+    }
+
+    /// What any bidder may be sent. One answer for all bidders until consent is read per vendor.
+    pub fn disclosure(self) -> Disclosure {
+        if self.restriction.is_some() { Disclosure::STRICT } else { Disclosure::FULL }
+    }
+}
+
+/// Reads the request's signals. Looked-up facts never loosen them, and do not tighten them yet:
+/// a country alone is no signal.
+pub fn decide(request: &ValidRequest, _facts: &Facts) -> Consent {
+    let view = &request.view;
+    let restriction = if view.regs.is_malformed {
+        Some(Signal::Malformed)
+    } else if view.regs.is_coppa {
+        Some(Signal::Coppa)
+    } else if view.device.is_limited {
+        Some(Signal::Limited)
+    } else if view.device.is_do_not_track {
+        Some(Signal::DoNotTrack)
+    } else if is_gdpr(&view.regs, !view.user.consent.is_empty()) {
+        Some(Signal::Gdpr)
+    } else if is_us_opt_out(request.text(view.regs.us_privacy)) {
+        Some(Signal::UsPrivacy)
+    } else if is_gpp_restricted(request) {
+        Some(Signal::Gpp)
+    } else {
+        None
+    };
+    Consent { restriction }
+}
+
+/// An absent flag means "unknown" (3.2.3): a consent string beside it says that somebody thought
+/// the GDPR applies.
+fn is_gdpr(regs: &RegsFields, has_consent_string: bool) -> bool {
+    regs.gdpr.unwrap_or(has_consent_string)
+}
+
+/// The US Privacy string, version 1: the version, then notice, opt-out of sale and LSPA, each one
+/// of `Y`, `N` and `-`. Empty: no signal.
+fn is_us_opt_out(text: &str) -> bool {
+    let is_flag = |flag: &u8| matches!(flag, b'Y' | b'N' | b'-');
+    match text.as_bytes() {
+        [] => false,
+        [b'1', notice, opt_out, lspa] if [notice, opt_out, lspa].into_iter().all(is_flag) => {
+            *opt_out == b'Y'
+        }
+        _ => true,
+    }
+}
+
+/// Until sections are decoded, one that applies is taken for an opt-out, and so is a string that
+/// does not say which of its sections apply.
+fn is_gpp_restricted(request: &ValidRequest) -> bool {
+    let regs = &request.view.regs;
+    let sections = request.numbers(regs.gpp_sid);
+    let applies = sections.iter().any(|section| !matches!(section, -1 | 0));
+    applies || (sections.is_empty() && !regs.gpp.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arrival::Body;
+    use crate::request::{List, Text, View};
+    use bytes::Bytes;
+
+    /// A request whose text is `text`, with a view that `fill` sets from `(all of it, view)`.
+    fn request(text: &'static str, fill: impl FnOnce(Text, &mut View)) -> ValidRequest {
+        let mut view = View::default();
+        fill(Text { at: 0, len: u32::try_from(text.len()).unwrap() }, &mut view);
+        ValidRequest::new(Body(Bytes::from_static(text.as_bytes())), text.into(), view)
+    }
+
+    fn restriction(text: &'static str, fill: impl FnOnce(Text, &mut View)) -> Option<Signal> {
+        decide(&request(text, fill), &Facts::default()).restriction
+    }
+
+    #[test]
+    fn nothing_said_restricts_nothing() {
+        assert_eq!(restriction("", |_, _| ()), None);
+        assert_eq!(restriction("", |_, view| view.regs.gdpr = Some(false)), None);
+    }
+
+    #[test]
+    fn each_flag_restricts_alone() {
+        type Set = fn(Text, &mut View);
+        let cases: [(Set, Signal); 6] = [
+            (|_, view| view.regs.is_malformed = true, Signal::Malformed),
+            (|_, view| view.regs.is_coppa = true, Signal::Coppa),
+            (|_, view| view.device.is_limited = true, Signal::Limited),
+            (|_, view| view.device.is_do_not_track = true, Signal::DoNotTrack),
+            (|_, view| view.regs.gdpr = Some(true), Signal::Gdpr),
+            (|text, view| view.user.consent = text, Signal::Gdpr),
+        ];
+        for (set, signal) in cases {
+            assert_eq!(restriction("CPc", set), Some(signal), "{}", signal.label());
+        }
+    }
+
+    #[test]
+    fn a_consent_string_where_the_gdpr_does_not_apply_restricts_nothing() {
+        let set = |text, view: &mut View| {
+            view.user.consent = text;
+            view.regs.gdpr = Some(false);
+        };
+        assert_eq!(restriction("CPc", set), None);
+    }
+
+    #[test]
+    fn us_privacy_strings_are_read_or_taken_for_an_opt_out() {
+        for (text, strict) in [
+            ("1---", false),
+            ("1NNN", false),
+            ("1YNY", false),
+            ("1YYN", true),
+            ("1-Y-", true),
+            ("1yny", true),
+            ("2YNN", true),
+            ("1YN", true),
+            ("1YNNN", true),
+            ("null", true),
+            ("é-N", true),
+        ] {
+            let got = restriction(text, |text, view| view.regs.us_privacy = text);
+            assert_eq!(got, strict.then_some(Signal::UsPrivacy), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_gpp_section_that_we_cannot_judge_restricts() {
+        let cases: [(&[i32], bool, bool); 7] = [
+            (&[], false, false),
+            (&[], true, true),
+            (&[-1], true, false),
+            (&[0], true, false),
+            (&[7], true, true),
+            (&[-1, 2], false, true),
+            (&[8], false, true),
+        ];
+        for (sections, has_string, strict) in cases {
+            let got = restriction("DBA", |text, view| {
+                view.numbers = sections.to_vec();
+                view.regs.gpp_sid = List { first: 0, len: u32::try_from(sections.len()).unwrap() };
+                if has_string {
+                    view.regs.gpp = text;
+                }
+            });
+            assert_eq!(got, strict.then_some(Signal::Gpp), "{sections:?} {has_string}");
+        }
+    }
+}
