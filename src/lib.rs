@@ -30,6 +30,7 @@ pub mod enrich;
 pub mod admit;
 // floor 4: what the user allows
 pub mod privacy;
+pub mod telemetry;
 
 // floor 5: bidders
 pub mod bidder;

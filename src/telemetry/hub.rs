@@ -1,0 +1,280 @@
+//! All cells of the process, and the adding up.
+//!
+//! Owns: [`Hub`], one a process; [`Sample`], one number with its labels. Never: a text format.
+//! Invariant: samples come in the order of the table, those of one instrument together; a pair
+//! of labels shows up with its first count and stays.
+
+use super::cells::{BidderBlock, PartnerBlock, WorkerBlock, WorkerCells};
+use super::histogram::{Counts, Histogram, Scale};
+use super::meters::{self as m, Meter};
+use super::slots::Slots;
+use crate::negatives::no_answer::NoAnswer;
+use crate::negatives::not_called::NotCalled;
+use crate::negatives::refusal::Refusal;
+use crate::negatives::rejection::Rejection;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How much is counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    /// Partners with numbers of their own (1 to 10,000); more share `other`. A name keeps its
+    /// place until the process ends.
+    pub partners_max: u16,
+    /// The same for bidders.
+    pub bidders_max: u16,
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { partners_max: 1_024, bidders_max: 1_024 }
+    }
+}
+
+/// All cells of the process.
+#[derive(Debug)]
+pub struct Hub {
+    workers: Vec<Arc<WorkerBlock>>,
+    partners: Slots,
+    bidders: Slots,
+    leniencies: &'static [&'static str],
+    accept_faults: [AtomicU64; m::ACCEPT_FAULTS.len()],
+}
+
+/// Why a connection was turned away before a worker saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFault {
+    /// No file descriptor was left.
+    NoDescriptor,
+    /// As many connections are open as may be.
+    TooMany,
+    Other,
+}
+
+/// What the control side knows of the process at the moment of a reading.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessState {
+    /// Wall clock, since the Unix epoch.
+    pub now: Duration,
+    pub started: Duration,
+    pub version: &'static str,
+    /// 0: no snapshot yet.
+    pub generation: u64,
+    pub listeners: Vec<ListenerState>,
+    pub databases: Vec<DatabaseState>,
+}
+
+/// One bound socket.
+#[derive(Clone, Debug)]
+pub struct ListenerState {
+    pub name: &'static str,
+    pub backlog_asked: u32,
+    pub backlog_effective: u32,
+}
+
+/// One loaded database.
+#[derive(Clone, Debug)]
+pub struct DatabaseState {
+    pub name: String,
+    /// Since the Unix epoch.
+    pub built: Duration,
+}
+
+/// One number.
+#[derive(Debug)]
+pub struct Sample<'a> {
+    pub meter: &'static Meter,
+    /// Values of the meter's labels, in their order.
+    pub labels: &'a [&'a str],
+    pub value: Value<'a>,
+}
+
+/// A number's kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Whole(u64),
+    Real(f64),
+    Buckets(&'a Counts),
+}
+
+impl Hub {
+    /// Cells for so many workers; `leniencies` names the fields that may be read leniently.
+    pub fn new(
+        workers: usize,
+        settings: TelemetrySettings,
+        leniencies: &'static [&'static str],
+    ) -> Self {
+        let partners = Slots::new(settings.partners_max);
+        let bidders = Slots::new(settings.bidders_max);
+        let block = || WorkerBlock::new(partners.capacity(), bidders.capacity(), leniencies.len());
+        Self {
+            workers: (0..workers).map(|_| Arc::new(block())).collect(),
+            partners,
+            bidders,
+            leniencies,
+            accept_faults: [const { AtomicU64::new(0) }; m::ACCEPT_FAULTS.len()],
+        }
+    }
+
+    /// The handle of a worker; to be given to its thread, once.
+    pub fn worker(&self, worker: usize) -> Option<WorkerCells> {
+        self.workers.get(worker).map(|block| WorkerCells::new(Arc::clone(block)))
+    }
+
+    /// Slots of partner names.
+    pub fn partners(&self) -> &Slots {
+        &self.partners
+    }
+
+    /// Slots of bidder names.
+    pub fn bidders(&self) -> &Slots {
+        &self.bidders
+    }
+
+    /// A connection was turned away; any acceptor may say so.
+    pub fn accept_fault(&self, why: AcceptFault) {
+        if let Some(cell) = self.accept_faults.get(why as usize) {
+            cell.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives every number to `sink`.
+    pub fn collect(&self, process: &ProcessState, sink: &mut dyn FnMut(&Sample<'_>)) {
+        self.collect_partners(sink);
+        self.collect_bidders(sink);
+        self.collect_times(sink);
+        self.collect_workers(sink);
+        self.collect_process(process, sink);
+    }
+
+    fn collect_partners(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let names = self.partners.names();
+        let refusals = Refusal::ALL.iter().map(|why| why.label());
+        let ends: Vec<_> = m::REQUEST_ENDS.iter().copied().chain(refusals.clone()).collect();
+        let refusals: Vec<_> = refusals.collect();
+        let mut by_partner = |meter, words: &[&str], read: &dyn Fn(&PartnerBlock, usize) -> u64| {
+            for (slot, name) in names.iter().enumerate() {
+                let blocks: Vec<_> = self.partner_blocks(slot).collect();
+                for (index, word) in words.iter().enumerate() {
+                    let sum = blocks.iter().map(|block| read(block, index)).sum();
+                    emit_counted(sink, meter, &[name, word], sum);
+                }
+            }
+        };
+        by_partner(&m::REQUESTS, &ends, &|block, index| block.requests.get(index));
+        by_partner(&m::IMPS_REFUSED, &refusals, &|block, index| block.imps_refused.get(index));
+        by_partner(&m::LENIENCIES, self.leniencies, &|block, index| {
+            block.leniencies.get(index).map_or(0, load)
+        });
+    }
+
+    fn collect_bidders(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let names = self.bidders.names();
+        let mut by_bidder = |meter, words: &[&str], read: &dyn Fn(&BidderBlock, usize) -> u64| {
+            for (slot, name) in names.iter().enumerate() {
+                let blocks: Vec<_> = self.bidder_blocks(slot).collect();
+                for (index, word) in words.iter().enumerate() {
+                    let sum = blocks.iter().map(|block| read(block, index)).sum();
+                    let labels = [&**name, *word];
+                    let used = if word.is_empty() { &labels[..1] } else { &labels[..] };
+                    emit_counted(sink, meter, used, sum);
+                }
+            }
+        };
+        let no_answers = NoAnswer::ALL.iter().map(|why| why.label());
+        let ends: Vec<_> = m::CALL_ENDS.iter().copied().chain(no_answers).collect();
+        by_bidder(&m::CALLS, &ends, &|block, index| block.calls.get(index));
+        let not_called: Vec<_> = NotCalled::ALL.iter().map(|why| why.label()).collect();
+        by_bidder(&m::NOT_CALLED, &not_called, &|block, index| block.not_called.get(index));
+        by_bidder(&m::LATE, m::LATE_ENDS, &|block, index| block.late.get(index));
+        by_bidder(&m::BIDS, &[""], &|block, _| load(&block.bids));
+        let rejections: Vec<_> = Rejection::ALL.iter().map(|why| why.label()).collect();
+        by_bidder(&m::BIDS_REJECTED, &rejections, &|block, index| block.rejected.get(index));
+        by_bidder(&m::WINS, &[""], &|block, _| load(&block.wins));
+    }
+
+    fn collect_times(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let mut times =
+            |meter, labels: &[&str], scale, of: &mut dyn Iterator<Item = &Histogram>| {
+                let mut total = Counts::new(scale);
+                of.for_each(|one| one.add_to(&mut total));
+                if labels.is_empty() || total.count() > 0 {
+                    sink(&Sample { meter, labels, value: Value::Buckets(&total) });
+                }
+            };
+        let workers = || self.workers.iter();
+        times(&m::AUCTION_SECONDS, &[], Scale::FINE, &mut workers().map(|block| &block.auction));
+        times(&m::OWN_SECONDS, &[], Scale::FINE, &mut workers().map(|block| &block.own));
+        for (slot, name) in self.bidders.names().iter().enumerate() {
+            let mut answers = self.bidder_blocks(slot).map(|block| &block.answer);
+            times(&m::ANSWER_SECONDS, &[name], Scale::COARSE, &mut answers);
+        }
+    }
+
+    fn collect_workers(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let seconds = |cell: &AtomicU64| Value::Real(load(cell) as f64 / 1e9);
+        let mut by_worker = |meter, read: &dyn Fn(&WorkerBlock) -> Value<'static>| {
+            for (number, block) in self.workers.iter().enumerate() {
+                sink(&Sample { meter, labels: &[&number.to_string()], value: read(block) });
+            }
+        };
+        by_worker(&m::IN_FLIGHT, &|block| Value::Whole(load(&block.in_flight)));
+        by_worker(&m::SHED_PART, &|block| Value::Real(load(&block.shed_ppm) as f64 / 1e6));
+        by_worker(&m::CPU_SECONDS, &|block| seconds(&block.cpu_ns));
+        by_worker(&m::LAG_SECONDS, &|block| seconds(&block.lag_ns));
+        by_worker(&m::CONNECTIONS_ACCEPTED, &|block| Value::Whole(load(&block.accepted)));
+        by_worker(&m::CONNECTIONS_CLOSED, &|block| Value::Whole(load(&block.closed)));
+        by_worker(&m::CONNECTIONS_OPEN, &|block| {
+            // `closed` first: what closes between the two readings must not turn it negative.
+            let closed = load(&block.closed);
+            Value::Whole(load(&block.accepted).saturating_sub(closed))
+        });
+    }
+
+    fn collect_process(&self, process: &ProcessState, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
+        for (why, cell) in m::ACCEPT_FAULTS.iter().zip(&self.accept_faults) {
+            emit(&m::ACCEPT_FAULTS_SEEN, &[why], Value::Whole(load(cell)));
+        }
+        for listener in &process.listeners {
+            let sizes = [listener.backlog_asked, listener.backlog_effective];
+            for (word, size) in m::BACKLOGS.iter().zip(sizes) {
+                emit(&m::BACKLOG, &[listener.name, word], Value::Whole(u64::from(size)));
+            }
+        }
+        emit(&m::GENERATION, &[], Value::Whole(process.generation));
+        for base in &process.databases {
+            emit(&m::DATABASE_BUILT, &[&base.name], Value::Whole(base.built.as_secs()));
+        }
+        for base in &process.databases {
+            let age = process.now.saturating_sub(base.built).as_secs();
+            emit(&m::DATABASE_AGE, &[&base.name], Value::Whole(age));
+        }
+        emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
+        emit(&m::BUILD, &[process.version], Value::Whole(1));
+    }
+
+    fn partner_blocks(&self, slot: usize) -> impl Iterator<Item = &PartnerBlock> {
+        self.workers.iter().filter_map(move |block| block.partners.get(slot)?.get().map(|b| &**b))
+    }
+
+    fn bidder_blocks(&self, slot: usize) -> impl Iterator<Item = &BidderBlock> {
+        self.workers.iter().filter_map(move |block| block.bidders.get(slot)?.get().map(|b| &**b))
+    }
+}
+
+fn load(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+fn emit_counted(
+    sink: &mut dyn FnMut(&Sample<'_>),
+    meter: &'static Meter,
+    labels: &[&str],
+    sum: u64,
+) {
+    if sum > 0 {
+        sink(&Sample { meter, labels, value: Value::Whole(sum) });
+    }
+}

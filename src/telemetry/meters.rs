@@ -1,0 +1,311 @@
+//! The table of instruments: every number that gavel shows, once.
+//!
+//! Owns: names, kinds, help, labels and where each label's values come from. Never: a value.
+//! Invariant: a label's values are a closed list or names from configuration, in capped slots;
+//! nothing that comes over the network becomes a label.
+
+use std::fmt::Write;
+
+/// How an instrument moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up.
+    Counter,
+    /// Up and down.
+    Gauge,
+    /// Counts in buckets of seconds.
+    Histogram,
+}
+
+/// One instrument.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Meter {
+    /// As Prometheus wants it: unit last, `_total` behind a counter.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub help: &'static str,
+    pub labels: &'static [Label],
+}
+
+/// One label of an instrument.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Label {
+    pub name: &'static str,
+    pub values: Values,
+}
+
+/// What a label may say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Values {
+    /// Configured partner names, `unknown` (no partner yet), `other` (beyond the cap).
+    Partners,
+    /// Configured bidder names, `other`.
+    Bidders,
+    /// Worker numbers.
+    Workers,
+    /// `public`, `operations`, `admin`.
+    Listeners,
+    /// Names of loaded databases.
+    Databases,
+    /// The labels of `negatives`, behind these.
+    Refusals(&'static [&'static str]),
+    NotCalled,
+    NoAnswers(&'static [&'static str]),
+    Rejections,
+    /// Fields that are read leniently.
+    Leniencies,
+    /// These.
+    Fixed(&'static [&'static str]),
+    /// The version of this build.
+    Version,
+}
+
+impl Kind {
+    /// The word of Prometheus' text format.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+impl Values {
+    fn write_markdown(&self, out: &mut String) {
+        let list = |out: &mut String, words: &[&str]| {
+            let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+            out.push_str(&quoted.join(", "));
+        };
+        match self {
+            Self::Partners => out.push_str("partner names, `unknown`, `other`"),
+            Self::Bidders => out.push_str("bidder names, `other`"),
+            Self::Workers => out.push_str("worker numbers"),
+            Self::Listeners => list(out, &["public", "operations", "admin"]),
+            Self::Databases => out.push_str("database names"),
+            Self::Refusals([]) => out.push_str("refusals"),
+            Self::Refusals(before) => {
+                list(out, before);
+                out.push_str(", refusals");
+            }
+            Self::NotCalled => out.push_str("reasons not to call"),
+            Self::NoAnswers(before) => {
+                list(out, before);
+                out.push_str(", reasons of no answer");
+            }
+            Self::Rejections => out.push_str("rejections"),
+            Self::Leniencies => out.push_str("field names"),
+            Self::Fixed(words) => list(out, words),
+            Self::Version => out.push_str("the version"),
+        }
+    }
+}
+
+const PARTNER: Label = Label { name: "partner", values: Values::Partners };
+const BIDDER: Label = Label { name: "bidder", values: Values::Bidders };
+const WORKER: Label = Label { name: "worker", values: Values::Workers };
+const LISTENER: Label = Label { name: "listener", values: Values::Listeners };
+const DATABASE: Label = Label { name: "database", values: Values::Databases };
+
+const fn counter(name: &'static str, help: &'static str, labels: &'static [Label]) -> Meter {
+    Meter { name, kind: Kind::Counter, help, labels }
+}
+
+const fn gauge(name: &'static str, help: &'static str, labels: &'static [Label]) -> Meter {
+    Meter { name, kind: Kind::Gauge, help, labels }
+}
+
+const fn histogram(name: &'static str, help: &'static str, labels: &'static [Label]) -> Meter {
+    Meter { name, kind: Kind::Histogram, help, labels }
+}
+
+/// Ends of a request that are no refusal, in the order of their cells.
+pub const REQUEST_ENDS: &[&str] = &["answered", "no_bid"];
+/// Ends of a call that are no [`NoAnswer`](crate::negatives::no_answer::NoAnswer).
+pub const CALL_ENDS: &[&str] = &["bid"];
+/// What became of an answer that came after the deadline.
+pub const LATE_ENDS: &[&str] = &["read", "abandoned"];
+/// Why a connection was not taken on.
+pub const ACCEPT_FAULTS: &[&str] = &["no_descriptor", "too_many", "other"];
+/// Sizes of a listener's accept queue.
+pub const BACKLOGS: &[&str] = &["asked", "effective"];
+
+pub static REQUESTS: Meter = counter(
+    "gavel_requests_total",
+    "Bid requests by how they ended; `overload` and `partner_qps` are those that were shed",
+    &[PARTNER, Label { name: "result", values: Values::Refusals(REQUEST_ENDS) }],
+);
+pub static IMPS_REFUSED: Meter = counter(
+    "gavel_imps_refused_total",
+    "Imps left out of requests that went on without them",
+    &[PARTNER, Label { name: "reason", values: Values::Refusals(&[]) }],
+);
+pub static LENIENCIES: Meter = counter(
+    "gavel_leniencies_total",
+    "Fields with a wrong type or spelling that were read all the same",
+    &[PARTNER, Label { name: "field", values: Values::Leniencies }],
+);
+pub static CALLS: Meter = counter(
+    "gavel_bidder_calls_total",
+    "Calls to bidders by what came of them",
+    &[BIDDER, Label { name: "result", values: Values::NoAnswers(CALL_ENDS) }],
+);
+pub static NOT_CALLED: Meter = counter(
+    "gavel_bidders_not_called_total",
+    "Auctions in which a bidder was not called, by the reason",
+    &[BIDDER, Label { name: "reason", values: Values::NotCalled }],
+);
+pub static LATE: Meter = counter(
+    "gavel_late_answers_total",
+    "Answers after the deadline: read to their end, or abandoned with their connection",
+    &[BIDDER, Label { name: "result", values: Values::Fixed(LATE_ENDS) }],
+);
+pub static BIDS: Meter =
+    counter("gavel_bids_received_total", "Bids in the answers of bidders", &[BIDDER]);
+pub static BIDS_REJECTED: Meter = counter(
+    "gavel_bids_rejected_total",
+    "Bids that were dropped before prices were compared",
+    &[BIDDER, Label { name: "reason", values: Values::Rejections }],
+);
+pub static WINS: Meter = counter("gavel_wins_total", "Bids that won an imp", &[BIDDER]);
+pub static AUCTION_SECONDS: Meter = histogram(
+    "gavel_auction_seconds",
+    "From complete headers to the answer's bytes, of requests that were auctioned",
+    &[],
+);
+pub static OWN_SECONDS: Meter = histogram(
+    "gavel_own_seconds",
+    "The same less the wait for the slowest awaited bidder: what gavel adds",
+    &[],
+);
+pub static ANSWER_SECONDS: Meter = histogram(
+    "gavel_bidder_answer_seconds",
+    "From the start of a call to the end of its answer, late ones included",
+    &[BIDDER],
+);
+pub static IN_FLIGHT: Meter =
+    gauge("gavel_requests_in_flight", "Bid requests being worked on or waited for", &[WORKER]);
+pub static SHED_PART: Meter = gauge(
+    "gavel_shed_ratio",
+    "The part of the requests that the worker sheds at the moment, 0 to 1",
+    &[WORKER],
+);
+pub static CPU_SECONDS: Meter =
+    counter("gavel_worker_cpu_seconds_total", "CPU time of the worker's thread", &[WORKER]);
+pub static LAG_SECONDS: Meter =
+    gauge("gavel_worker_lag_seconds", "How late the worker's event loop last ran", &[WORKER]);
+pub static CONNECTIONS_ACCEPTED: Meter =
+    counter("gavel_connections_accepted_total", "Connections that a worker took on", &[WORKER]);
+pub static CONNECTIONS_CLOSED: Meter =
+    counter("gavel_connections_closed_total", "Connections that ended", &[WORKER]);
+pub static CONNECTIONS_OPEN: Meter =
+    gauge("gavel_connections_open", "Connections that are open", &[WORKER]);
+pub static ACCEPT_FAULTS_SEEN: Meter = counter(
+    "gavel_accept_faults_total",
+    "Connections that were turned away before a worker saw them",
+    &[Label { name: "reason", values: Values::Fixed(ACCEPT_FAULTS) }],
+);
+pub static BACKLOG: Meter = gauge(
+    "gavel_listener_backlog_connections",
+    "Size of the accept queue: asked for, and left by the system's own limit",
+    &[LISTENER, Label { name: "size", values: Values::Fixed(BACKLOGS) }],
+);
+pub static GENERATION: Meter =
+    gauge("gavel_snapshot_generation", "Generation of the snapshot in force; 0: none yet", &[]);
+pub static DATABASE_BUILT: Meter = gauge(
+    "gavel_database_build_timestamp_seconds",
+    "When the database was built, since the Unix epoch",
+    &[DATABASE],
+);
+pub static DATABASE_AGE: Meter =
+    gauge("gavel_database_age_seconds", "Time since the database was built", &[DATABASE]);
+pub static STARTED: Meter =
+    gauge("gavel_start_timestamp_seconds", "When the process started, since the Unix epoch", &[]);
+pub static BUILD: Meter = gauge(
+    "gavel_build_info",
+    "Always 1; the label says what runs",
+    &[Label { name: "version", values: Values::Version }],
+);
+
+/// All, in the order in which they are shown.
+pub static ALL: [&Meter; 26] = [
+    &REQUESTS,
+    &IMPS_REFUSED,
+    &LENIENCIES,
+    &CALLS,
+    &NOT_CALLED,
+    &LATE,
+    &BIDS,
+    &BIDS_REJECTED,
+    &WINS,
+    &AUCTION_SECONDS,
+    &OWN_SECONDS,
+    &ANSWER_SECONDS,
+    &IN_FLIGHT,
+    &SHED_PART,
+    &CPU_SECONDS,
+    &LAG_SECONDS,
+    &CONNECTIONS_ACCEPTED,
+    &CONNECTIONS_CLOSED,
+    &CONNECTIONS_OPEN,
+    &ACCEPT_FAULTS_SEEN,
+    &BACKLOG,
+    &GENERATION,
+    &DATABASE_BUILT,
+    &DATABASE_AGE,
+    &STARTED,
+    &BUILD,
+];
+
+/// The table as Markdown, for the documentation.
+pub fn markdown() -> String {
+    let mut out =
+        String::from("| instrument | kind | labels | what it says |\n|---|---|---|---|\n");
+    for meter in ALL {
+        let _ = write!(out, "| `{}` | {} | ", meter.name, meter.kind.label());
+        for (index, label) in meter.labels.iter().enumerate() {
+            let _ = write!(out, "{}`{}`: ", if index > 0 { "; " } else { "" }, label.name);
+            label.values.write_markdown(&mut out);
+        }
+        let _ = writeln!(out, " | {} |", meter.help);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_end_in_what_they_are() {
+        let mut seen = HashSet::new();
+        for meter in ALL {
+            assert!(seen.insert(meter.name), "{} stands twice", meter.name);
+            assert!(meter.name.starts_with("gavel_"), "{}", meter.name);
+            assert!(
+                meter.name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()),
+                "{}",
+                meter.name
+            );
+            let is_counter = meter.kind == Kind::Counter;
+            assert_eq!(meter.name.ends_with("_total"), is_counter, "{}", meter.name);
+            if meter.kind == Kind::Histogram {
+                assert!(meter.name.ends_with("_seconds"), "{}", meter.name);
+            }
+            assert!(!meter.help.is_empty() && !meter.help.ends_with('.'), "{}", meter.name);
+        }
+    }
+
+    #[test]
+    fn the_markdown_has_a_row_for_each_instrument() {
+        let text = markdown();
+        assert_eq!(text.lines().count(), ALL.len() + 2);
+        for line in text.lines() {
+            assert_eq!(line.matches('|').count(), 5, "{line}");
+        }
+        assert!(
+            text.contains("| `gavel_wins_total` | counter | `bidder`: bidder names, `other` |")
+        );
+    }
+}
