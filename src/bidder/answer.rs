@@ -11,7 +11,9 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::bid::{Bid, BidAnswer, SeatBid};
-use crate::coding::{self, Coding};
+use crate::bidder::CallLimits;
+use crate::bidder::call::Raw;
+use crate::coding::{self, Caps, Coding, CodingError};
 use crate::json::Number;
 use crate::json::scratch::Scratch;
 use crate::json::unique::Unique;
@@ -19,22 +21,18 @@ use crate::json::value::{Elements, Kind, Members, Value};
 use crate::money::Currency;
 use crate::negatives::no_answer::NoAnswer;
 use crate::request::{Key, List, Text};
-use std::borrow::Cow;
 
-/// Reads what came with a content coding.
+/// Reads what came over HTTP: decodes it within the bidder's limits, then as [`read`].
 pub fn read_encoded(
-    wire: Vec<u8>,
-    coding: Coding,
-    caps: &coding::Caps,
-    (request_id, bids_max): (&str, u32),
+    raw: Raw<'_>,
+    request_id: &str,
+    limits: &CallLimits,
     scratch: &mut Scratch,
 ) -> Result<BidAnswer, NoAnswer> {
-    let decoded = match coding::decode(coding, &wire, caps) {
-        Ok(Cow::Owned(body)) => Some(body),
-        Ok(Cow::Borrowed(_)) => None,
-        Err(error) => return Err(error.no_answer()),
-    };
-    read(decoded.unwrap_or(wire), request_id, bids_max, scratch)
+    let caps = Caps { body_bytes_max: limits.body_bytes_max, ..Caps::default() };
+    let coding = Coding::parse([raw.encoding]).map_err(CodingError::no_answer)?;
+    let body = coding::decode(coding, raw.content, &caps).map_err(CodingError::no_answer)?;
+    read(body.into_owned(), request_id, limits.bids_max, scratch)
 }
 
 /// Reads a decoded body. An answer that is `Ok` has at least one bid and at most `bids_max`.

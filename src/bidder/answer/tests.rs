@@ -127,15 +127,17 @@ fn a_coded_answer_is_decoded_within_its_caps() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(body.as_bytes()).unwrap();
     let wire = gzip.finish().unwrap();
-    let read = |wire: &[u8], coding, body_bytes_max| {
-        let caps = coding::Caps { body_bytes_max, ..coding::Caps::default() };
-        read_encoded(wire.to_vec(), coding, &caps, ("r1", 3), &mut Scratch::new(64)).map(|a| a.body)
+    let read = |content: &[u8], encoding: &[u8], body_bytes_max| {
+        let limits = CallLimits { body_bytes_max, ..CallLimits::default() };
+        let raw = Raw { encoding, content };
+        read_encoded(raw, "r1", &limits, &mut Scratch::new(64)).map(|answer| answer.body)
     };
-    assert_eq!(read(&wire, Coding::Gzip, 20_000), Ok(body.clone().into_bytes()));
-    assert_eq!(read(&wire, Coding::Gzip, 5_000), Err(NoAnswer::TooLarge));
-    assert_eq!(read(&wire, Coding::Identity, 20_000), Err(NoAnswer::NotJson));
-    assert_eq!(read(body.as_bytes(), Coding::Identity, 5_000), Err(NoAnswer::TooLarge));
-    assert_eq!(read(body.as_bytes(), Coding::Gzip, 20_000), Err(NoAnswer::Encoding));
+    assert_eq!(read(&wire, b"gzip", 20_000), Ok(body.clone().into_bytes()));
+    assert_eq!(read(&wire, b"gzip", 5_000), Err(NoAnswer::TooLarge));
+    assert_eq!(read(&wire, b"", 20_000), Err(NoAnswer::NotJson));
+    assert_eq!(read(body.as_bytes(), b"", 5_000), Err(NoAnswer::TooLarge));
+    assert_eq!(read(body.as_bytes(), b"gzip", 20_000), Err(NoAnswer::Encoding));
+    assert_eq!(read(body.as_bytes(), b"br", 20_000), Err(NoAnswer::Encoding));
 }
 
 proptest! {

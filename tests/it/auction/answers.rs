@@ -47,7 +47,8 @@ fn verbatim(case: &mut Case, name: &str, seatbid: &str) {
 fn a_winner_is_copied_byte_for_byte_but_for_price_imp_and_media() {
     let mut case = two_imps(&json!("r\u{e9}\"1"), &[]);
     case.request = {
-        let body = r#"{"id":"r\u00e9\"1","at":2,"imp":[{"id":"\u0031","banner":{}}]}"#;
+        let body =
+            r#"{"id":"r\u00e9\"1","at":2,"imp":[{"id":"\u0031","banner":{"w":300,"h":250}}]}"#;
         super::fixture::request_of(body)
     };
     let id = case.request.text(case.request.view.id).to_owned();

@@ -329,6 +329,7 @@ fn a_banner_has_one_of_the_sizes_that_were_offered() {
     };
     let two = sizes(&[(300, 250), (728, 90)]);
     let flexible = json!({ "banner": { "format": [{ "w": 1, "h": 1 }, { "wratio": 4, "hratio": 3, "wmin": 100 }] } });
+    let anything = json!({ "banner": { "format": [] }, "instl": 1 });
     let mut interstitial = two.clone();
     interstitial["instl"] = json!(1);
     check(
@@ -341,7 +342,7 @@ fn a_banner_has_one_of_the_sizes_that_were_offered() {
             (json!({}), sizes(&[(300, 250), (300, 600)]), json!({ "w": 300 }), "size_mismatch"),
             (json!({}), sizes(&[(300, 250), (300, 250)]), json!({}), "won"),
             (json!({}), sizes(&[(300, 250)]), json!({ "w": 0, "h": 0 }), "won"),
-            (json!({}), sizes(&[]), json!({ "w": 5, "h": 5 }), "won"),
+            (json!({}), anything, json!({ "w": 5, "h": 5 }), "won"),
             (json!({}), flexible, json!({ "w": 400, "h": 300 }), "won"),
             (json!({}), interstitial, json!({ "w": 320, "h": 480 }), "won"),
         ],

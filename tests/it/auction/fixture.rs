@@ -1,6 +1,8 @@
 //! Requests, partners and answers for auctions, from JSON.
 
 use bytes::Bytes;
+use gavel::admit;
+use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
 use gavel::auction::offer::{
     Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, SeatRules,
@@ -8,11 +10,10 @@ use gavel::auction::offer::{
 use gavel::bid::BidAnswer;
 use gavel::deadline::DeadlineSettings;
 use gavel::json::scratch::Scratch;
-use gavel::json::value::{Kind, Members, Value};
 use gavel::money::{Cpm, Currency, Rates};
-use gavel::openrtb::ids::{AuctionType, BidderId, Media};
+use gavel::openrtb::ids::{BidderId, Media};
 use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
-use gavel::request::{Banner, Deal, Imp, List, Native, Object, Size, Stream, ValidRequest, View};
+use gavel::request::ValidRequest;
 use serde_json::{Value as Json, json};
 
 pub fn currency(code: &str) -> Currency {
@@ -81,8 +82,7 @@ impl Case {
         Self {
             request: self::request(&request),
             partner: partner(),
-            rates: Rates::new(Currency::USD, [(currency("EUR"), 0.5), (currency("JPY"), 150.0)])
-                .unwrap(),
+            rates: rates(),
             settings: AuctionSettings::default(),
             seats_allowed: vec![],
             bidders: answers
@@ -165,187 +165,35 @@ pub fn answer(answer: &Json) -> BidAnswer {
     gavel::bidder::answer::read(body, "r1", 100, &mut Scratch::new(64)).unwrap()
 }
 
-/// Reads what an auction needs of a request, without any of the rules of admission.
+/// Admits a request. What a rule of admission needs and an auction does not is added: a size, a
+/// MIME type, a native request.
 pub fn request(request: &Json) -> ValidRequest {
+    let mut request = request.clone();
+    for imp in request["imp"].as_array_mut().unwrap() {
+        imp.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        for (media, key, value) in [
+            ("banner", "format", json!([{ "w": 300, "h": 250 }])),
+            ("video", "mimes", json!(["video/mp4"])),
+            ("native", "request", json!("{\"native\":{\"assets\":[{\"id\":1}]}}")),
+        ] {
+            if let Some(object) = imp.get_mut(media).and_then(Json::as_object_mut) {
+                object.entry(key).or_insert(value);
+            }
+        }
+    }
     request_of(&request.to_string())
 }
 
-/// The same, of the very bytes.
+/// Admits these very bytes.
 pub fn request_of(body: &str) -> ValidRequest {
-    let bytes = body.as_bytes().to_vec();
-    let mut text = Vec::new();
-    let mut reader = Reader::default();
-    reader.request(&members(Scratch::new(64).read(&bytes, &mut text).unwrap().root()).unwrap());
-    ValidRequest::new(Body(Bytes::from(bytes)), text, reader.view)
+    let limits = Limits::default();
+    let mut scratch = admit::Scratch::new(&limits);
+    let body = Body(Bytes::copy_from_slice(body.as_bytes()));
+    let admitted = admit::admit(body, &partner(), &limits, &rates(), &mut scratch).unwrap();
+    assert!(admitted.refused_imps.is_empty(), "{:?}", admitted.refused_imps);
+    admitted.request
 }
 
-fn members(value: Value<'_>) -> Option<Members<'_>> {
-    if let Kind::Object(members) = value.kind() { Some(members) } else { None }
-}
-
-fn get<'d>(members: &Members<'d>, name: &str) -> Option<Value<'d>> {
-    members.clone().find(|entry| entry.name == name).map(|entry| entry.value)
-}
-
-fn number(members: &Members<'_>, name: &str) -> Option<f64> {
-    match get(members, name)?.kind() {
-        Kind::Number(number) => Some(number.as_f64()),
-        other => panic!("{name} is {other:?}"),
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test data is small")]
-fn whole(members: &Members<'_>, name: &str) -> Option<u32> {
-    number(members, name).map(|number| number as u32)
-}
-
-fn code(value: Option<Value<'_>>) -> Currency {
-    match value.map(Value::kind) {
-        Some(Kind::Text(code)) => currency(code),
-        _ => Currency::USD,
-    }
-}
-
-fn run(first: usize, end: usize) -> List {
-    List { first: first.try_into().unwrap(), len: (end - first).try_into().unwrap() }
-}
-
-#[derive(Default)]
-struct Reader {
-    view: View,
-}
-
-impl Reader {
-    fn request(&mut self, root: &Members<'_>) {
-        self.view.objects.root = self.object(root.clone());
-        self.view.id = get(root, "id").unwrap().text();
-        self.view.auction_type = AuctionType::from_wire(whole(root, "at").unwrap().into()).unwrap();
-        self.view.is_test = whole(root, "test") == Some(1);
-        self.view.cattax = whole(root, "cattax").map(|n| n.try_into().unwrap());
-        for (name, place) in [("bcat", 0), ("badv", 1), ("bapp", 2), ("wseat", 3), ("bseat", 4)] {
-            let list = self.texts(root, name);
-            *[
-                &mut self.view.bcat,
-                &mut self.view.badv,
-                &mut self.view.bapp,
-                &mut self.view.wseat,
-                &mut self.view.bseat,
-            ][place] = list;
-        }
-        if let Some(Kind::Array(codes)) = get(root, "cur").map(Value::kind) {
-            self.view.currencies = codes.map(|one| code(Some(one))).collect();
-        }
-        let Some(Kind::Array(imps)) = get(root, "imp").map(Value::kind) else { panic!("no imp") };
-        for (imp, position) in imps.zip(0..) {
-            let mut imp = self.imp(&members(imp).unwrap());
-            imp.position = position;
-            self.view.imps.push(imp);
-        }
-    }
-
-    fn imp(&mut self, members_of: &Members<'_>) -> Imp {
-        let mut imp = Imp {
-            id: get(members_of, "id").unwrap().text(),
-            object: self.object(members_of.clone()),
-            bidfloor: cpm(number(members_of, "bidfloor").unwrap_or(0.0)),
-            bidfloorcur: code(get(members_of, "bidfloorcur")),
-            is_secure: whole(members_of, "secure").map(|flag| flag == 1),
-            is_interstitial: whole(members_of, "instl") == Some(1),
-            exp: whole(members_of, "exp"),
-            ..Imp::default()
-        };
-        let child = |name| get(members_of, name).and_then(members);
-        if let Some(banner) = child("banner") {
-            imp.media.insert(Media::Banner);
-            imp.banner = self.banner(&banner);
-        }
-        if let Some(video) = child("video") {
-            imp.media.insert(Media::Video);
-            imp.video = self.stream(&video);
-        }
-        if let Some(audio) = child("audio") {
-            imp.media.insert(Media::Audio);
-            imp.audio = self.stream(&audio);
-        }
-        if let Some(native) = child("native") {
-            imp.media.insert(Media::Native);
-            imp.native = Native { battr: self.numbers(&native, "battr"), ..Native::default() };
-        }
-        if let Some(pmp) = child("pmp") {
-            imp.is_private_auction = whole(&pmp, "private_auction") == Some(1);
-            imp.deals = self.deals(&pmp);
-        }
-        imp
-    }
-
-    fn banner(&mut self, banner: &Members<'_>) -> Banner {
-        let first = self.view.sizes.len();
-        let mut is_flexible = false;
-        if let Some(Kind::Array(formats)) = get(banner, "format").map(Value::kind) {
-            for format in formats {
-                let format = members(format).unwrap();
-                is_flexible |= whole(&format, "wratio").is_some();
-                if let (Some(w), Some(h)) = (whole(&format, "w"), whole(&format, "h")) {
-                    self.view.sizes.push(Size { w, h });
-                }
-            }
-        }
-        let sizes = run(first, self.view.sizes.len());
-        Banner { sizes, is_flexible, battr: self.numbers(banner, "battr"), ..Banner::default() }
-    }
-
-    fn stream(&mut self, stream: &Members<'_>) -> Stream {
-        Stream {
-            minduration: whole(stream, "minduration"),
-            maxduration: whole(stream, "maxduration"),
-            rqddurs: self.numbers(stream, "rqddurs"),
-            battr: self.numbers(stream, "battr"),
-            ..Stream::default()
-        }
-    }
-
-    fn deals(&mut self, pmp: &Members<'_>) -> List {
-        let first = self.view.deals.len();
-        if let Some(Kind::Array(deals)) = get(pmp, "deals").map(Value::kind) {
-            for deal in deals {
-                let deal = members(deal).unwrap();
-                let deal = Deal {
-                    id: get(&deal, "id").unwrap().text(),
-                    bidfloor: cpm(number(&deal, "bidfloor").unwrap_or(0.0)),
-                    bidfloorcur: code(get(&deal, "bidfloorcur")),
-                    at: whole(&deal, "at").and_then(|at| AuctionType::from_wire(at.into())),
-                    wseat: self.texts(&deal, "wseat"),
-                    wadomain: self.texts(&deal, "wadomain"),
-                };
-                self.view.deals.push(deal);
-            }
-        }
-        run(first, self.view.deals.len())
-    }
-
-    fn object(&mut self, members: Members<'_>) -> Object {
-        let first = self.view.members.len();
-        let (open, close) = (members.open(), members.close());
-        self.view.members.extend(members.map(|entry| entry.member()));
-        Object { open, close, members: run(first, self.view.members.len()) }
-    }
-
-    fn texts(&mut self, members: &Members<'_>, name: &str) -> List {
-        let first = self.view.texts.len();
-        if let Some(Kind::Array(list)) = get(members, name).map(Value::kind) {
-            self.view.texts.extend(list.map(Value::text));
-        }
-        run(first, self.view.texts.len())
-    }
-
-    fn numbers(&mut self, members: &Members<'_>, name: &str) -> List {
-        let first = self.view.numbers.len();
-        if let Some(Kind::Array(list)) = get(members, name).map(Value::kind) {
-            for one in list {
-                let Kind::Number(number) = one.kind() else { panic!("{name}") };
-                self.view.numbers.push(number.as_i64().unwrap().try_into().unwrap());
-            }
-        }
-        run(first, self.view.numbers.len())
-    }
+fn rates() -> Rates {
+    Rates::new(Currency::USD, [(currency("EUR"), 0.5), (currency("JPY"), 150.0)]).unwrap()
 }
