@@ -10,10 +10,12 @@
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
 //! | `client` | one request to a control page |
 //! | `drive` | load at planned moments, latency from those moments |
+//! | `generate` | synthetic requests, fitted to public figures |
 //! | `stub` | simulated bidders with a seeded model |
 
 pub mod client;
 pub mod drive;
+pub mod generate;
 pub mod mmdb;
 pub mod random;
 pub mod stub;

@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "a fault of a helper is a failed test too")]
 
 mod drive;
+mod generate;
 mod stub;
