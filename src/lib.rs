@@ -31,6 +31,8 @@ pub mod admit;
 // floor 4: what the user allows
 pub mod privacy;
 pub mod telemetry;
+// floor 2: process-wide services
+pub mod lifecycle;
 
 // floor 5: bidders
 pub mod bidder;
@@ -46,3 +48,5 @@ pub mod http;
 
 // floor 9: settings
 pub mod config;
+// floor 8: the edge
+pub mod runtime;

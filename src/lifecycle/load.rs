@@ -1,0 +1,67 @@
+//! How loaded each worker is, as it says itself.
+//!
+//! Owns: [`Load`], the counts that one worker keeps for itself, and [`LoadCell`], where it
+//! publishes them about every 50 ms. Never: a decision (`runtime::balance` decides).
+//! Invariant: nothing shared is written per request; only the publishing writes the cell.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// One worker's own counts.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Requests being served.
+    pub in_flight: Cell<u32>,
+    /// Open connections.
+    pub connections: Cell<u32>,
+    /// Connections taken over since the start.
+    pub taken: Cell<u32>,
+}
+
+/// One worker's published counts. Each field has one writer.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct LoadCell {
+    in_flight: AtomicU32,
+    connections: AtomicU32,
+    taken: AtomicU32,
+    cpu_ns: AtomicU64,
+    at_ns: AtomicU64,
+}
+
+/// What a worker last published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    pub in_flight: u32,
+    pub connections: u32,
+    pub taken: u32,
+    /// CPU time of its thread since the thread began.
+    pub cpu: Duration,
+    /// When, since the workers' common start.
+    pub at: Duration,
+}
+
+impl LoadCell {
+    /// Publishes; only the worker itself calls it.
+    pub fn publish(&self, load: &Load, cpu: Duration, at: Duration) {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.in_flight.store(load.in_flight.get(), Ordering::Relaxed);
+        self.connections.store(load.connections.get(), Ordering::Relaxed);
+        self.taken.store(load.taken.get(), Ordering::Relaxed);
+        self.cpu_ns.store(ns(cpu), Ordering::Relaxed);
+        self.at_ns.store(ns(at), Ordering::Release);
+    }
+
+    /// What was last published. Two fields may be one publishing apart: a hint, not a ledger.
+    pub fn read(&self) -> Published {
+        let at = Duration::from_nanos(self.at_ns.load(Ordering::Acquire));
+        Published {
+            in_flight: self.in_flight.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+            taken: self.taken.load(Ordering::Relaxed),
+            cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
+            at,
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! Accepts connections and hands each to the least loaded worker.
+//!
+//! Owns: one thread per listening socket, the connection cap, what happens when descriptors run
+//! out. Never: a byte of a connection.
+//! Invariant: an accept error never makes it spin, and a connection that cannot be served is
+//! closed at once rather than left to wait in the queue.
+
+use crate::clock;
+use crate::lifecycle::load::LoadCell;
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::runtime::balance::{Follower, pick};
+use crate::runtime::{Accepted, Slot};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How many connections the process takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptSettings {
+    /// Open inbound connections of the whole process (1 to 1,000,000). `None`: half of the
+    /// descriptors that the process may open, less 64.
+    pub connections_max: Option<u32>,
+    /// How often the workers' loads and the phase are looked at (10 to 1000 ms).
+    pub look_every: Duration,
+    /// How long nothing is accepted after an error that closing one descriptor did not cure
+    /// (1 to 1000 ms).
+    pub pause: Duration,
+}
+
+impl Default for AcceptSettings {
+    fn default() -> Self {
+        Self {
+            connections_max: None,
+            look_every: Duration::from_millis(50),
+            pause: Duration::from_millis(20),
+        }
+    }
+}
+
+/// What became of connections; read by the exporter.
+#[derive(Debug, Default)]
+pub struct AcceptCounts {
+    pub handed: AtomicU64,
+    /// Closed at once: as many open as may be.
+    pub over_cap: AtomicU64,
+    /// Closed at once: no descriptor was left.
+    pub no_descriptor: AtomicU64,
+    /// Closed at once: every worker's inbox was full.
+    pub workers_full: AtomicU64,
+    /// Other errors of accept.
+    pub faults: AtomicU64,
+    /// Open now.
+    open: Arc<AtomicU32>,
+}
+
+impl AcceptCounts {
+    /// Connections open now, over all workers.
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+/// The way to one worker.
+#[derive(Clone, Debug)]
+pub struct Outlet {
+    pub inbox: mpsc::Sender<Accepted>,
+    pub load: Arc<LoadCell>,
+}
+
+/// Lets the process open as many descriptors as its hard limit allows; gives the limit that holds.
+pub fn raise_descriptor_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+/// The cap on connections: the setting, but never half or more of the descriptors.
+fn connections_max(settings: &AcceptSettings, descriptors: u64) -> u32 {
+    let half = (descriptors / 2).saturating_sub(64).max(1);
+    let most = u32::try_from(half).unwrap_or(u32::MAX);
+    settings.connections_max.map_or(most, |set| set.min(most)).max(1)
+}
+
+/// Starts the thread that accepts from `listener` (non-blocking) until the process is closing.
+/// What is queued at that moment is still accepted. `outlets` must not be empty.
+pub fn spawn(
+    listener: TcpListener,
+    outlets: Vec<Outlet>,
+    started: Instant,
+    lifecycle: Arc<Lifecycle>,
+    counts: Arc<AcceptCounts>,
+    settings: AcceptSettings,
+) -> io::Result<JoinHandle<()>> {
+    let most = connections_max(&settings, descriptors());
+    let handing = Handing {
+        followers: vec![Follower::default(); outlets.len()],
+        outlets,
+        started,
+        counts,
+        most,
+        spare: File::open("/dev/null").ok(),
+    };
+    std::thread::Builder::new()
+        .name("gavel-accept".to_owned())
+        .spawn(move || run(&listener, handing, &lifecycle, &settings))
+}
+
+fn descriptors() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+fn run(
+    listener: &TcpListener,
+    mut handing: Handing,
+    lifecycle: &Lifecycle,
+    settings: &AcceptSettings,
+) {
+    let wait = PollTimeout::try_from(settings.look_every).unwrap_or(PollTimeout::MAX);
+    let mut looked = None;
+    while lifecycle.phase() < Phase::Closing {
+        let mut wanted = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        if let Err(fault) = poll(&mut wanted, wait)
+            && fault != Errno::EINTR
+        {
+            tracing::error!(%fault, "the acceptor cannot wait for its socket");
+            std::thread::sleep(settings.pause);
+        }
+        let now = clock::monotonic().saturating_duration_since(handing.started);
+        if looked.is_none_or(|then| now.saturating_sub(then) >= settings.look_every) {
+            looked = Some(now);
+            handing.look(now);
+        }
+        if handing.accept_burst(|| accept(listener)) == Burst::Stuck {
+            std::thread::sleep(settings.pause);
+        }
+    }
+    while handing.accept_burst(|| accept(listener)) == Burst::More {}
+}
+
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, peer))
+}
+
+/// How a round of accepting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Burst {
+    /// The queue is empty.
+    Empty,
+    /// The round was long enough; there may be more.
+    More,
+    /// An error that will be there again at once.
+    Stuck,
+}
+
+/// Connections accepted before the loads are looked at again.
+const BURST_MAX: usize = 64;
+
+struct Handing {
+    outlets: Vec<Outlet>,
+    followers: Vec<Follower>,
+    started: Instant,
+    counts: Arc<AcceptCounts>,
+    most: u32,
+    /// Given up for a moment when descriptors run out, to accept and close the newcomer.
+    spare: Option<File>,
+}
+
+impl Handing {
+    fn look(&mut self, now: Duration) {
+        for (follower, outlet) in self.followers.iter_mut().zip(&self.outlets) {
+            follower.see(outlet.load.read(), now);
+        }
+    }
+
+    fn accept_burst(
+        &mut self,
+        mut accept: impl FnMut() -> io::Result<(TcpStream, SocketAddr)>,
+    ) -> Burst {
+        for _ in 0..BURST_MAX {
+            match accept() {
+                Ok((stream, peer)) => self.hand(stream, peer),
+                Err(error) => {
+                    if let Some(burst) = self.after(&error, &mut accept) {
+                        return burst;
+                    }
+                }
+            }
+        }
+        Burst::More
+    }
+
+    /// What an error of accept means; `None`: go on.
+    fn after(
+        &mut self,
+        error: &io::Error,
+        accept: &mut impl FnMut() -> io::Result<(TcpStream, SocketAddr)>,
+    ) -> Option<Burst> {
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EWOULDBLOCK) => Some(Burst::Empty),
+            // The peer gave up while it waited: its own business.
+            Some(Errno::ECONNABORTED | Errno::EINTR) => None,
+            Some(Errno::EMFILE | Errno::ENFILE) => {
+                self.counts.no_descriptor.fetch_add(1, Ordering::Relaxed);
+                // Without a spare the newcomer stays in the queue until one is free again.
+                let had_spare = self.spare.take().is_some();
+                let shed = had_spare && accept().is_ok();
+                self.spare = File::open("/dev/null").ok();
+                (!shed).then_some(Burst::Stuck)
+            }
+            _ => {
+                self.counts.faults.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(%error, "accept failed");
+                Some(Burst::Stuck)
+            }
+        }
+    }
+
+    /// To the least loaded worker whose inbox has room.
+    fn hand(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let Some(slot) = Slot::take(&self.counts.open, self.most) else {
+            self.counts.over_cap.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let mut loads: Vec<_> = self.followers.iter().map(Follower::load).collect();
+        let mut accepted = Accepted { stream, peer, slot };
+        while let Some(at) = pick(&loads) {
+            let Some(outlet) = self.outlets.get(at) else { break };
+            match outlet.inbox.try_send(accepted) {
+                Ok(()) => {
+                    self.counts.handed.fetch_add(1, Ordering::Relaxed);
+                    self.followers.iter_mut().skip(at).take(1).for_each(Follower::handed);
+                    return;
+                }
+                Err(refused) => accepted = refused.into_inner(),
+            }
+            // Full: out of this choice. When all are, the newcomer is closed.
+            if loads.iter().all(|load| load.busy == u32::MAX) {
+                break;
+            }
+            loads.iter_mut().skip(at).take(1).for_each(|load| load.busy = u32::MAX);
+        }
+        self.counts.workers_full.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+
+    fn handing(workers: usize, room: usize, most: u32) -> (Handing, Vec<mpsc::Receiver<Accepted>>) {
+        let mut inboxes = Vec::new();
+        let outlets: Vec<_> = (0..workers)
+            .map(|_| {
+                let (inbox, receiver) = mpsc::channel(room);
+                inboxes.push(receiver);
+                Outlet { inbox, load: Arc::default() }
+            })
+            .collect();
+        let handing = Handing {
+            followers: vec![Follower::default(); workers],
+            outlets,
+            started: clock::monotonic(),
+            counts: Arc::default(),
+            most,
+            spare: File::open("/dev/null").ok(),
+        };
+        (handing, inboxes)
+    }
+
+    /// A listener of which each accept first gives the next of `errors`.
+    fn scripted(errors: &[Errno]) -> (TcpListener, VecDeque<Errno>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (listener, errors.iter().copied().collect())
+    }
+
+    #[test]
+    fn out_of_descriptors_the_newcomer_is_closed_and_the_spare_comes_back() {
+        let (mut handing, _inboxes) = handing(1, 4, 10);
+        let (listener, mut errors) = scripted(&[Errno::EMFILE]);
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let burst = handing.accept_burst(|| match errors.pop_front() {
+            Some(errno) => Err(errno.into()),
+            None => accept(&listener),
+        });
+        assert_eq!(burst, Burst::Empty);
+        assert_eq!(handing.counts.no_descriptor.load(Ordering::Relaxed), 1);
+        assert_eq!(handing.counts.handed.load(Ordering::Relaxed), 0);
+        assert!(handing.spare.is_some());
+        // The newcomer was closed, not left in the queue.
+        let mut byte = [0; 1];
+        assert_eq!(io::Read::read(&mut &client, &mut byte).unwrap_or(0), 0);
+    }
+
+    #[test]
+    fn errors_that_stay_make_it_pause_and_those_of_a_peer_do_not() {
+        for (errors, burst) in [
+            (vec![Errno::EMFILE, Errno::EMFILE], Burst::Stuck),
+            (vec![Errno::ENFILE, Errno::ENFILE], Burst::Stuck),
+            (vec![Errno::ENOMEM], Burst::Stuck),
+            (vec![Errno::ECONNABORTED, Errno::EINTR, Errno::EWOULDBLOCK], Burst::Empty),
+        ] {
+            let (mut handing, _inboxes) = handing(1, 4, 10);
+            let mut script: VecDeque<_> = errors.iter().copied().collect();
+            let got = handing.accept_burst(|| Err(script.pop_front().unwrap().into()));
+            assert_eq!(got, burst, "{errors:?}");
+        }
+    }
+
+    #[test]
+    fn the_cap_and_full_inboxes_close_newcomers_and_slots_come_back() {
+        let (mut handing, mut inboxes) = handing(2, 1, 3);
+        let (listener, _) = scripted(&[]);
+        let clients: Vec<_> =
+            (0..5).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
+        assert_eq!(handing.accept_burst(|| accept(&listener)), Burst::Empty);
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // Two inboxes of one place each; the cap of three is never reached.
+        assert_eq!((count(&handing.counts.handed), count(&handing.counts.workers_full)), (2, 3));
+        assert_eq!(handing.counts.open(), 2);
+        for inbox in &mut inboxes {
+            drop(inbox.try_recv().unwrap());
+        }
+        assert_eq!(handing.counts.open(), 0, "a slot comes back with its connection's end");
+        drop(clients);
+    }
+
+    #[test]
+    fn the_cap_stays_below_half_of_the_descriptors() {
+        for (set, descriptors, most) in
+            [(None, 1024, 448), (Some(100), 1024, 100), (Some(9000), 1024, 448), (None, 10, 1)]
+        {
+            let settings = AcceptSettings { connections_max: set, ..AcceptSettings::default() };
+            assert_eq!(connections_max(&settings, descriptors), most);
+        }
+    }
+}
