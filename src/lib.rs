@@ -33,6 +33,7 @@ pub mod privacy;
 pub mod telemetry;
 // floor 2: process-wide services
 pub mod lifecycle;
+pub mod limits;
 
 // floor 5: bidders
 pub mod bidder;
@@ -45,8 +46,7 @@ pub mod exchange;
 
 // floor 8: the edges
 pub mod http;
+pub mod runtime;
 
 // floor 9: settings
 pub mod config;
-// floor 8: the edge
-pub mod runtime;

@@ -2,4 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that panics has failed")]
 
 mod auction;
+mod serve;
+mod server;
 mod tidy;

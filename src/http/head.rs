@@ -1,0 +1,247 @@
+//! Decides by a request's head alone whether its body is worth reading.
+//!
+//! Owns: framing and addressing that hyper lets pass, the route, the media type, the declared
+//! length, who it is. Never: a byte of the body, a status code.
+//! Invariant: an [`Admitted`] request was taken under one snapshot, by an authorised partner.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::coding::Coding;
+use crate::http::auth::authenticate;
+use crate::http::client_addr::client;
+use crate::http::{Ambiguity, Denial, HttpSettings};
+use crate::negatives::refusal::Refusal;
+use crate::openrtb::ids::PartnerId;
+use crate::snapshot::Snapshot;
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
+    TRANSFER_ENCODING,
+};
+use http::request::Parts;
+use http::{Method, Version};
+use std::net::IpAddr;
+
+const KEY: HeaderName = HeaderName::from_static("x-gavel-key");
+
+/// A well-formed head of a bid request; whose it is has not been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head<'a> {
+    partner: &'a str,
+    key: Option<&'a [u8]>,
+    pub coding: Coding,
+    /// `Content-Length`, where it is there.
+    pub declared: Option<usize>,
+}
+
+/// Reads the head. What can be read in two ways is denied before anything else is looked at.
+pub fn read<'a>(parts: &'a Parts, settings: &HttpSettings) -> Result<Head<'a>, Denial> {
+    check_host(parts).map_err(Denial::Ambiguous)?;
+    check_transfer_encoding(&parts.headers).map_err(Denial::Ambiguous)?;
+    if parts.headers.len() > settings.headers_max {
+        return Err(Denial::TooManyHeaders);
+    }
+    let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    if path_and_query.len() > settings.uri_bytes_max {
+        return Err(Denial::UriTooLong);
+    }
+    let (partner, key_in_path) = route(parts.uri.path()).ok_or(Denial::NoRoute)?;
+    if parts.method != Method::POST {
+        return Err(Denial::Method);
+    }
+    check_content_type(&parts.headers)?;
+    let codings =
+        parts.headers.get_all(CONTENT_ENCODING).into_iter().map(http::HeaderValue::as_bytes);
+    let coding = Coding::parse(codings).map_err(super::super::coding::CodingError::refusal)?;
+    let declared = declared(&parts.headers)?;
+    if declared.is_some_and(|length| length > settings.wire_bytes_max) {
+        return Err(Refusal::BodyTooLarge.into());
+    }
+    Ok(Head { partner, key: key_of(&parts.headers).or(key_in_path), coding, declared })
+}
+
+/// Who sends it; asked under the snapshot that the request keeps.
+pub fn identify(
+    head: &Head<'_>,
+    snapshot: &Snapshot,
+    client: IpAddr,
+) -> Result<PartnerId, Refusal> {
+    authenticate(snapshot, head.partner, head.key, client)
+}
+
+/// The client's address.
+pub fn client_of(parts: &Parts, peer: IpAddr, settings: &HttpSettings) -> IpAddr {
+    client(peer, &parts.headers, &settings.trusted_proxies, settings.client_header)
+}
+
+/// HTTP/1.1 wants exactly one `Host` (RFC 9112, 3.2); a target in absolute form, or the authority
+/// of HTTP/2, may not name another.
+fn check_host(parts: &Parts) -> Result<(), Ambiguity> {
+    let mut hosts = parts.headers.get_all(HOST).into_iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    let is_missing = host.is_none() && parts.version == Version::HTTP_11;
+    let is_foreign = match (parts.uri.authority(), host) {
+        (Some(target), Some(host)) => {
+            !target.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+        }
+        _ => false,
+    };
+    if is_missing || is_foreign || second.is_some() { Err(Ambiguity::Host) } else { Ok(()) }
+}
+
+/// hyper takes `gzip, chunked` and repeated headers; both hide a body from the next reader.
+fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Ambiguity> {
+    let mut values = headers.get_all(TRANSFER_ENCODING).into_iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Ambiguity::TransferEncoding),
+    }
+}
+
+/// `/openrtb2/{partner}` or `/openrtb2/{partner}/{key}`.
+fn route(path: &str) -> Option<(&str, Option<&[u8]>)> {
+    let rest = path.strip_prefix("/openrtb2/")?;
+    let (partner, key) = match rest.split_once('/') {
+        Some((partner, key)) => (partner, Some(key)),
+        None => (rest, None),
+    };
+    let is_good =
+        !partner.is_empty() && key.is_none_or(|key| !key.is_empty() && !key.contains('/'));
+    is_good.then_some((partner, key.map(str::as_bytes)))
+}
+
+/// JSON, with any parameters. Absent is taken for JSON: partners forget it, and the body is
+/// checked anyway.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    if kind.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+        Ok(())
+    } else {
+        Err(Refusal::ContentType)
+    }
+}
+
+/// hyper has checked that it is one number; one that does not fit is too large.
+fn declared(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+    let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    number.map(Some).ok_or(Refusal::BodyTooLarge)
+}
+
+/// `X-Gavel-Key`, or a bearer token.
+fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get(KEY) {
+        return Some(key.as_bytes());
+    }
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::post(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn outcome(target: &str, headers: &[(&str, &str)]) -> Result<(), Denial> {
+        let mut all = vec![("host", "gavel.example")];
+        all.extend(headers);
+        read(&parts(target, &all), &HttpSettings::default()).map(|_| ())
+    }
+
+    #[test]
+    fn routes_are_the_partner_and_perhaps_its_key() {
+        for (path, expected) in [
+            ("/openrtb2/acme", Some(("acme", None))),
+            ("/openrtb2/acme/secret", Some(("acme", Some(&b"secret"[..])))),
+            ("/openrtb2/acme/", None),
+            ("/openrtb2/acme/secret/more", None),
+            ("/openrtb2/", None),
+            ("/openrtb2", None),
+            ("/openrtb2//secret", None),
+            ("/OPENRTB2/acme", None),
+            ("//openrtb2/acme", None),
+            ("/", None),
+            ("/metrics", None),
+        ] {
+            assert_eq!(route(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_denied() {
+        let host = Err(Denial::Ambiguous(Ambiguity::Host));
+        let coding = Err(Denial::Ambiguous(Ambiguity::TransferEncoding));
+        for (target, headers, expected) in [
+            ("/openrtb2/a", &[][..], Ok(())),
+            ("/openrtb2/a", &[("host", "gavel.example")], host),
+            ("/openrtb2/a", &[("host", "other.example")], host),
+            ("http://gavel.example/openrtb2/a", &[], Ok(())),
+            ("http://GAVEL.example/openrtb2/a", &[], Ok(())),
+            ("http://evil.example/openrtb2/a", &[], host),
+            ("http://gavel.example:81/openrtb2/a", &[], host),
+            ("/openrtb2/a", &[("transfer-encoding", "chunked")], Ok(())),
+            ("/openrtb2/a", &[("transfer-encoding", "Chunked")], Ok(())),
+            ("/openrtb2/a", &[("transfer-encoding", "gzip, chunked")], coding),
+            ("/openrtb2/a", &[("transfer-encoding", "chunked, chunked")], coding),
+            ("/openrtb2/a", &[("transfer-encoding", "identity")], coding),
+            (
+                "/openrtb2/a",
+                &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+                coding,
+            ),
+        ] {
+            assert_eq!(outcome(target, headers), expected, "{target} {headers:?}");
+        }
+        let hostless = parts("/openrtb2/a", &[]);
+        let denied = read(&hostless, &HttpSettings::default()).unwrap_err();
+        assert_eq!(denied, Denial::Ambiguous(Ambiguity::Host));
+    }
+
+    #[test]
+    fn types_codings_lengths_and_counts_are_checked() {
+        let refused = |refusal: Refusal| Err(Denial::from(refusal));
+        for (name, value, expected) in [
+            ("content-type", "application/json", Ok(())),
+            ("content-type", "application/JSON; charset=utf-8", Ok(())),
+            ("content-type", "text/plain", refused(Refusal::ContentType)),
+            ("content-type", "application/jsonp", refused(Refusal::ContentType)),
+            ("content-encoding", "gzip", Ok(())),
+            ("content-encoding", "br", refused(Refusal::ContentEncoding)),
+            ("content-encoding", "gzip, gzip", refused(Refusal::ContentEncoding)),
+            ("content-length", "262144", Ok(())),
+            ("content-length", "262145", refused(Refusal::BodyTooLarge)),
+            ("content-length", "99999999999999999999999", refused(Refusal::BodyTooLarge)),
+        ] {
+            assert_eq!(outcome("/openrtb2/a", &[(name, value)]), expected, "{name}: {value}");
+        }
+        let long = format!("/openrtb2/a?{}", "x".repeat(9000));
+        assert_eq!(outcome(&long, &[]), Err(Denial::UriTooLong));
+        assert_eq!(outcome("/openrtb2/a", &[("x", "y"); 64]), Err(Denial::TooManyHeaders));
+        assert_eq!(outcome("/openrtb2/a", &[("x", "y"); 63]), Ok(()));
+    }
+
+    #[test]
+    fn the_key_is_taken_from_its_header_then_bearer_then_path() {
+        for (target, headers, key) in [
+            ("/openrtb2/a", &[][..], None),
+            ("/openrtb2/a/p", &[], Some("p")),
+            ("/openrtb2/a/p", &[("authorization", "Bearer b")], Some("b")),
+            ("/openrtb2/a/p", &[("authorization", "bearer b"), ("x-gavel-key", "k")], Some("k")),
+            ("/openrtb2/a", &[("authorization", "Basic b")], None),
+            ("/openrtb2/a", &[("authorization", "Bearer")], None),
+        ] {
+            let parts = parts(target, &[headers, &[("host", "gavel.example")]].concat());
+            let head = read(&parts, &HttpSettings::default()).unwrap();
+            assert_eq!(head.key, key.map(str::as_bytes), "{target} {headers:?}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! From what was decided to an HTTP answer: the only file that knows status codes.
+//!
+//! Owns: every status, every answer header. Never: a decision; text about a fault of ours.
+//! Invariant: each [`Refusal`] has one status, and what the caller learns is that and a code of
+//! the closed list; whoever is not authorised learns nothing at all.
+
+use crate::exchange::Verdict;
+use crate::http::Denial;
+use crate::negatives::refusal::Refusal;
+use crate::partner::{NoBidStyle, ShedStyle};
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+
+/// An answer, ready to be sent.
+pub type Reply = Response<Full<Bytes>>;
+
+const REASON: HeaderName = HeaderName::from_static("x-gavel-reason");
+const OPENRTB_VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const VERSION: HeaderValue = HeaderValue::from_static("2.6");
+
+/// How one partner wants to be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Styles {
+    pub no_bid: NoBidStyle,
+    pub shed: ShedStyle,
+}
+
+/// What operators are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Page {
+    Json(String),
+    /// JSON, with the status of something that is not there for now.
+    Unavailable(String),
+    Text(String),
+    NoRoute,
+    Method,
+    Unauthorised,
+}
+
+/// Makes answers.
+#[derive(Clone, Debug)]
+pub struct Replier {
+    retry_after: HeaderValue,
+}
+
+impl Replier {
+    /// `retry_after_s` is said with every 429 and 503.
+    pub fn new(retry_after_s: u32) -> Self {
+        Self { retry_after: HeaderValue::from(retry_after_s) }
+    }
+
+    /// The answer to a request that walked the road.
+    pub fn verdict(&self, verdict: Verdict, styles: Styles) -> Reply {
+        match verdict {
+            Verdict::Answered(json) => answered(json),
+            Verdict::NoBid { nbr, id_json } => no_bid(nbr, &id_json, styles.no_bid),
+            Verdict::Refused(refusal) => self.refused(refusal, styles.shed),
+        }
+    }
+
+    /// The answer to a request that did not get that far.
+    pub fn denial(&self, denial: Denial) -> Reply {
+        match denial {
+            Denial::NoRoute => empty(StatusCode::NOT_FOUND),
+            Denial::Method => not_allowed("POST"),
+            Denial::Ambiguous(what) => with_reason(empty(StatusCode::BAD_REQUEST), what.label()),
+            Denial::TooManyHeaders => empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Denial::UriTooLong => empty(StatusCode::URI_TOO_LONG),
+            Denial::Refused(refusal, shed) => self.refused(refusal, shed),
+        }
+    }
+
+    fn refused(&self, refusal: Refusal, shed: ShedStyle) -> Reply {
+        let status = status(refusal, shed);
+        let mut reply = empty(status);
+        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
+            reply.headers_mut().insert(RETRY_AFTER, self.retry_after.clone());
+        }
+        if refusal == Refusal::Unauthorised {
+            return reply;
+        }
+        with_reason(reply, refusal.label())
+    }
+}
+
+/// The status of a refusal.
+fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
+    match refusal {
+        Refusal::Unauthorised => StatusCode::UNAUTHORIZED,
+        Refusal::PartnerQps | Refusal::Overload if shed == ShedStyle::NoBid => {
+            StatusCode::NO_CONTENT
+        }
+        Refusal::PartnerQps => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Overload | Refusal::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::BodyTooLarge | Refusal::ExpansionRatio => StatusCode::PAYLOAD_TOO_LARGE,
+        Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+        Refusal::ContentEncoding | Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        // Valid requests that we do not want: no bids (nbr 3, 4, 5, 7 and 15), not faults.
+        Refusal::KnownSpider
+        | Refusal::NonHuman
+        | Refusal::DataCenter
+        | Refusal::BlockedInventory
+        | Refusal::NoTimeLeft => StatusCode::NO_CONTENT,
+        Refusal::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+        Refusal::BodyBroken
+        | Refusal::EncodingBroken
+        | Refusal::NotJson
+        | Refusal::NotAnObject
+        | Refusal::TooDeep
+        | Refusal::DuplicateKey
+        | Refusal::NumberOutOfRange
+        | Refusal::WrongType
+        | Refusal::StringTooLong
+        | Refusal::TooManyImps
+        | Refusal::TooManyDeals
+        | Refusal::TooManyEids
+        | Refusal::TooManySchainNodes
+        | Refusal::IdMissing
+        | Refusal::ImpMissing
+        | Refusal::ImpIdMissing
+        | Refusal::ImpIdDuplicate
+        | Refusal::ImpNoMedia
+        | Refusal::InventoryConflict
+        | Refusal::InventoryMissing
+        | Refusal::BannerSize
+        | Refusal::VideoMimes
+        | Refusal::VideoDuration
+        | Refusal::AudioMimes
+        | Refusal::AudioDuration
+        | Refusal::NativeRequest
+        | Refusal::Bidfloor
+        | Refusal::BidfloorCurrency
+        | Refusal::DealIdMissing
+        | Refusal::DealIdDuplicate
+        | Refusal::DealAuctionType
+        | Refusal::AuctionTypeUnknown
+        | Refusal::CurrencyUnknown
+        | Refusal::DeviceAddress
+        | Refusal::RegsValue
+        | Refusal::CategoryTaxonomy
+        | Refusal::ChannelNotAllowed
+        | Refusal::MediaNotAllowed => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// An answer to an operator.
+pub fn page(page: Page) -> Reply {
+    let (status, kind, body) = match page {
+        Page::Json(body) => (StatusCode::OK, JSON, body),
+        Page::Unavailable(body) => (StatusCode::SERVICE_UNAVAILABLE, JSON, body),
+        Page::Text(body) => (StatusCode::OK, TEXT, body),
+        Page::NoRoute => return empty(StatusCode::NOT_FOUND),
+        Page::Method => return not_allowed("GET"),
+        Page::Unauthorised => return empty(StatusCode::UNAUTHORIZED),
+    };
+    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    *reply.status_mut() = status;
+    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    reply
+}
+
+/// Says that the connection ends with this answer (HTTP/1 only).
+pub fn close_after(reply: &mut Reply) {
+    reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+fn answered(json: Bytes) -> Reply {
+    let mut reply = Response::new(Full::new(json));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, JSON);
+    headers.insert(OPENRTB_VERSION, VERSION);
+    reply
+}
+
+fn no_bid(nbr: u16, id_json: &[u8], style: NoBidStyle) -> Reply {
+    match style {
+        NoBidStyle::Empty => empty(StatusCode::NO_CONTENT),
+        NoBidStyle::Reason => {
+            let id = if id_json.is_empty() { b"\"\"" } else { id_json };
+            let nbr = nbr.to_string();
+            answered([b"{\"id\":", id, b",\"nbr\":", nbr.as_bytes(), b"}"].concat().into())
+        }
+    }
+}
+
+fn not_allowed(methods: &'static str) -> Reply {
+    let mut reply = empty(StatusCode::METHOD_NOT_ALLOWED);
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+fn empty(status: StatusCode) -> Reply {
+    let mut reply = Response::new(Full::default());
+    *reply.status_mut() = status;
+    reply
+}
+
+fn with_reason(mut reply: Reply, label: &'static str) -> Reply {
+    reply.headers_mut().insert(REASON, HeaderValue::from_static(label));
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Ambiguity;
+    use http_body_util::BodyExt;
+
+    fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
+        reply.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_and_says_its_code() {
+        let replier = Replier::new(1);
+        for refusal in Refusal::ALL {
+            let reply = replier.verdict(Verdict::Refused(refusal), Styles::default());
+            let expected = match refusal {
+                Refusal::Unauthorised => 401,
+                Refusal::PartnerQps => 429,
+                Refusal::Overload | Refusal::NotReady => 503,
+                Refusal::BodyTooLarge | Refusal::ExpansionRatio => 413,
+                Refusal::BodyTooSlow => 408,
+                Refusal::ContentEncoding | Refusal::ContentType => 415,
+                Refusal::Panic => 500,
+                other if other.nbr() == 2 => 400,
+                _ => 204,
+            };
+            assert_eq!(reply.status().as_u16(), expected, "{refusal:?}");
+            let reason = if expected == 401 { "" } else { refusal.label() };
+            assert_eq!(header(&reply, "x-gavel-reason"), reason);
+            let is_shed = matches!(expected, 429 | 503);
+            assert_eq!(
+                header(&reply, "retry-after"),
+                if is_shed { "1" } else { "" },
+                "{refusal:?}"
+            );
+            let is_empty = hyper::body::Body::is_end_stream(reply.body());
+            assert!(is_empty, "{refusal:?} has an empty body");
+        }
+    }
+
+    #[test]
+    fn shedding_is_a_no_bid_for_partners_that_prefer_it() {
+        let styles = Styles { shed: ShedStyle::NoBid, ..Styles::default() };
+        for (refusal, status) in [
+            (Refusal::PartnerQps, 204),
+            (Refusal::Overload, 204),
+            (Refusal::NotReady, 503),
+            (Refusal::Unauthorised, 401),
+            (Refusal::NotJson, 400),
+        ] {
+            let reply = Replier::new(1).verdict(Verdict::Refused(refusal), styles);
+            assert_eq!(reply.status().as_u16(), status, "{refusal:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_bids_are_empty_or_say_their_reason() {
+        let replier = Replier::new(1);
+        let verdict = || Verdict::NoBid { nbr: 3, id_json: Bytes::from_static(b"\"a\\\"b\"") };
+        let reply = replier.verdict(verdict(), Styles::default());
+        assert_eq!((reply.status().as_u16(), header(&reply, "content-type")), (204, ""));
+        let styles = Styles { no_bid: NoBidStyle::Reason, ..Styles::default() };
+        let reply = replier.verdict(verdict(), styles);
+        assert_eq!(
+            (reply.status().as_u16(), header(&reply, "content-type")),
+            (200, "application/json")
+        );
+        let body = reply.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&body[..], br#"{"id":"a\"b","nbr":3}"#);
+    }
+
+    #[test]
+    fn what_is_no_bid_request_has_its_status_too() {
+        for (denial, status, name, value) in [
+            (Denial::NoRoute, 404, "x-gavel-reason", ""),
+            (Denial::Method, 405, "allow", "POST"),
+            (Denial::TooManyHeaders, 431, "x-gavel-reason", ""),
+            (Denial::UriTooLong, 414, "x-gavel-reason", ""),
+            (Denial::Ambiguous(Ambiguity::Host), 400, "x-gavel-reason", "ambiguous_host"),
+            (Refusal::NotReady.into(), 503, "retry-after", "7"),
+        ] {
+            let reply = Replier::new(7).denial(denial);
+            assert_eq!((reply.status().as_u16(), header(&reply, name)), (status, value));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_json_and_names_the_version() {
+        let reply = Replier::new(1).verdict(Verdict::Answered("{}".into()), Styles::default());
+        assert_eq!(reply.status().as_u16(), 200);
+        assert_eq!(header(&reply, "content-type"), "application/json");
+        assert_eq!(header(&reply, "x-openrtb-version"), "2.6");
+    }
+}

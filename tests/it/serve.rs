@@ -1,0 +1,338 @@
+//! The public listener from outside, over raw sockets.
+
+use crate::server::{Server, post, read_answer, status, wait_until};
+use bytes::Bytes;
+use gavel::http::HttpSettings;
+use gavel::lifecycle::Phase;
+use gavel::runtime::acceptor::AcceptSettings;
+use gavel::runtime::workers::Ended;
+use http::{Request, Version};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Times so short that a test sees them pass.
+fn hasty() -> HttpSettings {
+    HttpSettings {
+        header_time: Duration::from_millis(150),
+        idle_time: Duration::from_millis(400),
+        body_time: Duration::from_millis(100),
+        write_time: Duration::from_millis(200),
+        sweep_every: Duration::from_millis(10),
+        ..HttpSettings::default()
+    }
+}
+
+#[test]
+fn a_bid_request_is_answered_and_its_connection_kept() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    for body in ["{\"id\":\"1\"}", "{}", "{\"id\":\"3\"}"] {
+        stream
+            .write_all(post("/openrtb2/acme", "x-openrtb-version: 2.5\r\n", body).as_bytes())
+            .unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!(status(&answer), "200", "{answer}");
+        assert!(answer.ends_with(body) && answer.contains("x-openrtb-version: 2.6"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+    let arrivals = server.echo.clients.lock().unwrap();
+    assert_eq!(arrivals.len(), 3);
+    assert!(arrivals[0].serial < arrivals[1].serial && arrivals[0].partner.0 == 0);
+    drop((arrivals, stream));
+    assert_eq!(server.stop(), Ended::default());
+}
+
+#[test]
+fn requests_sent_ahead_are_answered_in_order() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    let bodies: Vec<_> = (0..8).map(|number| format!("{{\"id\":\"{number}\"}}")).collect();
+    let all: String = bodies.iter().map(|body| post("/openrtb2/acme", "", body)).collect();
+    stream.write_all(all.as_bytes()).unwrap();
+    for body in &bodies {
+        assert!(read_answer(&mut stream).ends_with(body), "{body}");
+    }
+}
+
+#[test]
+fn a_body_in_pieces_or_chunks_or_coded_arrives_whole() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    for piece in post("/openrtb2/acme", "", "{\"id\":\"in pieces\"}").as_bytes().chunks(30) {
+        stream.write_all(piece).unwrap();
+        std::thread::yield_now();
+    }
+    assert!(read_answer(&mut stream).ends_with("{\"id\":\"in pieces\"}"));
+    let chunked = "POST /openrtb2/acme HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   4\r\n{\"id\r\n5\r\n\":\"1\"\r\n1\r\n}\r\n0\r\n\r\n";
+    stream.write_all(chunked.as_bytes()).unwrap();
+    assert!(read_answer(&mut stream).ends_with("{\"id\":\"1\"}"));
+}
+
+#[test]
+fn every_wrong_door_has_its_own_answer_and_keeps_the_connection() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    for (request, expected, header) in [
+        (post("/nowhere", "", "{}"), "404", ""),
+        (post("/metrics", "", "{}"), "404", ""),
+        ("GET /openrtb2/acme HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "405", "allow: POST"),
+        (post("/openrtb2/nobody", "", "{}"), "401", ""),
+        (post("/openrtb2/keyed", "", "{}"), "401", ""),
+        (post("/openrtb2/keyed", "X-Gavel-Key: wrong\r\n", "{}"), "401", ""),
+        (post("/openrtb2/keyed", "X-Gavel-Key: secret\r\n", "{}"), "200", ""),
+        (post("/openrtb2/keyed/secret", "", "{}"), "200", ""),
+        (
+            post("/openrtb2/acme", "Content-Type: text/xml\r\n", "{}"),
+            "415",
+            "x-gavel-reason: content_type",
+        ),
+        (
+            post("/openrtb2/acme", "Content-Encoding: br\r\n", "{}"),
+            "415",
+            "x-gavel-reason: content_encoding",
+        ),
+        (
+            post("/openrtb2/acme", "Content-Encoding: gzip\r\n", "{}"),
+            "400",
+            "x-gavel-reason: encoding_broken",
+        ),
+        (post("/openrtb2/acme", "", "{}"), "200", "content-type: application/json"),
+    ] {
+        stream.write_all(request.as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!(status(&answer), expected, "{request} {answer}");
+        assert!(answer.contains(header) && !answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_stranger_is_the_same_whether_the_partner_exists_or_not() {
+    let server = Server::start(hasty());
+    let strip = |answer: String| {
+        answer.lines().filter(|line| !line.starts_with("date:")).collect::<Vec<_>>().join("\n")
+    };
+    let unknown = strip(server.probe(post("/openrtb2/nobody", "", "{}").as_bytes()));
+    let wrong = strip(server.probe(post("/openrtb2/keyed", "X-Gavel-Key: k\r\n", "{}").as_bytes()));
+    assert_eq!(unknown, wrong);
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let server = Server::start(hasty());
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /openrtb2/acme HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n")
+        .unwrap();
+    let answer = read_answer(&mut stream);
+    assert_eq!(status(&answer), "413", "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    // What is still under way does not cost the client its answer: the server reads on for a bit.
+    let whole = post("/openrtb2/acme", "", &"x".repeat(300_000));
+    assert_eq!(status(&server.probe(whole.as_bytes())), "413");
+    let chunks = "4000\r\n".to_owned() + &"x".repeat(0x4000) + "\r\n";
+    let endless = "POST /openrtb2/acme HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .to_owned()
+        + &chunks.repeat(20);
+    assert_eq!(status(&server.probe(endless.as_bytes())), "413");
+}
+
+#[test]
+fn without_a_snapshot_nobody_is_served_yet() {
+    let server = Server::start_empty(hasty());
+    let answer = server.probe(post("/openrtb2/acme", "", "{}").as_bytes());
+    assert_eq!(status(&answer), "503", "{answer}");
+    assert!(answer.contains("retry-after: 1") && answer.contains("x-gavel-reason: not_ready"));
+}
+
+#[test]
+fn a_panic_costs_one_request_and_no_worker() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    for (body, expected) in [("panic", "500"), ("{}", "200"), ("panic", "500"), ("{}", "200")] {
+        stream.write_all(post("/openrtb2/acme", "", body).as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(&mut stream)), expected);
+    }
+    drop(stream);
+    assert_eq!(server.stop().panicked, 0);
+}
+
+#[test]
+fn a_client_that_goes_away_does_not_end_its_auction() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    stream.write_all(post("/openrtb2/acme", "", "wait").as_bytes()).unwrap();
+    wait_until("the auction has begun", || server.echo.begun.load(Ordering::SeqCst) == 1);
+    drop(stream);
+    wait_until("its connection is gone", || server.counts.open() == 0);
+    assert_eq!(server.echo.ended.load(Ordering::SeqCst), 0);
+    server.echo.gate.add_permits(1);
+    wait_until("the auction has ended", || server.echo.ended.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
+    let server = Server::start(hasty());
+    let silent = server.connect();
+    let mut dribbling = server.connect();
+    dribbling.write_all(b"POST /openrtb2/acme HTTP/1.1\r\nHo").unwrap();
+    let mut idle = server.connect();
+    idle.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+    assert_eq!(status(&read_answer(&mut idle)), "200");
+    let mut slow = server.connect();
+    slow.write_all(b"POST /openrtb2/acme HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{\"")
+        .unwrap();
+    let answer = read_answer(&mut slow);
+    assert_eq!(status(&answer), "408", "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    for mut stream in [silent, dribbling, idle, slow] {
+        let mut rest = Vec::new();
+        let ended = stream.read_to_end(&mut rest);
+        assert!(ended.is_err() || rest.is_empty(), "{ended:?} {rest:?}");
+    }
+    wait_until("no connection is left", || server.counts.open() == 0);
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_cut() {
+    let server = Server::start(HttpSettings { idle_time: Duration::from_secs(60), ..hasty() });
+    let mut stream = server.connect();
+    let body = "x".repeat(250_000);
+    // Answers pile up unread until the kernel takes no more of them.
+    stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request = post("/openrtb2/acme", "", &body);
+    while stream.write_all(request.as_bytes()).is_ok() {}
+    wait_until("it was cut", || server.counts.open() == 0);
+}
+
+#[test]
+fn an_old_connection_is_told_with_its_answer() {
+    let age_max = Duration::from_millis(50);
+    let server = Server::start(HttpSettings { age_max, ..hasty() });
+    let mut stream = server.connect();
+    let mut answers = 0;
+    loop {
+        stream.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        assert_eq!(status(&answer), "200", "{answer}");
+        answers += 1;
+        if answer.contains("connection: close") {
+            break;
+        }
+    }
+    println!("{answers} answers in {age_max:?}");
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn connections_over_the_cap_are_closed_at_once() {
+    let accept = AcceptSettings { connections_max: Some(3), ..AcceptSettings::default() };
+    let settings = HttpSettings { header_time: Duration::from_secs(5), ..hasty() };
+    let server = Server::start_with(settings, 2, accept);
+    let kept: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    wait_until("three are open", || server.counts.open() == 3);
+    let mut fourth = server.connect();
+    assert_eq!(fourth.read(&mut [0; 1]).unwrap_or(0), 0);
+    drop(kept);
+    wait_until("their places are free again", || server.counts.open() == 0);
+    assert_eq!(status(&server.probe(post("/openrtb2/acme", "", "{}").as_bytes())), "200");
+}
+
+#[test]
+fn a_stop_finishes_what_is_in_flight_and_closes_the_rest() {
+    let server = Server::start(hasty());
+    let idle = server.connect();
+    let mut waiting = server.connect();
+    waiting.write_all(post("/openrtb2/acme", "", "wait").as_bytes()).unwrap();
+    wait_until("it is in flight", || server.echo.begun.load(Ordering::SeqCst) == 1);
+    server.lifecycle.advance(Phase::Draining);
+    // Draining still accepts, and says so with each answer.
+    let answer = wait_for_close(&server);
+    assert_eq!(status(&answer), "200", "{answer}");
+    let (gate, address) = (server.echo.gate.clone(), server.address);
+    let stopped = std::thread::spawn(move || server.stop());
+    wait_until("the listener is closed", || std::net::TcpStream::connect(address).is_err());
+    gate.add_permits(1);
+    let answer = read_answer(&mut waiting);
+    assert!(status(&answer) == "200" && answer.contains("connection: close"), "{answer}");
+    assert_eq!(stopped.join().unwrap(), Ended::default());
+    let _ = idle.shutdown(Shutdown::Both);
+}
+
+/// Asks on new connections until an answer closes its connection.
+fn wait_for_close(server: &Server) -> String {
+    for _ in 0..1000 {
+        let mut stream = server.connect();
+        stream.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+        let answer = read_answer(&mut stream);
+        if answer.contains("connection: close") {
+            return answer;
+        }
+    }
+    panic!("no answer closed its connection");
+}
+
+#[test]
+fn http2_by_prior_knowledge_is_served_on_the_same_port() {
+    let server = Server::start(HttpSettings { age_max: Duration::from_millis(300), ..hasty() });
+    let address = server.address;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        let tasks = tokio::task::LocalSet::new();
+        let connection = tasks.run_until(async move {
+            let driver = tokio::task::spawn_local(connection);
+            for (path, body, expected) in [
+                ("/openrtb2/acme", "{\"id\":\"2\"}", 200),
+                ("/openrtb2/keyed", "{}", 401),
+                ("/nowhere", "{}", 404),
+                ("/openrtb2/acme", "panic", 500),
+                ("/openrtb2/acme", "{}", 200),
+            ] {
+                let request = Request::post(format!("http://gavel.example{path}"))
+                    .version(Version::HTTP_2)
+                    .body(Full::new(Bytes::from(body)))
+                    .unwrap();
+                let answer = sender.send_request(request).await.unwrap();
+                assert_eq!(answer.status().as_u16(), expected, "{path}");
+                let got = answer.into_body().collect().await.unwrap().to_bytes();
+                assert_eq!(got, if expected == 200 { body } else { "" });
+            }
+            // Its age ends it with a GOAWAY, not an error.
+            driver.await.unwrap()
+        });
+        connection.await.unwrap();
+    });
+    wait_until("the connection is gone", || server.counts.open() == 0);
+}
+
+#[test]
+fn connections_spread_over_the_workers() {
+    let server = Server::start_with(HttpSettings::default(), 4, AcceptSettings::default());
+    let streams: Vec<_> = (0..8).map(|_| server.connect()).collect();
+    wait_until("all are open", || server.counts.open() == 8);
+    // Even, but for what the CPU time of the start itself says.
+    wait_until("each worker has its part", || {
+        server.connections().iter().all(|connections| (1..=3).contains(connections))
+    });
+    drop(streams);
+}
+
+#[test]
+fn a_refusal_does_not_wait_for_a_body_that_waits_for_it() {
+    let server = Server::start(HttpSettings::default());
+    let mut stream = server.connect();
+    stream
+        .write_all(b"POST /openrtb2/nobody HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n")
+        .unwrap();
+    let answer = read_answer(&mut stream);
+    assert!(status(&answer) == "401" && answer.contains("connection: close"), "{answer}");
+}

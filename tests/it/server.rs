@@ -1,0 +1,226 @@
+//! A whole server on port 0 with a road that echoes, and what its tests speak to it with.
+
+use bytes::Bytes;
+use gavel::arrival::{Arrival, Body};
+use gavel::bidder::Bidder;
+use gavel::deadline::DeadlineSettings;
+use gavel::exchange::{Outcome, Verdict};
+use gavel::http::auth::hash_key;
+use gavel::http::serve::{Front, FrontParts};
+use gavel::http::{HttpSettings, Road};
+use gavel::lifecycle::{Lifecycle, Phase};
+use gavel::money::{Cpm, Currency, Rates};
+use gavel::openrtb::ids::{Channel, Media};
+use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use gavel::runtime::acceptor::{AcceptCounts, AcceptSettings};
+use gavel::runtime::listener::ListenSettings;
+use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
+use gavel::runtime::{acceptor, listener, workers};
+use gavel::snapshot::{Live, Snapshot};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// A road that answers with the body; `panic` panics, `wait` waits for the gate.
+#[derive(Clone)]
+pub struct Echo {
+    pub gate: Arc<Semaphore>,
+    pub begun: Arc<AtomicU32>,
+    pub ended: Arc<AtomicU32>,
+    pub clients: Arc<Mutex<Vec<Arrival>>>,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            begun: Arc::default(),
+            ended: Arc::default(),
+            clients: Arc::default(),
+        }
+    }
+}
+
+impl Road for Echo {
+    async fn hold(&self, snapshot: Arc<Snapshot>, arrival: Arrival, body: Body) -> Outcome {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        self.clients.lock().unwrap().push(arrival);
+        match body.as_slice() {
+            b"panic" => panic!("on purpose"),
+            b"wait" => self.gate.acquire().await.unwrap().forget(),
+            _ => {}
+        }
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        let verdict = Verdict::Answered(Bytes::copy_from_slice(body.as_slice()));
+        Outcome { generation: snapshot.generation, verdict }
+    }
+}
+
+pub fn partner(name: &str, key: Option<&str>) -> Partner {
+    Partner {
+        name: name.to_owned(),
+        key_hashes: key.map(|key| hash_key(key.as_bytes())).into_iter().collect(),
+        sources: Vec::new(),
+        qps: None,
+        deadline: DeadlineSettings::default(),
+        is_strict: false,
+        allows_unknown_channel: false,
+        channels: [true; Channel::ALL.len()],
+        media: Media::ALL.into_iter().collect(),
+        auction_type: None,
+        currency: Currency::USD,
+        floor: Cpm::ZERO,
+        bcat: Vec::new(),
+        badv: Vec::new(),
+        bapp: Vec::new(),
+        no_bid: NoBidStyle::default(),
+        shed: ShedStyle::default(),
+        may_debug: false,
+        schain: None,
+        blocks: TrafficBlocks::default(),
+        allows_nurl_markup: false,
+        bid_max: Cpm::from_micros(1_000_000_000),
+    }
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    pub lifecycle: Arc<Lifecycle>,
+    pub counts: Arc<AcceptCounts>,
+    acceptor: JoinHandle<()>,
+    workers: Workers,
+    pub echo: Echo,
+}
+
+impl Server {
+    pub fn start(settings: HttpSettings) -> Self {
+        Self::start_with(settings, 2, AcceptSettings::default())
+    }
+
+    /// One that has no snapshot.
+    pub fn start_empty(settings: HttpSettings) -> Self {
+        Self::build(settings, 2, AcceptSettings::default(), false)
+    }
+
+    pub fn start_with(settings: HttpSettings, count: usize, accept: AcceptSettings) -> Self {
+        Self::build(settings, count, accept, true)
+    }
+
+    /// Connections of each worker, as it publishes them.
+    pub fn connections(&self) -> Vec<u32> {
+        self.workers.cells().iter().map(|cell| cell.read().connections).collect()
+    }
+
+    fn build(
+        settings: HttpSettings,
+        count: usize,
+        accept: AcceptSettings,
+        has_snapshot: bool,
+    ) -> Self {
+        let lifecycle = Arc::new(Lifecycle::default());
+        let live = Arc::new(Live::default());
+        let partners = vec![partner("acme", None), partner("keyed", Some("secret"))];
+        let rates = Arc::new(Rates::default());
+        if has_snapshot {
+            live.publish(Arc::new(Snapshot::new(1, partners, Vec::<Bidder>::new(), rates)));
+        }
+        let echo = Echo::default();
+        let settings = Arc::new(settings);
+        let (road, shared) = (echo.clone(), Arc::clone(&live));
+        let worker_settings =
+            WorkerSettings { drain_max: Duration::from_secs(5), ..WorkerSettings::default() };
+        let workers = workers::spawn(count, worker_settings, &lifecycle, move |seat| {
+            let front = Front::new(FrontParts {
+                worker: seat.index,
+                road: road.clone(),
+                live: Arc::clone(&shared),
+                settings: Arc::clone(&settings),
+                tasks: seat.tasks,
+                load: seat.load,
+                lifecycle: seat.lifecycle,
+            });
+            move |stream, peer| front.clone().serve(stream, peer)
+        })
+        .unwrap();
+        let bound =
+            listener::bind("127.0.0.1:0".parse().unwrap(), &ListenSettings::default()).unwrap();
+        let counts = Arc::new(AcceptCounts::default());
+        let acceptor = acceptor::spawn(
+            bound.listener,
+            workers.outlets(),
+            workers.started(),
+            Arc::clone(&lifecycle),
+            Arc::clone(&counts),
+            accept,
+        )
+        .unwrap();
+        lifecycle.advance(Phase::Ready);
+        Self { address: bound.address, lifecycle, counts, acceptor, workers, echo }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// Sends the bytes on a new connection; gives everything up to the server's close, which must
+    /// come by itself.
+    pub fn probe(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        // The server may have answered and closed before all is sent.
+        let _ = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub fn stop(self) -> Ended {
+        self.lifecycle.advance(Phase::Closing);
+        self.acceptor.join().unwrap();
+        self.workers.join()
+    }
+}
+
+pub fn post(path: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: gavel.example\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// One answer off a connection that stays open: its head, and as much body as it declares.
+pub fn read_answer(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    let mut byte = [0; 1];
+    while !text.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).unwrap() == 0 {
+            return String::from_utf8(text).unwrap();
+        }
+        text.push(byte[0]);
+    }
+    let head = String::from_utf8(text).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).unwrap();
+    head + std::str::from_utf8(&body).unwrap()
+}
+
+pub fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never came to be: {what}");
+}
