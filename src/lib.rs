@@ -35,6 +35,11 @@ pub mod telemetry;
 pub mod lifecycle;
 pub mod limits;
 
+// floor 3: the stages that compute
+pub mod admit;
+pub mod auction;
+pub mod enrich;
+
 // floor 5: bidders
 pub mod bidder;
 
