@@ -21,6 +21,7 @@ pub mod partner;
 pub mod request;
 
 // floor 2: what every stage may ask for
+pub mod lifecycle;
 pub mod limits;
 // floor 3: what reads and decides
 pub mod auction;
@@ -31,14 +32,6 @@ pub mod admit;
 // floor 4: what the user allows
 pub mod privacy;
 pub mod telemetry;
-// floor 2: process-wide services
-pub mod lifecycle;
-pub mod limits;
-
-// floor 3: the stages that compute
-pub mod admit;
-pub mod auction;
-pub mod enrich;
 
 // floor 5: bidders
 pub mod bidder;
