@@ -396,3 +396,6 @@ fn fold(text: &str, out: &mut String) {
     out.push_str(text);
     out.make_ascii_lowercase();
 }
+
+#[cfg(test)]
+mod tests;
