@@ -73,3 +73,36 @@ pub fn read(body: &str) -> Result<ValidRequest, Refusal> {
     let admitted = admit(body, &partner(), &limits, &rates(), &mut Scratch::new(&limits));
     admitted.map(|admitted| admitted.request)
 }
+
+/// Small random choices from one seed (SplitMix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (bits ^ bits >> 31) % sides
+    }
+
+    pub fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.roll(len as u64)).unwrap()
+    }
+
+    pub fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+
+    pub fn pick<'p>(&mut self, pool: &[&'p str]) -> &'p str {
+        pool[self.index(pool.len())]
+    }
+
+    /// None of them mostly, else one to three.
+    pub fn some(&mut self, pool: &[&str]) -> Vec<String> {
+        if !self.one_in(4) {
+            return Vec::new();
+        }
+        (0..=self.roll(3)).map(|_| self.pick(pool).to_owned()).collect()
+    }
+}

@@ -136,4 +136,6 @@ impl Shaper<'_> {
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

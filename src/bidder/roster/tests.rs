@@ -1,7 +1,10 @@
 //! The index against a loop over bidders that knows nothing of it, and cases for single rules.
 
+#![expect(clippy::indexing_slicing, reason = "a test may fail")]
+
 use super::{Ask, Roster, RosterScratch, RosterSettings};
-use crate::bidder::{Bidder, ImpSet, OpenRtbVersion, fixture};
+use crate::bidder::fixture::{self, Dice};
+use crate::bidder::{Bidder, ImpSet, OpenRtbVersion};
 use crate::facts::Facts;
 use crate::money::Cpm;
 use crate::negatives::not_called::NotCalled;
@@ -10,35 +13,6 @@ use crate::partner::Partner;
 use crate::privacy::decide;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-/// Small random choices from one seed (SplitMix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (bits ^ bits >> 31) % sides
-    }
-
-    fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-
-    fn pick<'p>(&mut self, pool: &[&'p str]) -> &'p str {
-        pool[usize::try_from(self.roll(pool.len() as u64)).unwrap()]
-    }
-
-    /// None of them mostly, else one to three.
-    fn some(&mut self, pool: &[&str]) -> Vec<String> {
-        if !self.one_in(4) {
-            return Vec::new();
-        }
-        (0..=self.roll(3)).map(|_| self.pick(pool).to_owned()).collect()
-    }
-}
 
 const COUNTRIES: &[&str] = &["USA", "DEU", "FRA"];
 const REGIONS: &[&str] = &["CA", "NY", "BY"];

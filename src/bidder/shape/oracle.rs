@@ -1,0 +1,327 @@
+//! Outgoing bodies against the declared edit set, computed here a second time.
+//!
+//! A small tokenizer of its own lists every value by its path, with its raw bytes; which paths may
+//! differ is decided by path and settings alone, from the words of the table in `shape`. Nothing
+//! here uses the view, the splicer or the disclosure's table.
+
+#![expect(clippy::indexing_slicing, reason = "a test may fail")]
+
+mod tokens;
+
+use super::{ShapeScratch, Subject};
+use crate::bidder::fixture::{self, Dice};
+use crate::bidder::{ImpSet, Invitation, OpenRtbVersion};
+use crate::facts::{Device, Facts, Geo};
+use crate::money::Cpm;
+use crate::negatives::not_called::NotCalled;
+use crate::openrtb::ids::{AuctionType, BidderId};
+use crate::partner::{Partner, SchainNode};
+use crate::privacy::disclosure::Disclosure;
+use crate::request::Key;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokens::{Node, node, vary};
+
+struct Case {
+    partner: Partner,
+    facts: Facts,
+    version: OpenRtbVersion,
+    is_strict: bool,
+}
+
+const MOVES: [(&str, &[&str]); 4] = [
+    (".regs", &["gdpr", "us_privacy", "gpp", "gpp_sid"]),
+    (".user", &["consent", "eids"]),
+    (".source", &["schain"]),
+    (".imp[]", &["rwdd"]),
+];
+
+/// Objects in which something may change, so that their own raw text may.
+const FRAMES: [&str; 17] = [
+    ".imp",
+    ".imp[]",
+    ".imp[].ext",
+    ".regs",
+    ".regs.ext",
+    ".user",
+    ".user.ext",
+    ".user.geo",
+    ".source",
+    ".source.ext",
+    ".device",
+    ".device.ext",
+    ".device.geo",
+    ".bcat",
+    ".badv",
+    ".bapp",
+    "",
+];
+
+impl Case {
+    fn random(dice: &mut Dice) -> Self {
+        let lists = |dice: &mut Dice| dice.some(&["IAB25", "a.example", "com.x", "q\"\\\u{1}"]);
+        let node = SchainNode {
+            asi: "gavel.example".into(),
+            sid: "7".into(),
+            is_paid: dice.one_in(2),
+            is_owner: dice.one_in(2),
+        };
+        let partner = Partner {
+            floor: Cpm::from_micros(i64::try_from(dice.roll(3)).unwrap() * 500_000),
+            auction_type: dice.one_in(3).then_some(AuctionType::FirstPrice),
+            bcat: lists(dice),
+            badv: lists(dice),
+            bapp: lists(dice),
+            schain: dice.one_in(2).then_some(node),
+            ..fixture::partner()
+        };
+        let member = |key, text: &str| (key, text.to_owned());
+        let geo = Geo {
+            rendered: vec![
+                member(Key::Country, r#""country":"USA""#),
+                member(Key::Zip, r#""zip":"1""#),
+            ],
+            rendered_position: vec![
+                member(Key::Lat, r#""lat":1.2345"#),
+                member(Key::Lon, r#""lon":2"#),
+            ],
+            ..Geo::default()
+        };
+        let rendered =
+            vec![member(Key::Os, r#""os":"iOS""#), member(Key::Devicetype, r#""devicetype":4"#)];
+        let facts = Facts {
+            geo: dice.one_in(2).then(|| Arc::new(geo)),
+            device: dice.one_in(2).then(|| Arc::new(Device { rendered, ..Device::default() })),
+            ..Facts::default()
+        };
+        let version = if dice.one_in(2) { OpenRtbVersion::V25 } else { OpenRtbVersion::V26 };
+        Self { partner, facts, version, is_strict: dice.one_in(2) }
+    }
+
+    /// Whether the value at a path may be added, removed or rewritten; `imp[3]` reads `imp[]`.
+    fn may_change(&self, path: &str, is_in_input: bool) -> bool {
+        let under = |place: &str| {
+            path.strip_prefix(place)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let moves = MOVES.iter().any(|(object, names)| {
+            names.iter().any(|name| {
+                under(&format!("{object}.{name}")) || under(&format!("{object}.ext.{name}"))
+            })
+        });
+        let lists = [
+            (".bcat", &self.partner.bcat),
+            (".badv", &self.partner.badv),
+            (".bapp", &self.partner.bapp),
+        ];
+        let grows = lists.iter().any(|(at, ours)| {
+            !ours.is_empty() && !is_in_input && path.starts_with(&format!("{at}["))
+        });
+        let filled = [
+            ".device.geo.country",
+            ".device.geo.zip",
+            ".device.geo.lat",
+            ".device.geo.lon",
+            ".device.os",
+            ".device.devicetype",
+        ];
+        let geo = [".user.geo", ".device.geo"].iter().find_map(|geo| path.strip_prefix(geo));
+        let strict = match geo {
+            Some(rest) => {
+                let kept = [
+                    ".type",
+                    ".ipservice",
+                    ".country",
+                    ".region",
+                    ".regionfips104",
+                    ".metro",
+                    ".city",
+                    ".utcoffset",
+                ];
+                !rest.is_empty() && !kept.contains(&rest)
+            }
+            None if path.starts_with(".user.") => {
+                !under(".user.consent") && !under(".user.ext.consent") && path != ".user.ext"
+            }
+            None if path.starts_with(".device.ext.") => !under(".device.ext.atts"),
+            None => path.strip_prefix(".device.").is_some_and(|rest| {
+                let kept = concat!(
+                    " dnt lmt ua sua devicetype make model os osv hwv h w language carrier ",
+                    "connectiontype ppi pxratio js geofetch flashver langb mccmnc ext geo ",
+                );
+                let first = rest.split(['.', '[']).next().unwrap();
+                !kept.contains(&format!(" {first} "))
+            }),
+        };
+        path == ".tmax"
+            || moves
+            || grows
+            || path == ".at" && self.partner.auction_type.is_some()
+            || path == ".imp[].bidfloor" && self.partner.floor > Cpm::ZERO
+            || !is_in_input && filled.contains(&path)
+            || self.is_strict && strict
+    }
+
+    fn check(&self, text: &str, dice: &mut Dice) -> Option<()> {
+        let request = fixture::read(text).ok()?;
+        let offered: Vec<usize> =
+            (0..request.view.imps.len()).filter(|_| !dice.one_in(3)).collect();
+        let mut imps = ImpSet::default();
+        for at in &offered {
+            imps.insert(*at);
+        }
+        let rates = fixture::rates();
+        let subject = Subject {
+            request: &request,
+            facts: &self.facts,
+            partner: &self.partner,
+            rates: &rates,
+        };
+        let disclosure = if self.is_strict { Disclosure::STRICT } else { Disclosure::FULL };
+        let mut scratch = ShapeScratch::default();
+        let body = scratch.begin(subject).shape(
+            &Invitation { bidder: BidderId(0), imps },
+            &fixture::bidder(self.version),
+            disclosure,
+            77,
+        );
+        if offered.is_empty() {
+            assert_eq!(body, Err(NotCalled::Rendering));
+            return None;
+        }
+        let body = String::from_utf8(body.unwrap()).unwrap();
+        assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok(), "{body}");
+        let positions: Vec<usize> =
+            offered.iter().map(|at| request.view.imps[*at].position as usize).collect();
+        let (before, after) = (node(text, &mut 0), node(&body, &mut 0));
+        assert!(before.has_double_key() || !after.has_double_key(), "a key twice: {body}");
+        assert_eq!(after.get("tmax").unwrap().raw, "77");
+        self.compare(&before, &after, &positions);
+        self.check_moves(&before, &after);
+        Some(())
+    }
+
+    fn compare(&self, before: &Node<'_>, after: &Node<'_>, positions: &[usize]) {
+        let (mut old, mut new) = (BTreeMap::new(), BTreeMap::new());
+        let all: Vec<usize> = (0..1000).collect();
+        before.list("", &all, &mut old);
+        after.list("", positions, &mut new);
+        let place = |path: &str| match path.strip_prefix(".imp[") {
+            Some(rest) => {
+                let (number, rest) = rest.split_once(']').unwrap();
+                (Some(number.parse::<usize>().unwrap()), format!(".imp[]{rest}"))
+            }
+            None => (None, path.to_owned()),
+        };
+        for path in old.keys().chain(new.keys()) {
+            let (imp, plain) = place(path);
+            let is_offered = imp.is_none_or(|imp| positions.contains(&imp));
+            if !is_offered {
+                assert!(!new.contains_key(path), "{path} is not offered");
+                continue;
+            }
+            let is_frame = FRAMES.contains(&plain.as_str());
+            if !is_frame && !self.may_change(&plain, old.contains_key(path)) {
+                assert_eq!(old.get(path), new.get(path), "{path}");
+            } else if is_frame && !self.is_strict && old.contains_key(path) {
+                assert!(new.contains_key(path), "{path} is gone");
+            }
+        }
+    }
+
+    /// A value that moves stands once, in the right place, as it came.
+    fn check_moves(&self, before: &Node<'_>, after: &Node<'_>) {
+        let at = |root: &Node<'_>, object: &str, ext: bool, name: &str| {
+            let object = root.get(object)?;
+            let value = if ext { object.get("ext")?.get(name) } else { object.get(name) };
+            value.map(|value| value.raw.to_owned()).filter(|raw| raw != "null")
+        };
+        for (object, names) in MOVES {
+            let object = object.trim_start_matches('.');
+            for name in names.iter().filter(|name| **name != "rwdd") {
+                if self.is_strict && *name == "eids" {
+                    assert_eq!(at(after, "user", false, "eids"), None);
+                    assert_eq!(at(after, "user", true, "eids"), None);
+                    continue;
+                }
+                let came = [at(before, object, false, name), at(before, object, true, name)];
+                let went = [at(after, object, false, name), at(after, object, true, name)];
+                let is_v25 = self.version == OpenRtbVersion::V25;
+                let [right, wrong] =
+                    if is_v25 { [&went[1], &went[0]] } else { [&went[0], &went[1]] };
+                if *name == "schain" && self.partner.schain.is_some() {
+                    assert_eq!(wrong, &None);
+                    assert_eq!(right.as_ref().unwrap().matches("gavel.example").count(), 1);
+                    continue;
+                }
+                match &came {
+                    [Some(one), Some(other)] if one != other => assert_eq!(came, went),
+                    [Some(value), _] | [None, Some(value)] => {
+                        assert_eq!((right.as_ref(), wrong.as_ref()), (Some(value), None), "{name}");
+                    }
+                    [None, None] => assert_eq!(went, [None, None]),
+                }
+            }
+        }
+    }
+}
+
+const SYNTHETIC: &str = r#"{"id":"s","imp":[{"id":"1","banner":{"w":300,"h":250},"bidfloor":0.3},
+    {"id":"2"},{"id":"3","video":{"mimes":["video/mp4"]},"ext":{"a":1}}],"site":{"id":"x","ext":{}},
+    "device":{"ua":"a","ip":"192.0.2.9","ifa":"i","geo":{"country":"USA","zip":"9"},"ext":{"atts":1}},
+    "user":{"id":"u","eids":[{"source":"e","uids":[{"id":"1"}]}],"geo":{},"ext":{"consent":"C"}},
+    "regs":{"ext":{"gdpr":0}},"source":{"tid":"t","ext":{"schain":{"complete":1,"nodes":[{}]}}}}"#;
+
+#[test]
+fn random_settings_change_nothing_outside_the_declared_edit_set() {
+    let seed = 0x6761_7665;
+    let mut dice = Dice(seed);
+    let mut requests = vec![SYNTHETIC.to_owned(); 300];
+    let (files, found) = corpus();
+    for text in &files {
+        for line in text.lines() {
+            let line = node(line, &mut 0);
+            requests.push(line.get("request").unwrap().raw.to_owned());
+        }
+    }
+    let mut checked = 0u32;
+    for (number, request) in requests.iter().enumerate() {
+        let tree = node(request, &mut 0);
+        for round in 0..if number < 300 { 4 } else { 2 } {
+            let mut text = request.clone();
+            if round > 0 {
+                text.clear();
+                vary(&tree, "", &mut dice, &mut text);
+            }
+            let at = dice.0;
+            let case = Case::random(&mut dice);
+            let result = std::panic::catch_unwind(|| case.check(&text, &mut Dice(at)).is_some());
+            let is_checked = result.unwrap_or_else(|_| {
+                panic!("seed {seed:#x}, request {number}, round {round}, dice {at}:\n{text}")
+            });
+            checked += u32::from(is_checked);
+        }
+    }
+    println!("seed {seed:#x}: {checked} bodies checked, corpus files {found}");
+    assert!(checked > 300, "only {checked} bodies were checked");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the corpus stands beside the repository, or where this says"
+)]
+fn corpus() -> (Vec<String>, usize) {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/corpus").to_owned();
+    let named = std::env::var("GAVEL_CORPUS").ok();
+    let folders = [Some(beside), named];
+    let mut files = Vec::new();
+    for name in ["requests-rtb4free.jsonl", "requests-iab-converter.jsonl"] {
+        let mut paths = folders.iter().flatten().map(|folder| format!("{folder}/{name}"));
+        match paths.find_map(|path| std::fs::read_to_string(path).ok()) {
+            Some(text) => files.push(text),
+            None => println!("SKIPPED: no {name} beside the repository nor in GAVEL_CORPUS"),
+        }
+    }
+    let found = files.len();
+    (files, found)
+}
