@@ -70,6 +70,8 @@ struct State {
     ticked_at: Cell<Instant>,
     lag: Cell<Duration>,
     adjusted_at: Cell<Instant>,
+    /// Until then the ticker cannot be said to be overdue.
+    patient_until: Cell<Instant>,
     recent: Cell<[Duration; WINDOW]>,
     /// Minimum of `recent` at the observation before, in seconds.
     low_before: Cell<f64>,
@@ -86,6 +88,7 @@ impl Admission {
             ticked_at: Cell::new(now),
             lag: Cell::new(Duration::ZERO),
             adjusted_at: Cell::new(now),
+            patient_until: Cell::new(now + 2 * settings.lag_tick),
             recent: Cell::new([Duration::ZERO; WINDOW]),
             low_before: Cell::new(0.0),
         }))
@@ -94,7 +97,9 @@ impl Admission {
     /// Takes a request on, or sheds it.
     pub fn try_enter(&self, now: Instant) -> Option<Permit> {
         let state = &*self.0;
-        state.notice_silence(now);
+        if now >= state.patient_until.get() {
+            state.notice_silence(now);
+        }
         if state.in_flight.get() >= state.settings.in_flight_max {
             return None;
         }
@@ -113,6 +118,7 @@ impl Admission {
         let state = &*self.0;
         state.ticked_at.set(now);
         state.lag.set(lag);
+        state.patient_until.set(now + 2 * state.settings.lag_tick);
         state.adjust(now, lag);
     }
 
@@ -130,12 +136,12 @@ impl Admission {
 impl State {
     /// A ticker that does not come is late too: it stands behind the requests that wait. So the
     /// road need not wait for the ticker to learn of an overload.
+    #[cold]
     fn notice_silence(&self, now: Instant) {
         let tick = self.settings.lag_tick;
         let overdue = now.saturating_duration_since(self.ticked_at.get()).saturating_sub(tick);
-        if overdue >= tick && now.saturating_duration_since(self.adjusted_at.get()) >= tick {
-            self.adjust(now, overdue.max(self.lag.get()));
-        }
+        self.patient_until.set(now + tick);
+        self.adjust(now, overdue.max(self.lag.get()));
     }
 
     fn adjust(&self, now: Instant, lag: Duration) {

@@ -8,6 +8,7 @@ pub mod cells;
 pub mod histogram;
 pub mod hub;
 pub mod meters;
+pub mod otel;
 pub mod render;
 pub mod row;
 pub mod slots;
