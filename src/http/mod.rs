@@ -8,6 +8,7 @@ pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod client_addr;
+pub mod gates;
 pub mod head;
 pub mod ops;
 pub mod reply;

@@ -5,10 +5,12 @@
 //! Invariant: once a request's bidders may have been called, its road is walked to its end,
 //! whether or not the client still waits; a panic on the road costs that request only.
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Body};
 use crate::clock;
+use crate::coding::Coding;
 use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
+use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles};
 use crate::http::watch::{CutReason, Ledger, Order, Watch};
@@ -17,8 +19,10 @@ use crate::http::{Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
 use crate::lifecycle::tasks::Tasks;
+use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Live, Snapshot};
+use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::EXPECT;
 use http::request::Parts;
@@ -51,6 +55,7 @@ pub struct FrontParts<R> {
     pub tasks: Tasks,
     pub load: Rc<Load>,
     pub lifecycle: Arc<Lifecycle>,
+    pub gates: Gates,
 }
 
 /// Serves the public connections of one worker.
@@ -61,6 +66,7 @@ pub struct Front<R> {
     settings: Arc<HttpSettings>,
     tasks: Tasks,
     load: Rc<Load>,
+    gates: Rc<Gates>,
     ledger: Rc<Ledger>,
     replier: Replier,
     h1: http1::Builder,
@@ -95,6 +101,8 @@ struct Admitted {
     snapshot: Arc<Snapshot>,
     arrival: Arrival,
     styles: Styles,
+    slot: Slot,
+    permit: Permit,
 }
 
 /// Counts one request as in flight.
@@ -119,7 +127,10 @@ impl<R: Road> Front<R> {
         let settings = parts.settings;
         let ledger = Rc::new(Ledger::new(&settings));
         spawn_local(sweep(Rc::clone(&ledger), parts.lifecycle, Arc::clone(&settings)));
+        let gates = Rc::new(parts.gates);
+        spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
+            gates,
             road: Rc::new(parts.road),
             live: parts.live,
             replier: Replier::new(settings.retry_after_s),
@@ -142,7 +153,8 @@ impl<R: Road> Front<R> {
     /// Serves one connection to its end.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         let watch = self.ledger.add(self.next_serial());
-        let _over = Over(Rc::clone(&watch));
+        self.gates.cells().connection_opened();
+        let _over = Over(Rc::clone(&watch), Rc::clone(&self.gates));
         let mut wire = Wire::new(stream, Rc::clone(&watch));
         let Some(Ok(is_h2)) = until(&watch, Order::Close, wire.is_h2()).await else { return };
         let line = Line { watch, peer: peer.ip(), is_h2 };
@@ -209,22 +221,21 @@ impl<R: Road> Front<R> {
         let at = clock::monotonic();
         let open = line.watch.open();
         let (parts, body) = request.into_parts();
-        let mut reply = match head::read(&parts, &self.settings) {
-            Ok(head) => match self.admit(&parts, &head, at, line.peer) {
-                Ok(admitted) => {
-                    let (coding, declared) = (head.coding, head.declared);
-                    drop(parts);
-                    let bounds = self.bounds();
-                    match body::read(body, declared, bounds)
-                        .await
-                        .and_then(|wire| body::decoded(coding, wire, &self.settings.caps))
-                    {
-                        Ok(body) => self.walk(admitted, body).await,
-                        Err(refusal) => self.broken_off(refusal, admitted.styles, &line),
-                    }
+        let judged = match head::read(&parts, &self.settings) {
+            Ok(head) => self
+                .admit(&parts, &head, at, line.peer)
+                .map(|admitted| (admitted, head.coding, head.declared)),
+            Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
+            Err(denial) => Err(denial),
+        };
+        let mut reply = match judged {
+            Ok((admitted, coding, declared)) => {
+                drop(parts);
+                match self.take_in(body, coding, declared).await {
+                    Ok(body) => self.walk(admitted, body).await,
+                    Err(refusal) => self.broken_off(refusal, &admitted, &line),
                 }
-                Err(denial) => self.turn_away(denial, &parts, body, &line).await,
-            },
+            }
             Err(denial) => self.turn_away(denial, &parts, body, &line).await,
         };
         if line.watch.order() >= Order::LastOne && !line.is_h2 {
@@ -234,7 +245,7 @@ impl<R: Road> Front<R> {
         Ok(reply)
     }
 
-    /// Snapshot, partner, key, source range; in this order, and before the body.
+    /// Snapshot, partner, key, source range, QPS, permit; in this order, and before the body.
     fn admit(
         &self,
         parts: &Parts,
@@ -242,26 +253,47 @@ impl<R: Road> Front<R> {
         at: Instant,
         peer: IpAddr,
     ) -> Result<Admitted, Denial> {
-        let snapshot = self.live.take().ok_or(Refusal::NotReady)?;
+        let snapshot = self.live.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
         let client = head::client_of(parts, peer, &self.settings);
-        let partner = head::identify(head, &snapshot, client)?;
+        let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
         let styles = snapshot.partner(partner).map_or(Styles::default(), |partner| Styles {
             no_bid: partner.no_bid,
             shed: partner.shed,
         });
+        let slot = self.gates.slot(&snapshot, partner);
+        let permit = self.gates.enter(&snapshot, partner, at).map_err(|refusal| {
+            self.gates.count_refusal(slot, refusal);
+            Denial::Refused(refusal, styles.shed)
+        })?;
         let arrival =
             Arrival { at, wall: clock::wall(), client, partner, serial: self.next_serial() };
-        Ok(Admitted { snapshot, arrival, styles })
+        Ok(Admitted { snapshot, arrival, styles, slot, permit })
+    }
+
+    /// Counts a refusal of somebody whom we do not know.
+    fn stranger(&self, refusal: Refusal) -> Denial {
+        self.gates.count_refusal(UNKNOWN, refusal);
+        refusal.into()
+    }
+
+    async fn take_in(
+        &self,
+        body: Incoming,
+        coding: Coding,
+        declared: Option<usize>,
+    ) -> Result<Body, Refusal> {
+        let wire = body::read(body, declared, self.bounds()).await?;
+        body::decoded(coding, wire, &self.settings.caps)
     }
 
     /// Walks the road in a task of its own: a client that goes away drops the HTTP request, not
     /// the auction, and a panic ends here.
-    async fn walk(&self, admitted: Admitted, body: crate::arrival::Body) -> Reply {
-        let Admitted { snapshot, arrival, styles } = admitted;
+    async fn walk(&self, admitted: Admitted, body: Body) -> Reply {
+        let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
         let flying = Flying::new(&self.load);
         let road = Rc::clone(&self.road);
         let walked = self.tasks.spawn(async move {
-            let _flying = flying;
+            let _held = (flying, permit);
             road.hold(snapshot, arrival, body).await
         });
         let verdict = match walked.await {
@@ -270,6 +302,7 @@ impl<R: Road> Front<R> {
             // The runtime ends under it.
             Err(_) => Verdict::Refused(Refusal::NotReady),
         };
+        self.gates.count(slot, &verdict);
         self.replier.verdict(verdict, styles)
     }
 
@@ -292,8 +325,9 @@ impl<R: Road> Front<R> {
     }
 
     /// Answers a request whose body was not read to its end, or does not decode.
-    fn broken_off(&self, refusal: Refusal, styles: Styles, line: &Line) -> Reply {
-        let mut reply = self.replier.verdict(Verdict::Refused(refusal), styles);
+    fn broken_off(&self, refusal: Refusal, admitted: &Admitted, line: &Line) -> Reply {
+        self.gates.count_refusal(admitted.slot, refusal);
+        let mut reply = self.replier.verdict(Verdict::Refused(refusal), admitted.styles);
         let is_unread =
             matches!(refusal, Refusal::BodyTooLarge | Refusal::BodyTooSlow | Refusal::BodyBroken);
         if is_unread && !line.is_h2 {
@@ -315,11 +349,12 @@ impl<R: Road> Front<R> {
 }
 
 /// Says that a connection has ended, however it ended.
-struct Over(Rc<Watch>);
+struct Over(Rc<Watch>, Rc<Gates>);
 
 impl Drop for Over {
     fn drop(&mut self) {
         self.0.over();
+        self.1.cells().connection_closed();
     }
 }
 

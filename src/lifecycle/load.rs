@@ -17,6 +17,8 @@ pub struct Load {
     pub connections: Cell<u32>,
     /// Connections taken over since the start.
     pub taken: Cell<u32>,
+    /// CPU time of the thread when it was last published.
+    pub cpu: Cell<Duration>,
 }
 
 /// One worker's published counts. Each field has one writer.
@@ -44,12 +46,12 @@ pub struct Published {
 
 impl LoadCell {
     /// Publishes; only the worker itself calls it.
-    pub fn publish(&self, load: &Load, cpu: Duration, at: Duration) {
+    pub fn publish(&self, load: &Load, at: Duration) {
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.in_flight.store(load.in_flight.get(), Ordering::Relaxed);
         self.connections.store(load.connections.get(), Ordering::Relaxed);
         self.taken.store(load.taken.get(), Ordering::Relaxed);
-        self.cpu_ns.store(ns(cpu), Ordering::Relaxed);
+        self.cpu_ns.store(ns(load.cpu.get()), Ordering::Relaxed);
         self.at_ns.store(ns(at), Ordering::Release);
     }
 

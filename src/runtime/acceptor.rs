@@ -10,6 +10,7 @@ use crate::lifecycle::load::LoadCell;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::runtime::balance::{Follower, pick};
 use crate::runtime::{Accepted, Slot};
+use crate::telemetry::hub::{AcceptFault, Hub};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -18,7 +19,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -46,27 +47,19 @@ impl Default for AcceptSettings {
     }
 }
 
-/// What became of connections; read by the exporter.
-#[derive(Debug, Default)]
-pub struct AcceptCounts {
-    pub handed: AtomicU64,
-    /// Closed at once: as many open as may be.
-    pub over_cap: AtomicU64,
-    /// Closed at once: no descriptor was left.
-    pub no_descriptor: AtomicU64,
-    /// Closed at once: every worker's inbox was full.
-    pub workers_full: AtomicU64,
-    /// Other errors of accept.
-    pub faults: AtomicU64,
-    /// Open now.
-    open: Arc<AtomicU32>,
-}
-
-impl AcceptCounts {
-    /// Connections open now, over all workers.
-    pub fn open(&self) -> u32 {
-        self.open.load(Ordering::Relaxed)
-    }
+/// What an acceptor works with; several acceptors share it.
+#[derive(Clone, Debug)]
+pub struct AcceptorParts {
+    /// The ways to the workers; must not be empty.
+    pub outlets: Vec<Outlet>,
+    /// The common start of the workers' published times.
+    pub started: Instant,
+    pub lifecycle: Arc<Lifecycle>,
+    /// Where connections that were turned away are counted.
+    pub hub: Arc<Hub>,
+    /// Connections open now, over all acceptors.
+    pub open: Arc<AtomicU32>,
+    pub settings: AcceptSettings,
 }
 
 /// The way to one worker.
@@ -93,42 +86,28 @@ fn connections_max(settings: &AcceptSettings, descriptors: u64) -> u32 {
 }
 
 /// Starts the thread that accepts from `listener` (non-blocking) until the process is closing.
-/// What is queued at that moment is still accepted. `outlets` must not be empty.
-pub fn spawn(
-    listener: TcpListener,
-    outlets: Vec<Outlet>,
-    started: Instant,
-    lifecycle: Arc<Lifecycle>,
-    counts: Arc<AcceptCounts>,
-    settings: AcceptSettings,
-) -> io::Result<JoinHandle<()>> {
-    let most = connections_max(&settings, descriptors());
+/// What is queued at that moment is still accepted.
+pub fn spawn(listener: TcpListener, parts: AcceptorParts) -> io::Result<JoinHandle<()>> {
     let handing = Handing {
-        followers: vec![Follower::default(); outlets.len()],
-        outlets,
-        started,
-        counts,
-        most,
+        followers: vec![Follower::default(); parts.outlets.len()],
+        most: connections_max(&parts.settings, descriptors()),
         spare: File::open("/dev/null").ok(),
+        parts,
     };
     std::thread::Builder::new()
         .name("gavel-accept".to_owned())
-        .spawn(move || run(&listener, handing, &lifecycle, &settings))
+        .spawn(move || run(&listener, handing))
 }
 
 fn descriptors() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
-fn run(
-    listener: &TcpListener,
-    mut handing: Handing,
-    lifecycle: &Lifecycle,
-    settings: &AcceptSettings,
-) {
+fn run(listener: &TcpListener, mut handing: Handing) {
+    let settings = handing.parts.settings;
     let wait = PollTimeout::try_from(settings.look_every).unwrap_or(PollTimeout::MAX);
     let mut looked = None;
-    while lifecycle.phase() < Phase::Closing {
+    while handing.parts.lifecycle.phase() < Phase::Closing {
         let mut wanted = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         if let Err(fault) = poll(&mut wanted, wait)
             && fault != Errno::EINTR
@@ -136,7 +115,7 @@ fn run(
             tracing::error!(%fault, "the acceptor cannot wait for its socket");
             std::thread::sleep(settings.pause);
         }
-        let now = clock::monotonic().saturating_duration_since(handing.started);
+        let now = clock::monotonic().saturating_duration_since(handing.parts.started);
         if looked.is_none_or(|then| now.saturating_sub(then) >= settings.look_every) {
             looked = Some(now);
             handing.look(now);
@@ -169,10 +148,8 @@ enum Burst {
 const BURST_MAX: usize = 64;
 
 struct Handing {
-    outlets: Vec<Outlet>,
+    parts: AcceptorParts,
     followers: Vec<Follower>,
-    started: Instant,
-    counts: Arc<AcceptCounts>,
     most: u32,
     /// Given up for a moment when descriptors run out, to accept and close the newcomer.
     spare: Option<File>,
@@ -180,7 +157,7 @@ struct Handing {
 
 impl Handing {
     fn look(&mut self, now: Duration) {
-        for (follower, outlet) in self.followers.iter_mut().zip(&self.outlets) {
+        for (follower, outlet) in self.followers.iter_mut().zip(&self.parts.outlets) {
             follower.see(outlet.load.read(), now);
         }
     }
@@ -213,7 +190,7 @@ impl Handing {
             // The peer gave up while it waited: its own business.
             Some(Errno::ECONNABORTED | Errno::EINTR) => None,
             Some(Errno::EMFILE | Errno::ENFILE) => {
-                self.counts.no_descriptor.fetch_add(1, Ordering::Relaxed);
+                self.parts.hub.accept_fault(AcceptFault::NoDescriptor);
                 // Without a spare the newcomer stays in the queue until one is free again.
                 let had_spare = self.spare.take().is_some();
                 let shed = had_spare && accept().is_ok();
@@ -221,7 +198,7 @@ impl Handing {
                 (!shed).then_some(Burst::Stuck)
             }
             _ => {
-                self.counts.faults.fetch_add(1, Ordering::Relaxed);
+                self.parts.hub.accept_fault(AcceptFault::Other);
                 tracing::warn!(%error, "accept failed");
                 Some(Burst::Stuck)
             }
@@ -230,17 +207,16 @@ impl Handing {
 
     /// To the least loaded worker whose inbox has room.
     fn hand(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let Some(slot) = Slot::take(&self.counts.open, self.most) else {
-            self.counts.over_cap.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = Slot::take(&self.parts.open, self.most) else {
+            self.parts.hub.accept_fault(AcceptFault::TooMany);
             return;
         };
         let mut loads: Vec<_> = self.followers.iter().map(Follower::load).collect();
         let mut accepted = Accepted { stream, peer, slot };
         while let Some(at) = pick(&loads) {
-            let Some(outlet) = self.outlets.get(at) else { break };
+            let Some(outlet) = self.parts.outlets.get(at) else { break };
             match outlet.inbox.try_send(accepted) {
                 Ok(()) => {
-                    self.counts.handed.fetch_add(1, Ordering::Relaxed);
                     self.followers.iter_mut().skip(at).take(1).for_each(Follower::handed);
                     return;
                 }
@@ -252,14 +228,20 @@ impl Handing {
             }
             loads.iter_mut().skip(at).take(1).for_each(|load| load.busy = u32::MAX);
         }
-        self.counts.workers_full.fetch_add(1, Ordering::Relaxed);
+        self.parts.hub.accept_fault(AcceptFault::TooMany);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::hub::TelemetrySettings;
     use std::collections::VecDeque;
+    use std::sync::atomic::Ordering;
+
+    fn open(handing: &Handing) -> u32 {
+        handing.parts.open.load(Ordering::Relaxed)
+    }
 
     fn handing(workers: usize, room: usize, most: u32) -> (Handing, Vec<mpsc::Receiver<Accepted>>) {
         let mut inboxes = Vec::new();
@@ -270,11 +252,17 @@ mod tests {
                 Outlet { inbox, load: Arc::default() }
             })
             .collect();
-        let handing = Handing {
-            followers: vec![Follower::default(); workers],
+        let parts = AcceptorParts {
             outlets,
             started: clock::monotonic(),
-            counts: Arc::default(),
+            lifecycle: Arc::default(),
+            hub: Arc::new(Hub::new(workers, TelemetrySettings::default(), &[])),
+            open: Arc::default(),
+            settings: AcceptSettings::default(),
+        };
+        let handing = Handing {
+            followers: vec![Follower::default(); workers],
+            parts,
             most,
             spare: File::open("/dev/null").ok(),
         };
@@ -298,8 +286,7 @@ mod tests {
             None => accept(&listener),
         });
         assert_eq!(burst, Burst::Empty);
-        assert_eq!(handing.counts.no_descriptor.load(Ordering::Relaxed), 1);
-        assert_eq!(handing.counts.handed.load(Ordering::Relaxed), 0);
+        assert_eq!(open(&handing), 0);
         assert!(handing.spare.is_some());
         // The newcomer was closed, not left in the queue.
         let mut byte = [0; 1];
@@ -328,14 +315,12 @@ mod tests {
         let clients: Vec<_> =
             (0..5).map(|_| TcpStream::connect(listener.local_addr().unwrap()).unwrap()).collect();
         assert_eq!(handing.accept_burst(|| accept(&listener)), Burst::Empty);
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         // Two inboxes of one place each; the cap of three is never reached.
-        assert_eq!((count(&handing.counts.handed), count(&handing.counts.workers_full)), (2, 3));
-        assert_eq!(handing.counts.open(), 2);
+        assert_eq!(open(&handing), 2);
         for inbox in &mut inboxes {
             drop(inbox.try_recv().unwrap());
         }
-        assert_eq!(handing.counts.open(), 0, "a slot comes back with its connection's end");
+        assert_eq!(open(&handing), 0, "a slot comes back with its connection's end");
         drop(clients);
     }
 

@@ -217,7 +217,8 @@ impl Post {
         let cpu =
             clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Into::into);
         let at = clock::monotonic().saturating_duration_since(self.started);
-        self.cell.publish(load, cpu, at);
+        load.cpu.set(cpu);
+        self.cell.publish(load, at);
     }
 }
 

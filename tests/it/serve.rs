@@ -83,6 +83,7 @@ fn every_wrong_door_has_its_own_answer_and_keeps_the_connection() {
         ("GET /openrtb2/acme HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "405", "allow: POST"),
         (post("/openrtb2/nobody", "", "{}"), "401", ""),
         (post("/openrtb2/keyed", "", "{}"), "401", ""),
+        (post("/openrtb2/stopped", "", "{}"), "429", "retry-after: 1"),
         (post("/openrtb2/keyed", "X-Gavel-Key: wrong\r\n", "{}"), "401", ""),
         (post("/openrtb2/keyed", "X-Gavel-Key: secret\r\n", "{}"), "200", ""),
         (post("/openrtb2/keyed/secret", "", "{}"), "200", ""),
@@ -107,6 +108,15 @@ fn every_wrong_door_has_its_own_answer_and_keeps_the_connection() {
         let answer = read_answer(&mut stream);
         assert_eq!(status(&answer), expected, "{request} {answer}");
         assert!(answer.contains(header) && !answer.contains("connection: close"), "{answer}");
+    }
+    for (partner, result, count) in [
+        ("unknown", "unauthorised", 3),
+        ("acme", "answered", 1),
+        ("acme", "encoding_broken", 1),
+        ("keyed", "answered", 2),
+        ("stopped", "partner_qps", 1),
+    ] {
+        assert_eq!(server.requests(partner, result), count, "{partner} {result}");
     }
 }
 
@@ -168,7 +178,7 @@ fn a_client_that_goes_away_does_not_end_its_auction() {
     stream.write_all(post("/openrtb2/acme", "", "wait").as_bytes()).unwrap();
     wait_until("the auction has begun", || server.echo.begun.load(Ordering::SeqCst) == 1);
     drop(stream);
-    wait_until("its connection is gone", || server.counts.open() == 0);
+    wait_until("its connection is gone", || server.open() == 0);
     assert_eq!(server.echo.ended.load(Ordering::SeqCst), 0);
     server.echo.gate.add_permits(1);
     wait_until("the auction has ended", || server.echo.ended.load(Ordering::SeqCst) == 1);
@@ -194,7 +204,7 @@ fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
         let ended = stream.read_to_end(&mut rest);
         assert!(ended.is_err() || rest.is_empty(), "{ended:?} {rest:?}");
     }
-    wait_until("no connection is left", || server.counts.open() == 0);
+    wait_until("no connection is left", || server.open() == 0);
 }
 
 #[test]
@@ -206,7 +216,7 @@ fn a_reader_that_does_not_read_is_cut() {
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
     let request = post("/openrtb2/acme", "", &body);
     while stream.write_all(request.as_bytes()).is_ok() {}
-    wait_until("it was cut", || server.counts.open() == 0);
+    wait_until("it was cut", || server.open() == 0);
 }
 
 #[test]
@@ -234,11 +244,11 @@ fn connections_over_the_cap_are_closed_at_once() {
     let settings = HttpSettings { header_time: Duration::from_secs(5), ..hasty() };
     let server = Server::start_with(settings, 2, accept);
     let kept: Vec<_> = (0..3).map(|_| server.connect()).collect();
-    wait_until("three are open", || server.counts.open() == 3);
+    wait_until("three are open", || server.open() == 3);
     let mut fourth = server.connect();
     assert_eq!(fourth.read(&mut [0; 1]).unwrap_or(0), 0);
     drop(kept);
-    wait_until("their places are free again", || server.counts.open() == 0);
+    wait_until("their places are free again", || server.open() == 0);
     assert_eq!(status(&server.probe(post("/openrtb2/acme", "", "{}").as_bytes())), "200");
 }
 
@@ -311,14 +321,14 @@ fn http2_by_prior_knowledge_is_served_on_the_same_port() {
         });
         connection.await.unwrap();
     });
-    wait_until("the connection is gone", || server.counts.open() == 0);
+    wait_until("the connection is gone", || server.open() == 0);
 }
 
 #[test]
 fn connections_spread_over_the_workers() {
     let server = Server::start_with(HttpSettings::default(), 4, AcceptSettings::default());
     let streams: Vec<_> = (0..8).map(|_| server.connect()).collect();
-    wait_until("all are open", || server.counts.open() == 8);
+    wait_until("all are open", || server.open() == 8);
     // Even, but for what the CPU time of the start itself says.
     wait_until("each worker has its part", || {
         server.connections().iter().all(|connections| (1..=3).contains(connections))

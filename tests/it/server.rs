@@ -3,22 +3,28 @@
 use bytes::Bytes;
 use gavel::arrival::{Arrival, Body};
 use gavel::bidder::Bidder;
+use gavel::clock;
 use gavel::deadline::DeadlineSettings;
 use gavel::exchange::{Outcome, Verdict};
 use gavel::http::auth::hash_key;
+use gavel::http::gates::{Gates, GatesParts, PartnerTerms, Terms};
 use gavel::http::serve::{Front, FrontParts};
 use gavel::http::{HttpSettings, Road};
 use gavel::lifecycle::{Lifecycle, Phase};
+use gavel::limits::admission::AdmissionSettings;
+use gavel::limits::rate::{LeaseSettings, RateBook};
 use gavel::money::{Cpm, Currency, Rates};
 use gavel::openrtb::ids::{Channel, Media};
 use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
-use gavel::runtime::acceptor::{AcceptCounts, AcceptSettings};
+use gavel::runtime::acceptor::{AcceptSettings, AcceptorParts};
 use gavel::runtime::listener::ListenSettings;
 use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
 use gavel::runtime::{acceptor, listener, workers};
 use gavel::snapshot::{Live, Snapshot};
+use gavel::telemetry::hub::{Hub, ProcessState, TelemetrySettings, Value};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -87,10 +93,31 @@ pub fn partner(name: &str, key: Option<&str>) -> Partner {
     }
 }
 
+/// Each partner's slot, and its rate. The rates are never rebalanced: what a worker was leased
+/// at first is all that it has.
+fn terms(hub: &Arc<Hub>, workers: usize) -> Terms {
+    let hub = Arc::clone(hub);
+    let books = Mutex::new(Vec::new());
+    Arc::new(move |snapshot| {
+        let terms = |partner: &Partner| PartnerTerms {
+            slot: hub.partners().slot(&partner.name),
+            qps: partner.qps.map(|qps| {
+                let book =
+                    RateBook::open(qps, workers, LeaseSettings::default(), clock::monotonic());
+                let account = Arc::clone(book.account());
+                books.lock().unwrap().push(book);
+                account
+            }),
+        };
+        snapshot.partners.iter().map(terms).collect()
+    })
+}
+
 pub struct Server {
     pub address: SocketAddr,
     pub lifecycle: Arc<Lifecycle>,
-    pub counts: Arc<AcceptCounts>,
+    open: Arc<AtomicU32>,
+    hub: Arc<Hub>,
     acceptor: JoinHandle<()>,
     workers: Workers,
     pub echo: Echo,
@@ -110,6 +137,33 @@ impl Server {
         Self::build(settings, count, accept, true)
     }
 
+    /// Connections open over all workers.
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// Requests of a partner that ended so.
+    pub fn requests(&self, partner: &str, result: &str) -> u64 {
+        let mut sum = 0;
+        let process = ProcessState {
+            now: Duration::ZERO,
+            started: Duration::ZERO,
+            version: "test",
+            generation: 1,
+            listeners: Vec::new(),
+            databases: Vec::new(),
+        };
+        self.hub.collect(&process, &mut |sample| {
+            if sample.meter.name == "gavel_requests_total"
+                && sample.labels == [partner, result]
+                && let Value::Whole(count) = sample.value
+            {
+                sum += count;
+            }
+        });
+        sum
+    }
+
     /// Connections of each worker, as it publishes them.
     pub fn connections(&self) -> Vec<u32> {
         self.workers.cells().iter().map(|cell| cell.read().connections).collect()
@@ -123,7 +177,8 @@ impl Server {
     ) -> Self {
         let lifecycle = Arc::new(Lifecycle::default());
         let live = Arc::new(Live::default());
-        let partners = vec![partner("acme", None), partner("keyed", Some("secret"))];
+        let mut partners = vec![partner("acme", None), partner("keyed", Some("secret"))];
+        partners.push(Partner { qps: Some(0), ..partner("stopped", None) });
         let rates = Arc::new(Rates::default());
         if has_snapshot {
             live.publish(Arc::new(Snapshot::new(1, partners, Vec::<Bidder>::new(), rates)));
@@ -133,7 +188,16 @@ impl Server {
         let (road, shared) = (echo.clone(), Arc::clone(&live));
         let worker_settings =
             WorkerSettings { drain_max: Duration::from_secs(5), ..WorkerSettings::default() };
+        let hub = Arc::new(Hub::new(count, TelemetrySettings::default(), &[]));
+        let (shared_hub, terms) = (Arc::clone(&hub), terms(&hub, count));
         let workers = workers::spawn(count, worker_settings, &lifecycle, move |seat| {
+            let gates = Gates::new(GatesParts {
+                worker: seat.index,
+                terms: Arc::clone(&terms),
+                admission: AdmissionSettings::default(),
+                cells: Rc::new(shared_hub.worker(seat.index).unwrap()),
+                load: Rc::clone(&seat.load),
+            });
             let front = Front::new(FrontParts {
                 worker: seat.index,
                 road: road.clone(),
@@ -142,24 +206,25 @@ impl Server {
                 tasks: seat.tasks,
                 load: seat.load,
                 lifecycle: seat.lifecycle,
+                gates,
             });
             move |stream, peer| front.clone().serve(stream, peer)
         })
         .unwrap();
         let bound =
             listener::bind("127.0.0.1:0".parse().unwrap(), &ListenSettings::default()).unwrap();
-        let counts = Arc::new(AcceptCounts::default());
-        let acceptor = acceptor::spawn(
-            bound.listener,
-            workers.outlets(),
-            workers.started(),
-            Arc::clone(&lifecycle),
-            Arc::clone(&counts),
-            accept,
-        )
-        .unwrap();
+        let open = Arc::new(AtomicU32::new(0));
+        let parts = AcceptorParts {
+            outlets: workers.outlets(),
+            started: workers.started(),
+            lifecycle: Arc::clone(&lifecycle),
+            hub: Arc::clone(&hub),
+            open: Arc::clone(&open),
+            settings: accept,
+        };
+        let acceptor = acceptor::spawn(bound.listener, parts).unwrap();
         lifecycle.advance(Phase::Ready);
-        Self { address: bound.address, lifecycle, counts, acceptor, workers, echo }
+        Self { address: bound.address, lifecycle, open, hub, acceptor, workers, echo }
     }
 
     pub fn connect(&self) -> TcpStream {

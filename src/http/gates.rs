@@ -1,0 +1,159 @@
+//! One worker's limits as a request meets them: its partner's rate, then the worker's own room.
+//!
+//! Owns: [`Gates`], the worker's leases of partner rates (taken anew with each generation), the
+//! pulse that measures the worker's lag, and the count of how each request ended.
+//! Never: an account (the control side keeps them), a status code.
+//! Invariant: each bid request ends in exactly one count, and so does a stranger's.
+
+use crate::clock;
+use crate::exchange::Verdict;
+use crate::lifecycle::load::Load;
+use crate::limits::admission::{Admission, AdmissionSettings, Permit};
+use crate::limits::rate::{RateAccount, RateLease};
+use crate::negatives::refusal::Refusal;
+use crate::openrtb::ids::PartnerId;
+use crate::snapshot::Snapshot;
+use crate::telemetry::cells::WorkerCells;
+use crate::telemetry::slots::{Slot, UNKNOWN};
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::time::{Instant as TokioInstant, sleep_until};
+
+/// What holds for one partner over all generations, beside its snapshot.
+#[derive(Clone, Debug)]
+pub struct PartnerTerms {
+    /// Where it is counted.
+    pub slot: Slot,
+    /// Its rate; `None`: no limit.
+    pub qps: Option<Arc<RateAccount>>,
+}
+
+/// Gives the terms of a snapshot's partners, in their order. Asked once a generation and worker,
+/// so that it may lock.
+pub type Terms = Arc<dyn Fn(&Snapshot) -> Vec<PartnerTerms> + Send + Sync>;
+
+/// What gates are made of.
+pub struct GatesParts {
+    /// Number of the worker.
+    pub worker: usize,
+    pub terms: Terms,
+    pub admission: AdmissionSettings,
+    pub cells: Rc<WorkerCells>,
+    pub load: Rc<Load>,
+}
+
+/// The limits of one worker.
+pub struct Gates {
+    worker: usize,
+    terms: Terms,
+    known: RefCell<Known>,
+    admission: Admission,
+    settings: AdmissionSettings,
+    cells: Rc<WorkerCells>,
+    load: Rc<Load>,
+}
+
+/// The leases of one generation.
+#[derive(Default)]
+struct Known {
+    generation: u64,
+    partners: Vec<(Slot, Option<RateLease>)>,
+}
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Gates").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}
+
+impl Gates {
+    /// Gates that let everything in that is within its rate.
+    pub fn new(parts: GatesParts) -> Self {
+        Self {
+            worker: parts.worker,
+            terms: parts.terms,
+            known: RefCell::default(),
+            admission: Admission::new(parts.admission, clock::monotonic()),
+            settings: parts.admission,
+            cells: parts.cells,
+            load: parts.load,
+        }
+    }
+
+    /// The partner's rate, then the worker's room.
+    pub fn enter(
+        &self,
+        snapshot: &Snapshot,
+        partner: PartnerId,
+        now: Instant,
+    ) -> Result<Permit, Refusal> {
+        let may = self.with(snapshot, partner, |(_, lease)| {
+            lease.as_ref().is_none_or(|lease| lease.try_take(now))
+        });
+        if may == Some(false) {
+            return Err(Refusal::PartnerQps);
+        }
+        self.admission.try_enter(now).ok_or(Refusal::Overload)
+    }
+
+    /// Where a partner is counted.
+    pub fn slot(&self, snapshot: &Snapshot, partner: PartnerId) -> Slot {
+        self.with(snapshot, partner, |(slot, _)| *slot).unwrap_or(UNKNOWN)
+    }
+
+    /// Counts how a request ended.
+    pub fn count(&self, slot: Slot, verdict: &Verdict) {
+        let cells = self.cells.partner(slot);
+        match verdict {
+            Verdict::Answered(_) => cells.answered(),
+            Verdict::NoBid { .. } => cells.no_bid(),
+            Verdict::Refused(refusal) => cells.refused(*refusal),
+        }
+    }
+
+    /// Counts a request that was turned away.
+    pub fn count_refusal(&self, slot: Slot, refusal: Refusal) {
+        self.cells.partner(slot).refused(refusal);
+    }
+
+    /// For what else is counted.
+    pub fn cells(&self) -> &WorkerCells {
+        &self.cells
+    }
+
+    /// Measures the lag of the event loop until it is dropped: how late this task runs is how long
+    /// a ready request waits.
+    pub async fn pulse(self: Rc<Self>) {
+        let mut due = clock::monotonic() + self.settings.lag_tick;
+        loop {
+            sleep_until(TokioInstant::from_std(due)).await;
+            let now = clock::monotonic();
+            let lag = now.saturating_duration_since(due);
+            self.admission.observe_lag(now, lag);
+            let (in_flight, shed) = (self.admission.in_flight(), self.admission.shed_part());
+            self.cells.pulse(lag, self.load.cpu.get(), in_flight, shed);
+            due = now + self.settings.lag_tick;
+        }
+    }
+
+    fn with<T>(
+        &self,
+        snapshot: &Snapshot,
+        partner: PartnerId,
+        read: impl FnOnce(&(Slot, Option<RateLease>)) -> T,
+    ) -> Option<T> {
+        let mut known = self.known.borrow_mut();
+        if known.generation != snapshot.generation {
+            let terms = (self.terms)(snapshot).into_iter();
+            let lease = |terms: PartnerTerms| {
+                (terms.slot, terms.qps.map(|account| account.lease(self.worker)))
+            };
+            *known =
+                Known { generation: snapshot.generation, partners: terms.map(lease).collect() };
+        }
+        known.partners.get(usize::from(partner.0)).map(read)
+    }
+}
