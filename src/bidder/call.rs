@@ -13,6 +13,7 @@ use crate::bidder::line::count;
 use crate::bidder::pool::{Carrier, Waiter};
 use crate::bidder::response::{Fault, Reading};
 use crate::bidder::{Answer, Invitation, Outgoing};
+use crate::coding::Coding;
 use crate::negatives::no_answer::NoAnswer;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -21,9 +22,15 @@ use std::time::{Duration, Instant};
 /// An answer of status 200, as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
-    /// The value of `Content-Encoding`; empty where there is none.
-    pub encoding: &'a [u8],
+    pub coding: Coding,
     pub content: &'a [u8],
+}
+
+impl<'a> Raw<'a> {
+    fn new(encoding: &[u8], content: &'a [u8]) -> Result<Self, NoAnswer> {
+        let coding = Coding::parse([encoding]).map_err(|_| NoAnswer::Encoding)?;
+        Ok(Self { coding, content })
+    }
 }
 
 /// How far a call is.
@@ -141,19 +148,16 @@ impl Call {
             Step::Http1(exchange) => {
                 let Poll::Ready(result) = exchange.poll(cx) else { return };
                 let end = end_http1(exchange, result);
-                let raw = Raw {
-                    encoding: exchange.reading.encoding(),
-                    content: exchange.reading.content(),
-                };
-                (end, end.result.and_then(|()| read(&self.invitation, raw)))
+                let (encoding, content) = (exchange.reading.encoding(), exchange.reading.content());
+                let mut read = |raw: Raw<'_>| read(&self.invitation, raw);
+                (end, end.result.and_then(|()| read(Raw::new(encoding, content)?)))
             }
             Step::Http2(exchange) => {
                 let Poll::Ready(result) = exchange.poll(cx) else { return };
                 let end = end_http2(result.as_ref().map_err(|fault| *fault));
                 let answer = end.result.and_then(|()| {
                     let whole = result.as_ref().map_err(|fault| no_answer(*fault))?;
-                    let raw = Raw { encoding: &whole.encoding, content: &whole.content };
-                    read(&self.invitation, raw)
+                    read(&self.invitation, Raw::new(&whole.encoding, &whole.content)?)
                 });
                 (end, answer)
             }

@@ -13,18 +13,19 @@ use crate::bidder::http1::Prelude;
 use crate::bidder::line::{Line, LineKey};
 use crate::bidder::net::NetSettings;
 use crate::bidder::pool::Ages;
-use crate::bidder::quota::{Held, Quota};
 use crate::bidder::resolve::Resolver;
 use crate::bidder::response::ReadLimits;
 use crate::bidder::tls::{Tls, TlsFault};
 use crate::bidder::{Bidder, CallTime};
 use crate::clock;
+use crate::coding::Gzip;
+use crate::limits::bank::{Bank, Payer};
+use crate::limits::gate::{GateLease, InFlight};
+use crate::limits::rate::RateLease;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::BidderId;
-use flate2::Compression;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io::Read;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub struct Net {
     pub settings: NetSettings,
     pub tls: Tls,
     pub resolver: Arc<Resolver>,
+    /// Where the limits of the whole process are leased from.
+    bank: Arc<Mutex<Bank>>,
     breakers: Mutex<HashMap<LineKey, std::sync::Weak<breaker::Shared>>>,
     workers: u32,
     /// Milliseconds count from here.
@@ -48,11 +51,17 @@ pub struct Net {
 }
 
 impl Net {
-    /// For so many workers. `resolver.run()` is to be started on the control runtime.
-    pub fn new(settings: NetSettings, workers: u32) -> Result<Self, TlsFault> {
+    /// For so many workers, as the bank has. `resolver.run()` and the bank's ticks are to be
+    /// started on the control runtime.
+    pub fn new(
+        settings: NetSettings,
+        workers: u32,
+        bank: Arc<Mutex<Bank>>,
+    ) -> Result<Self, TlsFault> {
         Ok(Self {
             tls: Tls::new(settings.ca_file.as_deref())?,
             resolver: Arc::new(Resolver::new(settings.resolve.clone())),
+            bank,
             breakers: Mutex::default(),
             workers: workers.max(1),
             start: clock::monotonic(),
@@ -92,7 +101,9 @@ pub struct Entry {
     /// This worker's share.
     pub connections_max: u32,
     age_max: Duration,
-    quota: Quota,
+    /// This worker's leases; `None`: as many calls a second as come.
+    rate: Option<RateLease>,
+    gate: GateLease,
 }
 
 impl Entry {
@@ -106,7 +117,14 @@ impl Entry {
 #[derive(Debug)]
 pub struct Permit {
     pub entry: Rc<Entry>,
-    _held: Held,
+    _in_flight: InFlight,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let open = &self.entry.line.open_calls;
+        open.set(open.get().saturating_sub(1));
+    }
 }
 
 impl Permit {
@@ -132,15 +150,17 @@ impl Table {
         if !entry.line.breaker.may_call(entry.net.millis(now)) {
             return Err(NotCalled::BreakerOpen);
         }
-        if !entry.quota.try_take(now) {
+        if entry.rate.as_ref().is_some_and(|rate| !rate.try_take(now)) {
             return Err(NotCalled::Budget);
         }
-        let held = entry.quota.try_open().ok_or(NotCalled::InFlight)?;
+        let in_flight = entry.gate.try_enter().ok_or(NotCalled::InFlight)?;
         let network = entry.line.round_trip() + entry.time.margin;
         if left < network + entry.time.least {
             return Err(NotCalled::NoTime);
         }
-        Ok(Permit { entry: entry.clone(), _held: held })
+        let open = &entry.line.open_calls;
+        open.set(open.get() + 1);
+        Ok(Permit { entry: entry.clone(), _in_flight: in_flight })
     }
 
     /// A bidder's entry, for its counters.
@@ -153,19 +173,25 @@ impl Table {
 #[derive(Debug)]
 pub struct Desk {
     pub net: Arc<Net>,
+    worker: usize,
     /// The live one first.
     tables: RefCell<Vec<Rc<Table>>>,
     lines: RefCell<HashMap<LineKey, Weak<Line>>>,
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Made when the first bidder wants it.
+    gzip: RefCell<Option<Gzip>>,
     /// Late answers that are read in the background.
     pub drains: Cell<u32>,
 }
 
 impl Desk {
-    /// On the worker's own thread, inside its runtime: idle connections are swept from here on.
-    pub fn new(net: Arc<Net>) -> Rc<Self> {
+    /// On the own thread of worker number `worker` (from 0), inside its runtime: idle connections
+    /// are swept from here on.
+    pub fn new(net: Arc<Net>, worker: usize) -> Rc<Self> {
         let desk = Rc::new(Self {
             net,
+            worker,
+            gzip: RefCell::default(),
             tables: RefCell::default(),
             lines: RefCell::default(),
             buffers: RefCell::default(),
@@ -195,11 +221,13 @@ impl Desk {
         if !is_gzip {
             return body;
         }
-        let mut packed = Vec::with_capacity(body.len() / 2);
-        let mut gzip = flate2::bufread::GzEncoder::new(body.as_slice(), Compression::fast());
-        // from a slice into a vector: neither side can fail
-        let _ = gzip.read_to_end(&mut packed);
-        packed
+        let mut packed = Vec::new();
+        let mut gzip = self.gzip.borrow_mut();
+        match gzip.get_or_insert_default().encode(&body, &mut packed) {
+            Ok(()) => packed,
+            // from memory into memory: cannot fail, and an empty body only costs this call
+            Err(_) => Vec::new(),
+        }
     }
 
     /// A read buffer.
@@ -249,8 +277,10 @@ impl Desk {
         let net = &self.net;
         let (line, is_new) = self.line(bidder);
         let (limits, settings) = (&bidder.limits, &net.settings);
+        let (rate, gate) = self.leases(bidder, now);
         let entry = Rc::new(Entry {
-            quota: Quota::new(limits, net.workers, line.open_calls.clone(), now),
+            rate,
+            gate,
             net: net.clone(),
             time: bidder.time,
             limits: ReadLimits {
@@ -271,6 +301,13 @@ impl Desk {
             });
         }
         entry
+    }
+
+    fn leases(&self, bidder: &Bidder, now: Instant) -> (Option<RateLease>, GateLease) {
+        let mut bank = self.net.bank.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = bidder.limits.qps.map(|qps| bank.rate(Payer::Bidder, &bidder.name, qps, now));
+        let gate = bank.in_flight(&bidder.name, bidder.limits.in_flight_max);
+        (rate.map(|rate| rate.lease(self.worker)), gate.lease(self.worker))
     }
 
     fn line(&self, bidder: &Bidder) -> (Rc<Line>, bool) {

@@ -10,14 +10,16 @@ use crate::bidder::{
     Wire,
 };
 use crate::clock;
+use crate::limits::bank::Bank;
+use crate::limits::rate::LeaseSettings;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::BidderId;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What a script is told.
@@ -123,12 +125,13 @@ pub fn bidder(address: SocketAddr) -> Bidder {
 
 /// Runs `test` as a worker would: on a local runtime, with a desk.
 pub fn on_worker(settings: NetSettings, test: impl AsyncFnOnce(Rc<Desk>)) {
-    let net = Arc::new(Net::new(settings, 1).unwrap());
+    let bank = Arc::new(Mutex::new(Bank::new(1, LeaseSettings::default())));
+    let net = Arc::new(Net::new(settings, 1, bank).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .unwrap();
-    runtime.block_on(async { test(Desk::new(net)).await });
+    runtime.block_on(async { test(Desk::new(net, 0)).await });
 }
 
 /// No connection is opened before it is needed: for tests that count them.

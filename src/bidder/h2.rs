@@ -9,6 +9,7 @@ use crate::bidder::http1::{host_field, version_field};
 use crate::bidder::pool::Slot;
 use crate::bidder::response::Fault;
 use crate::bidder::stream::Stream;
+use crate::coding::Coding;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::{BodyExt, Full};
@@ -115,7 +116,7 @@ impl Prelude2 {
         headers.insert(HeaderName::from_static("x-openrtb-version"), version);
         if bidder.wire.is_gzip {
             let gzip = HeaderValue::from_static("gzip");
-            headers.insert(header::ACCEPT_ENCODING, gzip.clone());
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(Coding::OFFER));
             headers.insert(header::CONTENT_ENCODING, gzip);
         }
         for (name, value) in &bidder.wire.headers {

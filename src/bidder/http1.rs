@@ -11,6 +11,7 @@ use crate::bidder::pool::Slot;
 use crate::bidder::response::{Fault, Reading};
 use crate::bidder::stream::Stream;
 use crate::bidder::{Bidder, OpenRtbVersion};
+use crate::coding::Coding;
 use std::io::{self, IoSlice, Write};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -46,7 +47,7 @@ impl Prelude {
         put(&["accept: application/json\r\nx-openrtb-version: "]);
         put(&[version_field(bidder.wire.version), "\r\n"]);
         if bidder.wire.is_gzip {
-            put(&["accept-encoding: gzip\r\ncontent-encoding: gzip\r\n"]);
+            put(&["accept-encoding: ", Coding::OFFER, "\r\ncontent-encoding: gzip\r\n"]);
         }
         for (name, value) in &bidder.wire.headers {
             put(&[name, ": ", value, "\r\n"]);

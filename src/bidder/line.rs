@@ -45,7 +45,7 @@ pub struct Line {
     pub addresses: Arc<Addresses>,
     pub counters: Counters,
     /// Calls that are open, late ones in the background included.
-    pub open_calls: Rc<Cell<u32>>,
+    pub open_calls: Cell<u32>,
     /// Whether the other side took HTTP/2 where it is configured.
     pub speaks_http2: Cell<bool>,
     links: RefCell<Vec<Rc<Link>>>,
@@ -89,7 +89,7 @@ impl Line {
             breaker,
             addresses,
             counters: Counters::default(),
-            open_calls: Rc::default(),
+            open_calls: Cell::default(),
             links: RefCell::default(),
             next_address: Cell::default(),
             round_trip_us: Cell::default(),

@@ -22,7 +22,6 @@ pub mod net;
 #[cfg(test)]
 mod network_tests;
 pub mod pool;
-pub mod quota;
 pub mod resolve;
 pub mod response;
 pub mod roster;
