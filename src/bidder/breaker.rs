@@ -299,3 +299,6 @@ impl View {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX >> 3)
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,7 @@ pub fn read_request(stream: &mut impl Read) -> Option<(String, Vec<u8>)> {
         stream.read_exact(&mut byte).ok()?;
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8_lossy(&head).into_owned();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
     let mut body = vec![0; length.parse().unwrap()];
     stream.read_exact(&mut body).ok()?;

@@ -25,6 +25,8 @@ pub mod pool;
 pub mod resolve;
 pub mod response;
 pub mod roster;
+#[cfg(test)]
+mod secure_tests;
 pub mod shape;
 pub mod splice;
 pub mod stream;

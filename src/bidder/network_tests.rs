@@ -4,7 +4,9 @@ use crate::bidder::evil::{Evil, admit, bidder, call, call_one, cold, ok, on_work
 use crate::bidder::net::NetSettings;
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
-use std::io::Write;
+use crate::negatives::not_called::NotCalled;
+use crate::openrtb::ids::BidderId;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -289,11 +291,110 @@ fn a_permit_counts_until_it_is_dropped() {
         bidder.limits.in_flight_max = 2;
         let bidders = [bidder];
         let held = [admit(&desk, 1, &bidders, 0).unwrap(), admit(&desk, 1, &bidders, 0).unwrap()];
-        assert_eq!(
-            admit(&desk, 1, &bidders, 0).unwrap_err(),
-            crate::negatives::not_called::NotCalled::InFlight
-        );
+        assert_eq!(admit(&desk, 1, &bidders, 0).unwrap_err(), NotCalled::InFlight);
         drop(held);
         assert!(admit(&desk, 1, &bidders, 0).is_ok());
+    });
+}
+
+#[test]
+fn a_bidder_that_fails_is_left_alone_and_one_that_asks_for_it_at_once() {
+    let failing = Evil::saying("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n");
+    let asking = Evil::saying("HTTP/1.1 429 X\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n");
+    let mut settings = cold();
+    settings.breaker.report_every = Duration::ZERO;
+    on_worker(settings, async |desk| {
+        let bidders = [failing.bidder(), asking.bidder()];
+        for _ in 0..20 {
+            assert_eq!(call_one(&desk, &bidders[0]).await, Err(NoAnswer::ServerStatus));
+        }
+        assert_eq!(admit(&desk, 1, &bidders, 0).unwrap_err(), NotCalled::BreakerOpen);
+        assert_eq!(call_one(&desk, &bidders[1]).await, Err(NoAnswer::TooManyRequests));
+        assert_eq!(admit(&desk, 1, &bidders, 1).unwrap_err(), NotCalled::BreakerOpen);
+    });
+}
+
+#[test]
+fn what_refuses_a_call_is_asked_in_order() {
+    let evil = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let mut bidder = evil.bidder();
+        bidder.limits.in_flight_max = 1;
+        // a burst is 200 ms of the rate: three calls
+        bidder.limits.qps = Some(15);
+        let bidders = [bidder];
+        let now = clock::monotonic();
+        let table = desk.table(1, &bidders, now);
+        let admit = |left| table.admit(BidderId(0), now, left).map(drop);
+        // the least is 10 ms beside a margin of 5
+        assert_eq!(admit(MS(14)), Err(NotCalled::NoTime));
+        let held = table.admit(BidderId(0), now, MS(15)).unwrap();
+        assert_eq!(admit(MS(1)), Err(NotCalled::InFlight));
+        assert_eq!(admit(MS(500)), Err(NotCalled::Budget));
+        drop(held);
+        assert_eq!(admit(MS(500)), Err(NotCalled::Budget));
+        desk.each_line(|line| assert_eq!(line.open_calls.get(), 0));
+    });
+}
+
+#[test]
+fn a_compressed_request_unpacks_to_its_body() {
+    let (seen, look) = mpsc::sync_channel(1);
+    let evil = Evil::start(move |turn, stream| {
+        seen.send((turn.head.to_owned(), turn.body.to_vec())).unwrap();
+        stream.write_all(ok("{}").as_bytes()).is_ok()
+    });
+    on_worker(cold(), async |desk| {
+        let mut bidder = evil.bidder();
+        bidder.wire.is_gzip = true;
+        let body = "{\"id\":\"compressed\"}".repeat(100);
+        for _ in 0..2 {
+            call(&desk, std::slice::from_ref(&bidder), &body, MS(2_000)).await;
+            let (head, packed) = look.recv().unwrap();
+            assert!(head.contains("\r\ncontent-encoding: gzip\r\n"));
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(packed.as_slice()).read_to_string(&mut text).unwrap();
+            assert_eq!(text, body);
+        }
+    });
+}
+
+#[test]
+fn a_bidder_that_leaves_the_snapshot_is_let_go_with_its_connections() {
+    let (stays, leaves) = (Evil::saying(ok("{}")), Evil::saying(ok("{}")));
+    on_worker(cold(), async |desk| {
+        let both = [stays.bidder(), leaves.bidder()];
+        call(&desk, &both, "{}", MS(2_000)).await;
+        let held = admit(&desk, u64::MAX - 1, &both, 1).unwrap();
+        let count = || {
+            let mut lines = 0;
+            desk.each_line(|_| lines += 1);
+            lines
+        };
+        desk.table(u64::MAX, &both[..1], clock::monotonic());
+        assert_eq!(count(), 2);
+        desk.sweep(clock::monotonic() + Duration::from_secs(10));
+        assert_eq!(count(), 2, "a call is open on it");
+        drop(held);
+        assert_eq!(count(), 1);
+        // the one that stayed is warm
+        desk.table(u64::MAX, &both[..1], clock::monotonic());
+        desk.each_line(|line| assert_eq!(line.pool.idle(), 1));
+    });
+}
+
+#[test]
+fn calls_that_are_dropped_midway_give_everything_back() {
+    let evil = Evil::start(|_, stream| {
+        crate::bidder::evil::read_request(stream);
+        false
+    });
+    on_worker(cold(), async |desk| {
+        let bidder = evil.bidder();
+        let call = call(&desk, std::slice::from_ref(&bidder), "{}", MS(2_000));
+        assert!(tokio::time::timeout(MS(30), call).await.is_err());
+        desk.each_line(|line| {
+            assert_eq!((line.open_calls.get(), line.pool.open()), (0, 0));
+        });
     });
 }

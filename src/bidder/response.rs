@@ -324,7 +324,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
         Err(_) => return Err(Fault::Http),
     };
     let is_1_1 = response.version == Some(1);
-    let status = response.code.unwrap_or_default();
+    let status = response.code.filter(|status| *status >= 100).ok_or(Fault::Http)?;
     let mut head = Head { status, is_kept: is_1_1, ..Head::default() };
     let mut length: Option<u64> = None;
     let mut is_chunked = false;
@@ -401,3 +401,6 @@ fn span(whole: &[u8], part: &[u8]) -> Range<usize> {
     let at = part.as_ptr().addr().saturating_sub(whole.as_ptr().addr());
     at..at.saturating_add(part.len())
 }
+
+#[cfg(test)]
+mod tests;
