@@ -13,7 +13,6 @@ use crate::bidder::line::count;
 use crate::bidder::pool::{Carrier, Waiter};
 use crate::bidder::response::{Fault, Reading};
 use crate::bidder::{Answer, Invitation, Outgoing};
-use crate::coding::Coding;
 use crate::negatives::no_answer::NoAnswer;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -22,15 +21,10 @@ use std::time::{Duration, Instant};
 /// An answer of status 200, as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
-    pub coding: Coding,
+    /// The value of `Content-Encoding`; empty where there is none, no coding at all where there
+    /// are two.
+    pub encoding: &'a [u8],
     pub content: &'a [u8],
-}
-
-impl<'a> Raw<'a> {
-    fn new(encoding: &[u8], content: &'a [u8]) -> Result<Self, NoAnswer> {
-        let coding = Coding::parse([encoding]).map_err(|_| NoAnswer::Encoding)?;
-        Ok(Self { coding, content })
-    }
 }
 
 /// How far a call is.
@@ -149,15 +143,18 @@ impl Call {
                 let Poll::Ready(result) = exchange.poll(cx) else { return };
                 let end = end_http1(exchange, result);
                 let (encoding, content) = (exchange.reading.encoding(), exchange.reading.content());
-                let mut read = |raw: Raw<'_>| read(&self.invitation, raw);
-                (end, end.result.and_then(|()| read(Raw::new(encoding, content)?)))
+                let raw = Raw { encoding, content };
+                (end, end.result.and_then(|()| read(&self.invitation, raw)))
             }
             Step::Http2(exchange) => {
                 let Poll::Ready(result) = exchange.poll(cx) else { return };
                 let end = end_http2(result.as_ref().map_err(|fault| *fault));
                 let answer = end.result.and_then(|()| {
                     let whole = result.as_ref().map_err(|fault| no_answer(*fault))?;
-                    read(&self.invitation, Raw::new(&whole.encoding, &whole.content)?)
+                    read(
+                        &self.invitation,
+                        Raw { encoding: &whole.encoding, content: &whole.content },
+                    )
                 });
                 (end, answer)
             }
