@@ -1,3 +1,5 @@
+//! The breaker over time that a test makes.
+
 use super::{Breaker, Phase, Shared, View, is_failure};
 use crate::bidder::net::BreakerSettings;
 use crate::negatives::no_answer::NoAnswer;
