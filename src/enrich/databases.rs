@@ -197,19 +197,22 @@ impl Opening<'_> {
 
     /// The regexes with their table.
     fn device(&mut self) -> Option<DeviceDatabase> {
-        let models = match self.settings.device_models.as_deref().map(|path| self.models(path)) {
+        let settings = self.settings;
+        let models = settings.device_models.as_deref().map(|path| self.models(path));
+        let extractor = settings.device_regexes.as_deref().map(|path| self.regexes(path));
+        let models = match models {
+            Some(Ok(_)) if extractor.is_none() => {
+                self.faults.push(DatabaseError::ModelsAlone);
+                return None;
+            }
             Some(Ok(models)) => models,
             Some(Err(fault)) => {
                 self.faults.push(fault);
-                return None;
+                Models::default()
             }
             None => Models::default(),
         };
-        let Some(path) = self.settings.device_regexes.as_deref() else {
-            self.faults.extend((!models.is_empty()).then_some(DatabaseError::ModelsAlone));
-            return None;
-        };
-        match self.regexes(path) {
+        match extractor? {
             Ok(extractor) => Some(DeviceDatabase::new(extractor, models)),
             Err(fault) => {
                 self.faults.push(fault);

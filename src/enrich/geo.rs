@@ -100,7 +100,9 @@ struct Postal<'a> {
 struct Location<'a> {
     latitude: Option<f64>,
     longitude: Option<f64>,
-    accuracy_radius: Option<u16>,
+    #[serde(deserialize_with = "whole")]
+    accuracy_radius: Option<u32>,
+    #[serde(deserialize_with = "whole")]
     metro_code: Option<u32>,
     time_zone: Option<&'a str>,
 }
@@ -111,6 +113,7 @@ struct Location<'a> {
 struct NetworkRecord<'a> {
     isp: Option<&'a str>,
     autonomous_system_organization: Option<&'a str>,
+    #[serde(deserialize_with = "whole")]
     autonomous_system_number: Option<u32>,
 }
 
@@ -231,7 +234,7 @@ fn place(geo: &mut Geo, record: &CityRecord<'_>, wall: Duration) {
         .latitude
         .zip(location.longitude)
         .filter(|(lat, lon)| (-90.0..=90.0).contains(lat) && (-180.0..=180.0).contains(lon));
-    geo.accuracy_km = location.accuracy_radius;
+    geo.accuracy_km = location.accuracy_radius.and_then(|km| u16::try_from(km).ok());
     geo.utcoffset_min = location.time_zone.and_then(|zone| utcoffset_min(zone, wall));
 }
 
@@ -279,6 +282,27 @@ impl Coded<'_> {
     fn country(&self) -> Option<Country> {
         self.iso_code.and_then(alpha3)
     }
+}
+
+/// A whole number of any width: makers of databases differ in what they write.
+fn whole<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Option<u32>, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = Option<u32>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number")
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+            Ok(u32::try_from(number).ok())
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+            Ok(u32::try_from(number).ok())
+        }
+    }
+    source.deserialize_any(Whole)
 }
 
 /// The first element of a sequence; the rest is skipped, never kept.

@@ -8,8 +8,6 @@ pub mod cache;
 pub mod country;
 pub mod databases;
 pub mod device;
-#[cfg(test)]
-mod device_tests;
 pub mod geo;
 pub mod models;
 mod render;
@@ -191,3 +189,6 @@ fn agent(request: &ValidRequest) -> Agent<'_> {
     });
     Agent::new(request.text(own.ua), hints)
 }
+
+#[cfg(test)]
+mod device_tests;

@@ -4,4 +4,5 @@
 mod auction;
 mod serve;
 mod server;
+mod enrich;
 mod tidy;

@@ -2,5 +2,5 @@
 
 mod answers;
 mod cases;
-mod fixture;
+pub mod fixture;
 mod properties;
