@@ -103,7 +103,7 @@ pub fn admit(
     rates: &Rates,
     scratch: &mut Scratch,
 ) -> Result<Admitted, Refusal> {
-    let (mut text, mut view) = scratch.spares.pop().unwrap_or_default();
+    let (mut text, mut view) = scratch.spares.pop().unwrap_or_else(fresh);
     let rules = Rules { partner, limits, rates };
     match read(&body, &mut text, &mut view, scratch, rules) {
         Ok((leniencies, refused_imps)) => {
@@ -116,6 +116,17 @@ pub fn admit(
             Err(refusal)
         }
     }
+}
+
+/// Buffers with room for a common request, so that few of them grow.
+fn fresh() -> (Vec<u8>, View) {
+    let view = View {
+        texts: Vec::with_capacity(64),
+        numbers: Vec::with_capacity(32),
+        members: Vec::with_capacity(128),
+        ..View::default()
+    };
+    (Vec::new(), view)
 }
 
 /// What a request is held to.

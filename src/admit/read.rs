@@ -49,6 +49,7 @@ impl<'d> Walk<'d> {
     }
 
     /// The next member.
+    #[inline]
     pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<Entry<'d>>, Refusal> {
         let Some(entry) = self.members.next() else { return Ok(None) };
         if !self.unique.is_new(&entry) {

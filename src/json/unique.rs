@@ -10,13 +10,16 @@ use std::collections::HashSet;
 
 /// Up to so many unknown names of one object are compared pairwise; more go into a hash set
 /// (keyed at random, so that nobody can choose names that collide).
-const PAIRWISE_MAX: usize = 16;
+const PAIRWISE_MAX: usize = 12;
 
 /// The names of one object so far.
 #[derive(Debug, Default)]
 pub struct Unique<'d> {
     /// One bit for each [`Key`].
     known: [u64; 4],
+    /// One bit for each length and last byte of an unknown name, mixed: where it is not set, the
+    /// name is new, and nothing need be compared.
+    seen: u64,
     others: SmallVec<[&'d str; PAIRWISE_MAX]>,
     /// Holds every unknown name once there are too many to compare.
     many: Option<HashSet<&'d str>>,
@@ -24,6 +27,7 @@ pub struct Unique<'d> {
 
 impl<'d> Unique<'d> {
     /// Takes note of a member; `false` where its name was there before.
+    #[inline]
     pub fn is_new(&mut self, entry: &Entry<'d>) -> bool {
         if entry.key == Key::Other {
             return self.is_new_name(entry.name);
@@ -40,9 +44,12 @@ impl<'d> Unique<'d> {
         if let Some(many) = &mut self.many {
             return many.insert(name);
         }
-        if self.others.contains(&name) {
+        let last = name.as_bytes().last().copied().unwrap_or_default();
+        let mask = 1_u64 << (name.len().wrapping_mul(11).wrapping_add(usize::from(last)) & 63);
+        if self.seen & mask != 0 && self.others.contains(&name) {
             return false;
         }
+        self.seen |= mask;
         if self.others.len() < PAIRWISE_MAX {
             self.others.push(name);
         } else {

@@ -78,6 +78,7 @@ impl<'d> Value<'d> {
     }
 
     /// The value by its type.
+    #[inline]
     pub fn kind(self) -> Kind<'d> {
         match self.document.node(self.node) {
             Some(Node::String(text)) => Kind::Text(text),
@@ -177,6 +178,9 @@ impl Members<'_> {
 impl<'d> Iterator for Members<'d> {
     type Item = Entry<'d>;
 
+    // Without it an entry goes through memory twice: a quarter of the time of the walk.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured, see above")]
     fn next(&mut self) -> Option<Entry<'d>> {
         self.left = self.left.checked_sub(1)?;
         let document = self.document;
@@ -201,6 +205,7 @@ impl<'d> Iterator for Members<'d> {
 impl<'d> Iterator for Elements<'d> {
     type Item = Value<'d>;
 
+    #[inline]
     fn next(&mut self) -> Option<Value<'d>> {
         self.left = self.left.checked_sub(1)?;
         let document = self.document;

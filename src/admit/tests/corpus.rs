@@ -111,8 +111,12 @@ pub fn check_spans(request: &ValidRequest) {
     for imp in &request.view.imps {
         check_object(request, &imp.object);
         imp.pmp.iter().for_each(|pmp| check_object(request, pmp));
-        let id = &elements[imp.position as usize]["id"];
-        assert_eq!(id.as_str().map_or_else(|| id.to_string(), str::to_owned), request.text(imp.id));
+        let read = request.text(imp.id);
+        match &elements[imp.position as usize]["id"] {
+            Model::String(id) => assert_eq!(id, read),
+            // A number is read as it is written.
+            id => assert_eq!(id, &serde_json::from_str::<Model>(read).unwrap()),
+        }
     }
     if let Some((nodes, count)) = objects.schain_nodes {
         let nodes = &bytes[nodes.at as usize..nodes.end as usize];
