@@ -10,6 +10,7 @@ pub mod body;
 pub mod client_addr;
 pub mod gates;
 pub mod head;
+mod lines;
 pub mod ops;
 pub mod reply;
 pub mod serve;

@@ -14,8 +14,8 @@ use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles};
 use crate::http::watch::{CutReason, Ledger, Order, Watch};
-use crate::http::wire::Wire;
-use crate::http::{Denial, HttpSettings, Road};
+use crate::http::wire::{Scratch, Wire};
+use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
 use crate::lifecycle::tasks::Tasks;
@@ -26,12 +26,12 @@ use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::EXPECT;
 use http::request::Parts;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
@@ -72,6 +72,7 @@ pub struct Front<R> {
     h1: http1::Builder,
     h2: http2::Builder<Spawner>,
     serial: Cell<u64>,
+    scratch: Rc<Scratch>,
 }
 
 /// Spawns HTTP/2 streams on this thread.
@@ -136,6 +137,7 @@ impl<R: Road> Front<R> {
             replier: Replier::new(settings.retry_after_s),
             h1: http1_builder(&settings),
             h2: http2_builder(&settings, parts.tasks.clone()),
+            scratch: Rc::new(RefCell::new(vec![0; settings.header_bytes_max].into())),
             settings,
             tasks: parts.tasks,
             load: parts.load,
@@ -155,7 +157,7 @@ impl<R: Road> Front<R> {
         let watch = self.ledger.add(self.next_serial());
         self.gates.cells().connection_opened();
         let _over = Over(Rc::clone(&watch), Rc::clone(&self.gates));
-        let mut wire = Wire::new(stream, Rc::clone(&watch));
+        let mut wire = Wire::new(stream, Rc::clone(&watch), Rc::clone(&self.scratch));
         let Some(Ok(is_h2)) = until(&watch, Order::Close, wire.is_h2()).await else { return };
         let line = Line { watch, peer: peer.ip(), is_h2 };
         if is_h2 { self.serve_h2(wire, line).await } else { self.serve_h1(wire, line).await }
@@ -221,12 +223,11 @@ impl<R: Road> Front<R> {
         let at = clock::monotonic();
         let open = line.watch.open();
         let (parts, body) = request.into_parts();
-        let judged = match head::read(&parts, &self.settings) {
-            Ok(head) => self
-                .admit(&parts, &head, at, line.peer)
-                .map(|admitted| (admitted, head.coding, head.declared)),
-            Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
-            Err(denial) => Err(denial),
+        let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let judged = if line.watch.lines.is_bare() {
+            Err(Denial::Ambiguous(Ambiguity::BareLineFeed))
+        } else {
+            self.judge(&parts, at, &line)
         };
         let mut reply = match judged {
             Ok((admitted, coding, declared)) => {
@@ -241,8 +242,26 @@ impl<R: Road> Front<R> {
         if line.watch.order() >= Order::LastOne && !line.is_h2 {
             reply::close_after(&mut reply);
         }
+        line.watch.lines.done(length);
         drop(open);
         Ok(reply)
+    }
+
+    /// Whether the body is worth reading; counts who is refused.
+    fn judge(
+        &self,
+        parts: &Parts,
+        at: Instant,
+        line: &Line,
+    ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
+        match head::read(parts, &self.settings) {
+            Ok(head) => {
+                let admitted = self.admit(parts, &head, at, line.peer)?;
+                Ok((admitted, head.coding, head.declared))
+            }
+            Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
+            Err(denial) => Err(denial),
+        }
     }
 
     /// Snapshot, partner, key, source range, QPS, permit; in this order, and before the body.

@@ -6,6 +6,7 @@
 //! stage plus `sweep_every` plus `grace`.
 
 use crate::http::HttpSettings;
+use crate::http::lines::Lines;
 use crate::lifecycle::Phase;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -89,6 +90,8 @@ pub struct Watch {
     is_over: Cell<bool>,
     lingers: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// What its heads look like, byte by byte.
+    pub lines: Lines,
 }
 
 /// The coarse time that all connections of a worker share, and the times in milliseconds.
@@ -147,6 +150,7 @@ impl Ledger {
             is_over: Cell::new(false),
             lingers: Cell::new(false),
             waker: RefCell::new(None),
+            lines: Lines::default(),
         });
         self.watches.borrow_mut().push(Rc::clone(&watch));
         watch

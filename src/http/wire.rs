@@ -7,11 +7,12 @@
 use crate::http::watch::Watch;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
@@ -37,12 +38,18 @@ pub struct Wire {
     io: TokioIo<TcpStream>,
     watch: Rc<Watch>,
     opening: Opening,
+    is_h2: bool,
+    scratch: Rc<Scratch>,
 }
+
+/// Where a worker's connections read to before hyper does.
+pub type Scratch = RefCell<Box<[u8]>>;
 
 impl Wire {
     /// Takes over a new connection.
-    pub fn new(stream: TcpStream, watch: Rc<Watch>) -> Self {
-        Self { io: TokioIo::new(stream), watch, opening: Opening::default() }
+    pub fn new(stream: TcpStream, watch: Rc<Watch>, scratch: Rc<Scratch>) -> Self {
+        let opening = Opening::default();
+        Self { io: TokioIo::new(stream), watch, opening, is_h2: false, scratch }
     }
 
     /// Whether the stream begins as HTTP/2 does; waits for the first bytes that tell.
@@ -51,9 +58,11 @@ impl Wire {
         loop {
             let (read, want) = (&opening.bytes[..opening.to], &PREFACE[..opening.to]);
             if read != want {
+                self.watch.lines.feed(read);
                 return Ok(false);
             }
             if opening.to == PREFACE.len() {
+                self.is_h2 = true;
                 return Ok(true);
             }
             let room = &mut opening.bytes[opening.to..];
@@ -83,8 +92,19 @@ impl Read for Wire {
             self.opening.from += count;
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
-        self.watch.has_read();
+        if self.is_h2 {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        // hyper's cursor does not show what was read into it: the bytes come over the worker's
+        // scratch (about 50 ns for 2 KiB).
+        let this = &mut *self;
+        let mut scratch = this.scratch.borrow_mut();
+        let room = buf.remaining().min(scratch.len());
+        let mut read = ReadBuf::new(&mut scratch[..room]);
+        ready!(Pin::new(this.io.inner_mut()).poll_read(cx, &mut read))?;
+        this.watch.has_read();
+        this.watch.lines.feed(read.filled());
+        buf.put_slice(read.filled());
         Poll::Ready(Ok(()))
     }
 }

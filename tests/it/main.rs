@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that panics has failed")]
 
 mod auction;
+mod probes;
 mod serve;
 mod server;
 mod enrich;
