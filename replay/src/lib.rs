@@ -9,11 +9,15 @@
 //! | `random` | numbers that follow from a seed |
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
 //! | `client` | one request to a control page |
+//! | `commands` | the smaller commands of the binary |
+//! | `demo` | `cargo demo` |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `stub` | simulated bidders with a seeded model |
 
 pub mod client;
+pub mod commands;
+pub mod demo;
 pub mod drive;
 pub mod generate;
 pub mod mmdb;

@@ -1,1 +1,85 @@
-fn main() {}
+//! The command line of the replay package: arguments in, exit code out.
+//!
+//! Owns: the allocator, the names of the commands and their exit codes. Never: what they do.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+
+use clap::{Parser, Subcommand};
+use replay::demo::exchange::ServeArgs;
+use replay::demo::{self, DemoArgs};
+use replay::mmdb::{self, MmdbArgs};
+use replay::{commands, stub};
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(
+    name = "gavel-replay",
+    version,
+    about = "OpenRTB traffic for gavel: made, played, judged"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the exchange, five simulated bidders and a load, and show what came of it
+    Demo(DemoArgs),
+    /// Send load to a server
+    Drive(commands::DriveArgs),
+    /// Write synthetic bid requests, one a line
+    Generate(commands::GenerateArgs),
+    /// Run simulated bidders
+    Stub(commands::StubArgs),
+    /// Write address databases of the project's own
+    Mmdb(MmdbArgs),
+    /// What `demo` starts as the exchange
+    #[command(hide = true)]
+    Serve(ServeArgs),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
+        Command::Drive(args) => ended(commands::drive(&args, &mut io::stdout())),
+        Command::Generate(args) => {
+            ended(commands::generate(&args, &mut io::stdout()).map(|()| true))
+        }
+        Command::Stub(args) if args.child => stub::process::serve(),
+        Command::Stub(args) => ended(commands::stub(&args, &mut io::stdout()).map(|()| true)),
+        Command::Mmdb(args) => match mmdb::run(&args) {
+            Ok(written) => {
+                for (path, bytes) in written {
+                    println!("{} ({bytes} bytes)", path.display());
+                }
+                ExitCode::SUCCESS
+            }
+            Err(error) => ended(Err(error.into())),
+        },
+        Command::Serve(args) => demo::exchange::serve(&args),
+    }
+}
+
+/// 0: all was well; 1: it ran, and not all was well, or it could not run (the chain of causes is
+/// printed).
+fn ended(result: Result<bool, Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprint!("gavel-replay: {error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprint!(": {cause}");
+                source = cause.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -77,6 +77,18 @@ impl Target {
         Self { address, host: address.to_string(), routes }.checked(allow)
     }
 
+    /// The same with further headers on every route.
+    pub fn with_headers(
+        mut self,
+        headers: &[(String, String)],
+        allow: Allow,
+    ) -> Result<Self, TargetError> {
+        for route in &mut self.routes {
+            route.headers.extend_from_slice(headers);
+        }
+        self.checked(allow)
+    }
+
     fn checked(self, allow: Allow) -> Result<Self, TargetError> {
         if self.routes.is_empty() {
             return Err(TargetError::Form(self.host));

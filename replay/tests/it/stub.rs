@@ -121,3 +121,19 @@ fn bytes_that_are_no_request_end_the_connection_only() {
     assert_eq!(handle.stats()[0].malformed, 2);
     assert_eq!(load(&handle, 10).status(200), 10);
 }
+
+#[test]
+fn a_process_of_its_own_serves_counts_and_ends_with_its_parent() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_gavel-replay"));
+    command.args(["stub", "--child"]);
+    let spec = StubSpec::uniform(2, &BidderSpec::default());
+    let process = stub::process::spawn(command, &spec).unwrap();
+    let address = process.addresses()[1];
+    let (status, _) = client::post(address, "/bid", "", &request(1)).unwrap();
+    assert_eq!(status, 200);
+    let seen = process.stats().unwrap();
+    assert_eq!((seen[0].requests, seen[1].requests), (0, 1));
+    // waits for the child
+    drop(process);
+    TcpStream::connect(address).unwrap_err();
+}

@@ -1,0 +1,293 @@
+//! `cargo demo`: the exchange, five simulated bidders and a load, in one command.
+//!
+//! Owns: the order of the show. Exchange and bidders run in processes of their own, started from
+//! this same program; whatever happens to this process, they end with it. The pieces (driver,
+//! generator, simulated bidders) are those of the replay harness.
+
+pub mod exchange;
+mod files;
+mod interrupt;
+mod outcome;
+mod scrape;
+mod text;
+
+use crate::drive;
+use crate::drive::live::{Live, Standing};
+use crate::drive::plan::{Bounds, DriveSettings, Plan, RequestSet};
+use crate::drive::report::Report;
+use crate::drive::schedule::Schedule;
+use crate::drive::target::{Allow, Route, Target};
+use crate::generate::{GenerateSettings, Generator};
+use crate::random::seconds;
+use crate::stub::process::{self, Process};
+use crate::stub::spec::StubSpec;
+use exchange::Exchange;
+use files::Files;
+use interrupt::Interrupt;
+use outcome::{DISTINCT_MIN, Outcome};
+use scrape::Scrape;
+use std::error::Error;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+use text::{count, share, time};
+
+/// Path and key of the demo's partner, as in `configs/demo/partners.toml`.
+const PATH: &str = "/openrtb2/demo";
+const KEY: (&str, &str) = ("x-gavel-key", "demo-key");
+
+/// Most distinct requests that are kept in memory; a longer run plays them again.
+const DISTINCT_MAX: u64 = 50_000;
+
+/// The driver of a demo shares the machine with all that it drives: late by more than this at the
+/// 99th percentile, and it was not the load that was asked for.
+const LATENESS_US_MAX: u64 = 10_000;
+
+/// Between two looks at the progress, and at the children.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long counts may take to come to rest after the last answer: late answers are still read.
+const REST: Duration = Duration::from_secs(5);
+
+/// What is asked for.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// Requests a second
+    #[arg(long, default_value_t = 1_000.0)]
+    pub rate: f64,
+    /// How long, such as 10s or 2m
+    #[arg(long = "for", default_value = "10s", value_parser = parse_time)]
+    pub time: Duration,
+    /// End after the run; the exit code is 0 only if all was well
+    #[arg(long)]
+    pub exit: bool,
+    /// Everything that is drawn follows from it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// A time such as `500ms`, `10s` or `2m`.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" => 60.0,
+        _ => return Err("must end in ms, s or m".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "must be a number with a unit".to_owned())?;
+    let time = seconds(number * factor);
+    let is_good = time > Duration::ZERO && time <= Duration::from_secs(86_400);
+    is_good.then_some(time).ok_or_else(|| "must be above 0 and at most a day".to_owned())
+}
+
+/// Runs the demo; `Ok(false)`: it ran, and not all was well.
+pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>> {
+    let interrupt = Interrupt::listen()?;
+    let spec: StubSpec = toml::from_str(files::STUB)?;
+    let stubs = start_stubs(&spec)?;
+    let names = spec.bidders.iter().map(|bidder| bidder.name.as_str());
+    let bidders: Vec<_> = names.zip(stubs.addresses().iter().copied()).collect();
+    let files = Files::write(&bidders)?;
+    let mut exchange = Exchange::start(&files.main(), &files.log())?;
+    let ready = exchange.wait_ready()?;
+    writeln!(out, "\n  gavel     http://{}{PATH}, ready in {}", exchange.public, time(ready))?;
+    writeln!(out, "            http://{}/metrics", exchange.operations)?;
+    let listed: Vec<String> =
+        bidders.iter().map(|(name, address)| format!("{name} :{}", address.port())).collect();
+    writeln!(out, "  bidders   {} (simulated)\n", listed.join(", "))?;
+
+    let plan = plan(args, &exchange)?;
+    let report = play(&plan, &interrupt, out)?;
+    exchange.check()?;
+    let (metrics, seen) = settle(&exchange, &stubs)?;
+    let outcome = Outcome {
+        report: &report,
+        metrics: &metrics,
+        bidders: &seen,
+        distinct: plan.requests.len(),
+        per_second: args.rate,
+        lateness_us_max: plan.settings.lateness_us_max,
+    };
+    writeln!(out, "{}", outcome.text())?;
+    let is_well = write_checks(&outcome, out)?;
+    if !args.exit && !interrupt.is_asked() {
+        stay(&plan, &files, &mut exchange, &interrupt, out)?;
+    }
+    Ok(is_well)
+}
+
+fn start_stubs(spec: &StubSpec) -> Result<Process, Box<dyn Error>> {
+    let mut spec = spec.clone();
+    for bidder in &mut spec.bidders {
+        bidder.port = 0;
+    }
+    let mut command = Command::new(std::env::current_exe()?);
+    // a Ctrl-C is for this process, which ends its children in order
+    command.args(["stub", "--child"]).process_group(0);
+    Ok(process::spawn(command, &spec)?)
+}
+
+fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<Plan, Box<dyn Error>> {
+    let planned = seconds(args.rate * args.time.as_secs_f64()).as_secs();
+    let generator = Generator::new(GenerateSettings { seed: args.seed, broken: 0.0 });
+    let requests = generator.set(planned.clamp(DISTINCT_MIN as u64, DISTINCT_MAX));
+    let (name, value) = KEY;
+    let route = Route { path: PATH.to_owned(), headers: vec![(name.to_owned(), value.to_owned())] };
+    Ok(Plan {
+        target: Target::at(exchange.public, vec![route], Allow::Loopback)?,
+        requests: Arc::new(requests),
+        schedule: Schedule::Constant { per_second: args.rate },
+        bounds: Bounds { requests_max: u64::MAX, time_max: args.time },
+        settings: DriveSettings {
+            connections: 32,
+            lateness_us_max: LATENESS_US_MAX,
+            timeout_ms: 5_000,
+            drain_ms_max: 5_000,
+            ..DriveSettings::default()
+        },
+    })
+}
+
+/// Plays the plan with live progress.
+fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Report, Box<dyn Error>> {
+    let live = Live::new(plan.settings.threads);
+    let start = gavel::clock::monotonic();
+    let is_terminal = std::io::stdout().is_terminal();
+    let report = std::thread::scope(|scope| {
+        let driver = scope.spawn(|| drive::run(plan, &live));
+        let mut looks = 0u32;
+        while !driver.is_finished() {
+            std::thread::park_timeout(LOOK);
+            if interrupt.is_asked() {
+                live.stop();
+            }
+            looks += 1;
+            let standing = live.standing();
+            let shown = progress(&standing, start.elapsed());
+            // a progress line that cannot be written must not end the run
+            let _ = match (is_terminal, looks % 4) {
+                (true, _) => write!(out, "\r  {shown}\x1b[K"),
+                (false, 0) => writeln!(out, "  {shown}"),
+                (false, _) => Ok(()),
+            };
+            let _ = out.flush();
+        }
+        driver.join()
+    });
+    writeln!(out, "{}", if is_terminal { "\r\x1b[K" } else { "" })?;
+    Ok(report.map_err(|_| "the driver panicked")??)
+}
+
+fn progress(standing: &Standing, elapsed: Duration) -> String {
+    format!(
+        "{:>4.1} s   sent {}   answered {}   fill {}   p50 {}   p99 {}   failed {}",
+        elapsed.as_secs_f64(),
+        count(standing.sent),
+        count(standing.answered),
+        share(standing.wins, standing.answered),
+        time(Duration::from_micros(standing.p50_us)),
+        time(Duration::from_micros(standing.p99_us)),
+        count(standing.failed),
+    )
+}
+
+/// Reads the counts of exchange and bidders once they no longer move.
+fn settle(
+    exchange: &Exchange,
+    stubs: &Process,
+) -> Result<(Scrape, Vec<crate::stub::stats::BidderStats>), Box<dyn Error>> {
+    const COUNTS: [&str; 3] =
+        ["gavel_requests_total", "gavel_bidder_calls_total", "gavel_bids_received_total"];
+    let start = gavel::clock::monotonic();
+    let mut before = None;
+    loop {
+        let (metrics, seen) = (Scrape::parse(&exchange.metrics()?), stubs.stats()?);
+        let counts = COUNTS.map(|name| metrics.count(name, &[]));
+        let now = Some((counts, seen.clone()));
+        if now == before || start.elapsed() > REST {
+            return Ok((metrics, seen));
+        }
+        before = now;
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn write_checks(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<bool> {
+    let checks = outcome.checks();
+    for check in &checks {
+        writeln!(out, "  {} {}", if check.is_good { "✓" } else { "✗" }, check.text)?;
+    }
+    let is_well = checks.iter().all(|check| check.is_good);
+    writeln!(out, "\n  {}", if is_well { "all was well" } else { "NOT all was well" })?;
+    Ok(is_well)
+}
+
+/// Leaves everything running until Ctrl-C.
+fn stay(
+    plan: &Plan,
+    files: &Files,
+    exchange: &mut Exchange,
+    interrupt: &Interrupt,
+    out: &mut dyn Write,
+) -> Result<(), Box<dyn Error>> {
+    let example = files.folder().join("request.json");
+    fs::write(&example, explained(&plan.requests)?)?;
+    let (name, value) = KEY;
+    writeln!(
+        out,
+        "\n  everything is still running; ask it yourself (test=1 explains each bid):\n"
+    )?;
+    writeln!(
+        out,
+        "  curl -s -H '{name}: {value}' -H 'content-type: application/json' \\\n    \
+         --data @{} http://{}{PATH}\n",
+        example.display(),
+        exchange.public
+    )?;
+    writeln!(out, "  Ctrl-C ends it")?;
+    out.flush()?;
+    while !interrupt.is_asked() {
+        exchange.check()?;
+        std::thread::sleep(LOOK);
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+/// The first request as a test that asks for an explanation.
+fn explained(requests: &RequestSet) -> Result<String, serde_json::Error> {
+    let mut request: serde_json::Value = serde_json::from_slice(requests.body(0))?;
+    if let Some(request) = request.as_object_mut() {
+        request.insert("test".to_owned(), 1.into());
+    }
+    serde_json::to_string_pretty(&request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_numbers_with_units() {
+        for (text, expected) in [
+            ("10s", Some(10_000)),
+            ("500ms", Some(500)),
+            ("2m", Some(120_000)),
+            ("1.5s", Some(1_500)),
+            ("3", Some(3_000)),
+            ("", None),
+            ("s", None),
+            ("-1s", None),
+            ("0s", None),
+            ("9h", None),
+            ("1e9m", None),
+        ] {
+            assert_eq!(parse_time(text).ok(), expected.map(Duration::from_millis), "{text:?}");
+        }
+    }
+}
