@@ -1,5 +1,8 @@
 //! The generator of synthetic requests: repeatable, diverse, valid, and true to its figures.
 
+use gavel::admit::limits::Limits;
+use gavel::admit::{self, Scratch};
+use gavel::arrival::Body;
 use replay::generate::measure::measure;
 use replay::generate::mix::{Measured, TRAFFIC};
 use replay::generate::{Features, GenerateSettings, Generator};
@@ -7,7 +10,7 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-const COUNT: u64 = 5_000;
+const COUNT: u64 = 2_000;
 
 fn generator(seed: u64) -> Generator {
     Generator::new(GenerateSettings { seed, ..GenerateSettings::default() })
@@ -66,20 +69,20 @@ fn combinations_of_features_are_many_and_none_is_dominant() {
     let generator = generator(1);
     let (mut seen, mut body) = (HashMap::<Features, u32>::new(), Vec::new());
     let mut agents = HashSet::new();
-    for number in 0..20_000 {
+    for number in 0..10_000 {
         body.clear();
         *seen.entry(generator.write(number, &mut body)).or_default() += 1;
         let request: Value = serde_json::from_slice(&body).unwrap();
         agents.insert(request["device"]["ua"].as_str().unwrap().to_owned());
     }
-    let shares = seen.values().map(|count| f64::from(*count) / 20_000.0);
+    let shares = seen.values().map(|count| f64::from(*count) / 10_000.0);
     let entropy: f64 = shares.clone().map(|share| -share * share.ln()).sum();
     let effective = entropy.exp();
-    assert!(effective > 5_000.0, "{effective:.0} effective of {} combinations", seen.len());
+    assert!(effective > 4_000.0, "{effective:.0} effective of {} combinations", seen.len());
     let top = shares.fold(0.0, f64::max);
     assert!(top < 0.01, "the most frequent has {top:.4}");
     // a device cache must neither hold everything nor nothing
-    assert!((1_500..8_000).contains(&agents.len()), "{} user agents", agents.len());
+    assert!((1_000..5_000).contains(&agents.len()), "{} user agents", agents.len());
 }
 
 #[test]
@@ -126,6 +129,38 @@ fn broken_requests_come_as_often_as_they_are_asked_for() {
     let mixed = Generator::new(settings).set(1_000);
     let broken = mixed.iter().filter(|body| !valid.contains(*body)).count();
     assert!((250..350).contains(&broken), "{broken}");
+}
+
+#[test]
+fn the_exchange_admits_every_request_without_a_leniency() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/gavel.toml");
+    let rules = gavel::config::load(&config).unwrap().rules;
+    let limits = Limits::default();
+    let mut scratch = Scratch::new(&limits);
+    for body in generator(1).set(COUNT).iter() {
+        let text = String::from_utf8_lossy(body).into_owned();
+        let body = Body(body.to_vec().into());
+        let admitted = admit::admit(body, &rules.partners[0], &limits, &rules.rates, &mut scratch);
+        let admitted = admitted.unwrap_or_else(|refusal| panic!("{refusal:?}: {text}"));
+        assert!(admitted.refused_imps.is_empty(), "{:?}: {text}", admitted.refused_imps);
+        let lenient: Vec<_> = admitted.leniencies.iter().collect();
+        assert!(lenient.is_empty(), "{lenient:?}: {text}");
+    }
+}
+
+#[test]
+fn the_exchange_refuses_every_request_that_is_broken_on_purpose() {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo/gavel.toml");
+    let rules = gavel::config::load(&config).unwrap().rules;
+    let limits = Limits::default();
+    let mut scratch = Scratch::new(&limits);
+    let settings = GenerateSettings { seed: 4, broken: 1.0 };
+    for body in Generator::new(settings).set(1_000).iter() {
+        let text = String::from_utf8_lossy(body).into_owned();
+        let body = Body(body.to_vec().into());
+        let admitted = admit::admit(body, &rules.partners[0], &limits, &rules.rates, &mut scratch);
+        assert!(admitted.is_err(), "{text}");
+    }
 }
 
 /// The figures in the data file are those of the public files, where these are at hand.
