@@ -23,15 +23,15 @@ pub mod request;
 // floor 2: what every stage may ask for
 pub mod lifecycle;
 pub mod limits;
-// floor 3: what reads and decides
-pub mod auction;
-// floor 3: the stages that compute
-pub mod enrich;
-// floor 3: the stages that compute
+pub mod telemetry;
+
+// floor 3: the stages that look at one thing
 pub mod admit;
+pub mod auction;
+pub mod enrich;
+
 // floor 4: what the user allows
 pub mod privacy;
-pub mod telemetry;
 
 // floor 5: bidders
 pub mod bidder;
@@ -48,3 +48,6 @@ pub mod runtime;
 
 // floor 9: settings
 pub mod config;
+
+// floor 10: the parts, put together
+pub mod app;

@@ -4,15 +4,14 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 use clap::{Parser, Subcommand};
+use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::config;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// sysexits.h: something was found in an unconfigured or misconfigured state.
-const EX_CONFIG: u8 = 78;
 
 #[derive(Parser)]
 #[command(name = "gavel", version, about = "An OpenRTB ad exchange that uses the whole machine")]
@@ -23,6 +22,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve until SIGTERM.
+    Serve {
+        /// The main file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Where `/ready` and `/metrics` are.
+        #[arg(long, env = "GAVEL_OPERATIONS", default_value = "0.0.0.0:9090")]
+        operations: SocketAddr,
+        /// Where partners call, instead of the file's `http.listen`.
+        #[arg(long)]
+        listen: Option<SocketAddr>,
+        /// End with 78 on a fault of the configuration instead of staying up, not ready.
+        #[arg(long)]
+        exit_on_fault: bool,
+    },
     /// Report every fault of a configuration; exit 78 where there is one.
     Check {
         /// The main file.
@@ -39,6 +53,9 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Serve { config, operations, listen, exit_on_fault } => {
+            app::serve(&ServeArgs { config, operations, listen, exit_on_fault })
+        }
         Command::Check { config } => check(&config),
         Command::Reference => {
             print!("{}", config::reference::markdown(&config::rows()));
@@ -52,19 +69,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(path: &std::path::Path) -> ExitCode {
-    match config::load(path) {
-        Ok(config) => {
+fn check(path: &Path) -> ExitCode {
+    match app::load::load(path) {
+        Ok((config, databases)) => {
             println!(
-                "ok: {} partners, {} bidders in {} files",
+                "ok: {} partners, {} bidders, {} databases in {} files",
                 config.rules.partners.len(),
                 config.rules.bidders.len(),
+                databases.describe().len(),
                 config.files.len()
             );
             ExitCode::SUCCESS
         }
-        Err(report) => {
-            eprint!("{report}");
+        Err(fault) => {
+            eprint!("{fault}");
             ExitCode::from(EX_CONFIG)
         }
     }

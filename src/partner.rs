@@ -49,6 +49,9 @@ pub struct Partner {
     pub schain: Option<SchainNode>,
     /// Traffic of these kinds is refused before any bidder is called.
     pub blocks: TrafficBlocks,
+    /// Users call us themselves through it (a page, an SDK): where a request names no address,
+    /// the client's stands for the user. Else the client is the partner's server.
+    pub is_direct: bool,
     /// Whether a bid without `adm` may be served from its `nurl`.
     pub allows_nurl_markup: bool,
     /// Bids over this are taken for mistakes (in `currency`).

@@ -4,12 +4,19 @@
 //! headers are complete and sees no other; nothing inside a snapshot changes.
 
 use crate::bidder::Bidder;
+use crate::bidder::roster::{Roster, RosterSettings};
+use crate::enrich::databases::Databases;
+use crate::limits::bank::{Bank, Payer};
+use crate::limits::rate::RateAccount;
 use crate::money::Rates;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::partner::Partner;
+use crate::telemetry::hub::Hub;
+use crate::telemetry::slots::{OTHER, Slot};
 use arc_swap::ArcSwapOption;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One generation of everything that a reload may change.
 #[derive(Debug)]
@@ -19,24 +26,65 @@ pub struct Snapshot {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    pub databases: Arc<Databases>,
+    /// Who buys what, as an index over `bidders`.
+    pub roster: Roster,
+    /// By `PartnerId`: agreed requests a second.
+    pub partner_rates: Vec<Option<Arc<RateAccount>>>,
     /// By name; its hasher is seeded, for the names in it are compared with what strangers send.
     partner_index: HashMap<String, PartnerId>,
+    partner_slots: Vec<Slot>,
+    bidder_slots: Vec<Slot>,
+}
+
+/// What a snapshot is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    pub partners: Vec<Partner>,
+    pub bidders: Vec<Bidder>,
+    pub rates: Arc<Rates>,
+    pub databases: Arc<Databases>,
+    pub roster: RosterSettings,
+}
+
+impl Parts {
+    /// Without databases, with no currency but US dollars.
+    pub fn plain(partners: Vec<Partner>, bidders: Vec<Bidder>) -> Self {
+        Self {
+            partners,
+            bidders,
+            rates: Arc::default(),
+            databases: Arc::default(),
+            roster: RosterSettings::default(),
+        }
+    }
 }
 
 impl Snapshot {
     /// Puts one together. Of two partners with one name the first is found (configuration has
-    /// none); partners beyond the ids' range are not found at all.
-    pub fn new(
-        generation: u64,
-        partners: Vec<Partner>,
-        bidders: Vec<Bidder>,
-        rates: Arc<Rates>,
-    ) -> Self {
+    /// none). Accounts and metric slots are found again by name, so that what did not change
+    /// goes on as it was.
+    pub fn new(generation: u64, parts: Parts, bank: &mut Bank, hub: &Hub, now: Instant) -> Self {
+        let Parts { partners, bidders, rates, databases, roster } = parts;
         let mut partner_index = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             partner_index.entry(partner.name.clone()).or_insert(PartnerId(id));
         }
-        Self { generation, partners, bidders, rates, partner_index }
+        let rate =
+            |one: &Partner| one.qps.map(|qps| bank.rate(Payer::Partner, &one.name, qps, now));
+        let partner_rates = partners.iter().map(rate).collect();
+        Self {
+            generation,
+            roster: Roster::compile(&bidders, &partners, roster),
+            partner_slots: partners.iter().map(|one| hub.partners().slot(&one.name)).collect(),
+            bidder_slots: bidders.iter().map(|one| hub.bidders().slot(&one.name)).collect(),
+            partners,
+            bidders,
+            rates,
+            databases,
+            partner_rates,
+            partner_index,
+        }
     }
 
     /// The partner that goes by `name`.
@@ -52,6 +100,16 @@ impl Snapshot {
     /// A bidder by its index.
     pub fn bidder(&self, id: BidderId) -> Option<&Bidder> {
         self.bidders.get(usize::from(id.0))
+    }
+
+    /// Where a partner is counted.
+    pub fn partner_slot(&self, id: PartnerId) -> Slot {
+        self.partner_slots.get(usize::from(id.0)).copied().unwrap_or(OTHER)
+    }
+
+    /// Where a bidder is counted.
+    pub fn bidder_slot(&self, id: BidderId) -> Slot {
+        self.bidder_slots.get(usize::from(id.0)).copied().unwrap_or(OTHER)
     }
 }
 

@@ -26,7 +26,8 @@ pub enum LenientField {
 
 /// Every field with its label, in the order of their discriminants.
 #[rustfmt::skip]
-const LABELS: [&str; LenientField::ALL.len()] = [
+/// Labels in the order of [`LenientField::ALL`].
+pub static LABELS: [&str; LenientField::ALL.len()] = [
     "id", "test", "at", "tmax", "cur", "wseat", "bseat", "bcat", "badv", "bapp", "cattax", "imp",
     "site", "app", "dooh", "inventory.id", "inventory.name", "inventory.domain", "inventory.page",
     "inventory.bundle", "inventory.storeurl", "inventory.cat", "publisher", "publisher.id",

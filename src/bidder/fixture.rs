@@ -37,6 +37,7 @@ pub fn partner() -> Partner {
         may_debug: false,
         schain: None,
         blocks: TrafficBlocks::default(),
+        is_direct: false,
         allows_nurl_markup: false,
         bid_max: Cpm::from_micros(1_000_000_000),
     }

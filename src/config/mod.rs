@@ -4,6 +4,8 @@
 //! [`load`] again), a clock.
 
 mod bidders;
+pub mod edge;
+pub mod engine;
 pub mod fault;
 mod partners;
 pub mod reader;
@@ -12,6 +14,8 @@ pub mod rules;
 mod units;
 mod words;
 
+use edge::Edge;
+use engine::Engine;
 use fault::Fault;
 use reader::{Findings, Table};
 use rules::Rules;
@@ -24,11 +28,15 @@ use std::sync::Arc;
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Everything that the files say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
+    pub edge: Edge,
+    pub engine: Engine,
     pub rules: Rules,
     /// Each file that was read, the main one first.
     pub files: Vec<PathBuf>,
+    /// Each key with its default and what the files say, secrets left out.
+    pub rows: Vec<reader::Row>,
 }
 
 /// Every fault of one reading.
@@ -46,24 +54,31 @@ impl fmt::Display for Report {
 /// Reads the main file and what it includes.
 pub fn load(main: &Path) -> Result<Config, Report> {
     let findings = RefCell::new(Findings::default());
-    let mut config = Config::default();
-    let parsed = parse(main, &findings);
-    config.files.push(main.to_owned());
-    if let Some(values) = &parsed {
+    let mut rules = Rules::default();
+    let mut files = vec![main.to_owned()];
+    let mut settings = None;
+    if let Some(values) = &parse(main, &findings) {
         let name = shown(main);
+        let folder = main.parent().unwrap_or(Path::new(""));
         let mut root = Table::root(&name, Some(values), &findings);
         let includes = includes(&mut root);
-        read_rules(&mut root, &mut config.rules);
+        settings = Some((edge::read(&mut root), engine::read(&mut root, folder)));
+        read_rules(&mut root, &mut rules);
         for include in includes {
-            let path = main.parent().unwrap_or(Path::new("")).join(include);
-            read_include(&path, &findings, &mut config.rules);
-            config.files.push(path);
+            let path = folder.join(include);
+            read_include(&path, &findings, &mut rules);
+            files.push(path);
         }
-        rules::check(&config.rules, &root);
+        rules::check(&rules, &root);
         root.end();
     }
-    let faults = findings.into_inner().faults;
-    if faults.is_empty() { Ok(config) } else { Err(Report(faults)) }
+    let Findings { faults, rows, .. } = findings.into_inner();
+    match settings {
+        Some((edge, engine)) if faults.is_empty() => {
+            Ok(Config { edge, engine, rules, files, rows })
+        }
+        _ => Err(Report(faults)),
+    }
 }
 
 /// One row for each key of the configuration, in the order of reading.
@@ -72,6 +87,8 @@ pub fn rows() -> Vec<reader::Row> {
     let mut root = Table::root("", None, &findings);
     let mut rules = Rules::default();
     includes(&mut root);
+    edge::read(&mut root);
+    engine::read(&mut root, Path::new(""));
     read_rules(&mut root, &mut rules);
     findings.into_inner().rows
 }

@@ -60,6 +60,11 @@ pub fn read(mut table: Table) -> Option<Partner> {
         may_debug: t.flag("debug", false, "`test=1` is explained in `ext.gavel`."),
         schain: schain(t),
         blocks: blocks(t),
+        is_direct: t.flag(
+            "direct",
+            false,
+            "Users call us themselves: where `device.ip` is absent, the client's address counts.",
+        ),
         allows_nurl_markup: t.flag(
             "allow_nurl_markup",
             false,

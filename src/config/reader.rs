@@ -22,19 +22,24 @@ pub struct Row {
     pub default: String,
     pub allowed: String,
     pub doc: &'static str,
+    /// What the files say, as TOML, secrets left out; `None`: the default holds.
+    pub set: Option<String>,
 }
+
+/// Keys whose values are nobody's business: they are never shown.
+const SECRETS: [&str; 3] = ["headers", "keys", "token"];
 
 /// What a reading collects.
 #[derive(Debug, Default)]
 pub struct Findings {
     pub faults: Vec<Fault>,
-    /// Filled only by a documenting reading.
+    /// One for each key that was asked for, in the order of reading.
     pub rows: Vec<Row>,
     documents: bool,
 }
 
 impl Findings {
-    /// For a reading that documents: no fault counts, each key leaves a row.
+    /// For a reading of nothing: no fault counts, each array of tables is seen once.
     pub fn documenting() -> Self {
         Self { documents: true, ..Self::default() }
     }
@@ -387,11 +392,9 @@ impl<'a> Table<'a> {
         doc: &'static str,
     ) {
         self.known.push(key);
-        let mut findings = self.findings.borrow_mut();
-        if findings.documents {
-            let path = self.full(key);
-            findings.rows.push(Row { path, kind, default, allowed, doc });
-        }
+        let set = self.value(key).map(|value| shown(key, value));
+        let path = self.full(key);
+        self.findings.borrow_mut().rows.push(Row { path, kind, default, allowed, doc, set });
     }
 
     fn fault(&self, key: &str, value: Option<&Value>, wanted: &str, hint: Option<String>) {
@@ -406,11 +409,17 @@ impl<'a> Table<'a> {
         findings.faults.push(Fault {
             file: self.file.to_owned(),
             path: self.full(key),
-            found: value.map(ToString::to_string),
+            found: value.map(|value| shown(key, value)),
             wanted: wanted.to_owned(),
             hint,
         });
     }
+}
+
+/// A value as a report may show it.
+fn shown(key: &str, value: &Value) -> String {
+    let name = key.split('[').next().unwrap_or(key);
+    if SECRETS.contains(&name) { "(secret)".to_owned() } else { value.to_string() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,19 @@
 use super::reader::Row;
 use std::fmt::Write;
 
+/// Each key with the value that holds, one a line: `path = value`, defaults marked.
+pub fn effective(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        // Writing to a String never fails.
+        let _ = match &row.set {
+            Some(set) => writeln!(text, "{} = {set}", row.path),
+            None => writeln!(text, "{} = {}  # default", row.path, row.default),
+        };
+    }
+    text
+}
+
 /// The reference as markdown, one table a section.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(

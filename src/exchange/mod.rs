@@ -1,15 +1,47 @@
-//! The road of one bid request: the only file that knows its order.
+//! The road of one bid request: the only module that knows its order.
 //!
-//! Owns: [`Exchange`], one a worker, and [`Outcome`]. Never: a status code, a socket, a rule.
+//! Owns: [`Exchange`], one a worker, and [`Outcome`]. Never: a status code, a socket, a rule of a
+//! stage. Invariant: a request sees one snapshot from its first step to its last; a request that
+//! came here is counted once, whatever its end.
+//!
+//! This file is the folder's face: it drives its children, and each other module's one verb.
 
 pub mod explain;
+mod record;
 pub mod respond;
+mod story;
 
+use crate::admit::limits::Limits;
+use crate::admit::{self, Admitted, RefusedImps};
 use crate::arrival::{Arrival, Body};
+use crate::auction;
+use crate::auction::offer::{Answered, AuctionInput, AuctionResult, AuctionSettings, SeatRules};
+use crate::bidder::answer;
+use crate::bidder::desk::{Desk, Permit};
+use crate::bidder::fanout::fan_out;
+use crate::bidder::roster::{Ask, RosterScratch};
+use crate::bidder::shape::{ShapeScratch, ShapeSettings, Subject};
+use crate::bidder::{Answer, Outgoing};
+use crate::clock;
+use crate::deadline::Deadline;
+use crate::enrich::{self, EnrichScratch, EnrichSettings};
+use crate::facts::Facts;
+use crate::json;
+use crate::negatives::no_answer::NoAnswer;
+use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
+use crate::openrtb::codes::nbr;
+use crate::openrtb::ids::BidderId;
+use crate::partner::Partner;
+use crate::privacy;
+use crate::request::ValidRequest;
 use crate::snapshot::Snapshot;
+use crate::telemetry::cells::WorkerCells;
 use bytes::Bytes;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How a request ended.
 #[derive(Debug)]
@@ -24,21 +56,253 @@ pub struct Outcome {
 pub enum Verdict {
     /// A bid response with at least one bid (or an explanation): JSON.
     Answered(Bytes),
-    /// Valid, auctioned or refused by rule, and no win: `nbr` and the request's id as it stood in
-    /// JSON (quotes included).
-    NoBid { nbr: u16, id_json: Bytes },
+    /// Valid, and no win: `nbr`, the request's id as it stood in JSON (quotes included), and the
+    /// rule by which no bidder was asked, where there is one.
+    NoBid { nbr: u16, id_json: Bytes, rule: Option<Refusal> },
     /// Turned away.
     Refused(Refusal),
 }
 
+/// Limits of the stages.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExchangeSettings {
+    pub limits: Limits,
+    pub enrich: EnrichSettings,
+    pub shape: ShapeSettings,
+    pub auction: AuctionSettings,
+}
+
 /// The road; lives on one worker.
-#[derive(Debug, Default)]
-pub struct Exchange {}
+#[derive(Debug)]
+pub struct Exchange {
+    settings: ExchangeSettings,
+    desk: Rc<Desk>,
+    cells: Rc<WorkerCells>,
+    scratch: RefCell<Scratch>,
+}
+
+/// Buffers that each request uses in turn; never borrowed across a wait.
+#[derive(Debug)]
+struct Scratch {
+    admit: admit::Scratch,
+    enrich: EnrichScratch,
+    roster: RosterScratch,
+    shape: ShapeScratch,
+    answer: json::scratch::Scratch,
+}
+
+/// A request on its way to the bidders, with all that is needed when they have answered.
+struct Asked {
+    request: ValidRequest,
+    refused_imps: RefusedImps,
+    facts: Facts,
+    deadline: Deadline,
+    not_called: Vec<(BidderId, NotCalled)>,
+}
+
+/// What came of asking.
+struct Settled<'a> {
+    answers: &'a [Answer],
+    /// Those of them that can be auctioned.
+    answered: &'a [Answered<'a>],
+    result: &'a AuctionResult,
+}
+
+/// A request that ends before any bidder is asked.
+enum Early {
+    Refused(Refusal),
+    /// Valid, and refused by a rule for the traffic: the partner gets a no-bid.
+    NoBid {
+        id_json: Bytes,
+        rule: Refusal,
+    },
+}
 
 impl Exchange {
-    /// Takes a request to its end.
-    pub async fn hold(&self, snapshot: Arc<Snapshot>, _arrival: Arrival, _body: Body) -> Outcome {
-        std::future::ready(()).await;
-        Outcome { generation: snapshot.generation, verdict: Verdict::Refused(Refusal::NotReady) }
+    /// On the worker's own thread.
+    pub fn new(settings: ExchangeSettings, desk: Rc<Desk>, cells: Rc<WorkerCells>) -> Self {
+        let scratch = Scratch {
+            admit: admit::Scratch::new(&settings.limits),
+            enrich: EnrichScratch::new(&settings.enrich),
+            roster: RosterScratch::default(),
+            shape: ShapeScratch::new(settings.shape),
+            answer: json::scratch::Scratch::new(settings.limits.depth_max),
+        };
+        Self { settings, desk, cells, scratch: RefCell::new(scratch) }
     }
+
+    /// Takes a request to its end.
+    pub async fn hold(&self, snapshot: Arc<Snapshot>, arrival: Arrival, body: Body) -> Outcome {
+        let generation = snapshot.generation;
+        let Some(partner) = snapshot.partner(arrival.partner) else {
+            return Outcome { generation, verdict: Verdict::Refused(Refusal::Unauthorised) };
+        };
+        let verdict = match self.ask(&snapshot, partner, &arrival, body) {
+            Ok((asked, calls)) => {
+                let answers = self.await_bidders(&asked, &snapshot, calls).await;
+                self.settle(&snapshot, partner, &arrival, asked, &answers)
+            }
+            Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
+            Err(Early::NoBid { id_json, rule }) => {
+                Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule) }
+            }
+        };
+        Outcome { generation, verdict }
+    }
+
+    /// From bytes to the bytes for each bidder.
+    fn ask(
+        &self,
+        snapshot: &Snapshot,
+        partner: &Partner,
+        arrival: &Arrival,
+        body: Body,
+    ) -> Result<(Asked, Vec<(Permit, Outgoing)>), Early> {
+        let scratch = &mut *self.scratch.borrow_mut();
+        let rates = &*snapshot.rates;
+        let admitted =
+            admit::admit(body, partner, &self.settings.limits, rates, &mut scratch.admit)
+                .map_err(Early::Refused)?;
+        record::admitted(&self.cells, snapshot, arrival.partner, &admitted);
+        let Admitted { request, refused_imps, .. } = admitted;
+
+        let now = clock::monotonic();
+        let tmax = request.view.tmax_ms;
+        let Some(deadline) = Deadline::new(arrival.at, now, tmax, &partner.deadline) else {
+            return Err(no_bid(request, Refusal::NoTimeLeft, &mut scratch.admit));
+        };
+        let client = partner.is_direct.then_some(arrival.client);
+        let databases = &snapshot.databases;
+        let facts = enrich::facts(&request, client, databases, &mut scratch.enrich, arrival.wall);
+        if let Err(refusal) = enrich::traffic(&request, &facts, partner) {
+            return Err(no_bid(request, refusal, &mut scratch.admit));
+        }
+        let consent = privacy::decide(&request, &facts);
+        let ask =
+            Ask { request: &request, facts: &facts, consent, partner: arrival.partner, rates };
+        let roll = snapshot.roster.eligible(&ask, &mut scratch.roster);
+        let mut not_called = roll.not_called.to_vec();
+
+        let disclosure = consent.disclosure();
+        let table = self.desk.table(snapshot.generation, &snapshot.bidders, now);
+        let mut shaper =
+            scratch.shape.begin(Subject { request: &request, facts: &facts, partner, rates });
+        let mut calls = Vec::with_capacity(roll.invitations.len());
+        for invitation in roll.invitations {
+            let id = invitation.bidder;
+            let Some(bidder) = snapshot.bidder(id) else { continue };
+            let left = deadline.left(now);
+            let call = table.admit(id, now, left).and_then(|permit| {
+                let tmax_ms = tmax_for(left, bidder.time.margin + permit.round_trip());
+                let body = shaper.shape(invitation, bidder, disclosure, tmax_ms)?;
+                Ok((permit, Outgoing { invitation: *invitation, body }))
+            });
+            match call {
+                Ok(call) => calls.push(call),
+                Err(reason) => not_called.push((id, reason)),
+            }
+        }
+        Ok((Asked { request, refused_imps, facts, deadline, not_called }, calls))
+    }
+
+    /// All bidders at once, until the deadline; their answers are read as they come.
+    async fn await_bidders(
+        &self,
+        asked: &Asked,
+        snapshot: &Snapshot,
+        calls: Vec<(Permit, Outgoing)>,
+    ) -> Vec<Answer> {
+        let request_id = asked.request.text(asked.request.view.id);
+        fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
+            let limits = &snapshot.bidder(invitation.bidder).ok_or(NoAnswer::Broken)?.limits;
+            let scratch = &mut self.scratch.borrow_mut().answer;
+            answer::read_encoded(raw, request_id, limits, scratch)
+        })
+        .await
+    }
+
+    /// From the bidders' answers to ours.
+    fn settle(
+        &self,
+        snapshot: &Snapshot,
+        partner: &Partner,
+        arrival: &Arrival,
+        asked: Asked,
+        answers: &[Answer],
+    ) -> Verdict {
+        let answered: Vec<Answered> =
+            answers.iter().filter_map(|answer| as_answered(snapshot, answer)).collect();
+        let result = auction::run(&AuctionInput {
+            request: &asked.request,
+            partner,
+            rates: &snapshot.rates,
+            settings: &self.settings.auction,
+            answers: &answered,
+        });
+        let settled = Settled { answers, answered: &answered, result: &result };
+        let verdict = verdict(snapshot, partner, arrival, &asked, &settled);
+
+        let whole = clock::monotonic().saturating_duration_since(arrival.at);
+        self.cells.auction(whole, whole.saturating_sub(slowest(answers)));
+        record::settled(&self.cells, snapshot, &asked.not_called, &settled);
+        self.scratch.borrow_mut().admit.recycle(asked.request);
+        verdict
+    }
+}
+
+fn no_bid(request: ValidRequest, rule: Refusal, scratch: &mut admit::Scratch) -> Early {
+    let id_json = Bytes::copy_from_slice(respond::id_json(&request));
+    scratch.recycle(request);
+    Early::NoBid { id_json, rule }
+}
+
+/// What the partner is told of an auction.
+fn verdict(
+    snapshot: &Snapshot,
+    partner: &Partner,
+    arrival: &Arrival,
+    asked: &Asked,
+    settled: &Settled<'_>,
+) -> Verdict {
+    let explanation = explain::is_wanted(&asked.request, partner)
+        .then(|| story::tell(snapshot, arrival, asked, settled, clock::monotonic()));
+    if settled.result.wins.is_empty() && explanation.is_none() {
+        let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));
+        return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None };
+    }
+    let bidid = format!("{:x}-{:x}", arrival.wall.as_micros(), arrival.serial);
+    Verdict::Answered(Bytes::from(respond::write(&respond::Response {
+        request: &asked.request,
+        answers: settled.answered,
+        result: settled.result,
+        bidid: &bidid,
+        nbr: nbr::UNKNOWN_ERROR,
+        ext: explanation.as_deref(),
+    })))
+}
+
+/// A bidder that takes part in the auction: one that sent bids.
+fn as_answered<'a>(snapshot: &'a Snapshot, answer: &'a Answer) -> Option<Answered<'a>> {
+    let bidder = snapshot.bidder(answer.invitation.bidder)?;
+    Some(Answered {
+        bidder: answer.invitation.bidder,
+        name: &bidder.name,
+        seats: SeatRules {
+            allowed: &bidder.seats.allowed,
+            blocked: &bidder.seats.blocked,
+            default: bidder.seats.default.as_deref(),
+        },
+        imps: answer.invitation.imps.0,
+        answer: answer.result.as_ref().ok()?,
+    })
+}
+
+/// The `tmax` that a bidder is told: what is left to us, less what its network takes.
+fn tmax_for(left: Duration, network: Duration) -> u32 {
+    u32::try_from(left.saturating_sub(network).as_millis()).unwrap_or(u32::MAX).max(1)
+}
+
+/// The time that nobody can be blamed for but the bidders: that of the slowest awaited one.
+fn slowest(answers: &[Answer]) -> Duration {
+    answers.iter().map(|answer| answer.took).max().unwrap_or_default()
 }

@@ -66,10 +66,13 @@ fn is_inside(sources: &[Network], client: IpAddr) -> bool {
 mod tests {
     use super::*;
     use crate::deadline::DeadlineSettings;
-    use crate::money::{Cpm, Currency, Rates};
+    use crate::limits::bank::Bank;
+    use crate::limits::rate::LeaseSettings;
+    use crate::money::{Cpm, Currency};
     use crate::openrtb::ids::{Channel, Media, MediaSet};
     use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
-    use std::sync::Arc;
+    use crate::snapshot::Parts;
+    use crate::telemetry::hub::{Hub, TelemetrySettings};
 
     fn partner(name: &str, keys: &[&str], sources: &[&str]) -> Partner {
         Partner {
@@ -93,6 +96,7 @@ mod tests {
             may_debug: false,
             schain: None,
             blocks: TrafficBlocks::default(),
+            is_direct: false,
             allows_nurl_markup: false,
             bid_max: Cpm::from_micros(1_000_000_000),
         }
@@ -106,7 +110,14 @@ mod tests {
             partner("open", &[], &[]),
             partner("open", &["hidden by the first of its name"], &[]),
         ];
-        Snapshot::new(1, partners, Vec::new(), Arc::new(Rates::default()))
+        holding(partners)
+    }
+
+    fn holding(partners: Vec<Partner>) -> Snapshot {
+        let mut bank = Bank::new(1, LeaseSettings::default());
+        let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+        let parts = Parts::plain(partners, Vec::new());
+        Snapshot::new(1, parts, &mut bank, &hub, crate::clock::monotonic())
     }
 
     #[test]
@@ -143,7 +154,7 @@ mod tests {
 
     #[test]
     fn without_partners_every_name_is_unauthorised() {
-        let snapshot = Snapshot::new(1, Vec::new(), Vec::new(), Arc::new(Rates::default()));
+        let snapshot = holding(Vec::new());
         for key in [None, Some(&b"key"[..])] {
             let got = authenticate(&snapshot, "open", key, "192.0.2.1".parse().unwrap());
             assert_eq!(got, Err(Refusal::Unauthorised));

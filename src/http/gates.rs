@@ -9,7 +9,7 @@ use crate::clock;
 use crate::exchange::Verdict;
 use crate::lifecycle::load::Load;
 use crate::limits::admission::{Admission, AdmissionSettings, Permit};
-use crate::limits::rate::{RateAccount, RateLease};
+use crate::limits::rate::RateLease;
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::Snapshot;
@@ -18,28 +18,13 @@ use crate::telemetry::slots::{Slot, UNKNOWN};
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::{Instant as TokioInstant, sleep_until};
-
-/// What holds for one partner over all generations, beside its snapshot.
-#[derive(Clone, Debug)]
-pub struct PartnerTerms {
-    /// Where it is counted.
-    pub slot: Slot,
-    /// Its rate; `None`: no limit.
-    pub qps: Option<Arc<RateAccount>>,
-}
-
-/// Gives the terms of a snapshot's partners, in their order. Asked once a generation and worker,
-/// so that it may lock.
-pub type Terms = Arc<dyn Fn(&Snapshot) -> Vec<PartnerTerms> + Send + Sync>;
 
 /// What gates are made of.
 pub struct GatesParts {
     /// Number of the worker.
     pub worker: usize,
-    pub terms: Terms,
     pub admission: AdmissionSettings,
     pub cells: Rc<WorkerCells>,
     pub load: Rc<Load>,
@@ -48,7 +33,6 @@ pub struct GatesParts {
 /// The limits of one worker.
 pub struct Gates {
     worker: usize,
-    terms: Terms,
     known: RefCell<Known>,
     admission: Admission,
     settings: AdmissionSettings,
@@ -74,7 +58,6 @@ impl Gates {
     pub fn new(parts: GatesParts) -> Self {
         Self {
             worker: parts.worker,
-            terms: parts.terms,
             known: RefCell::default(),
             admission: Admission::new(parts.admission, clock::monotonic()),
             settings: parts.admission,
@@ -109,8 +92,10 @@ impl Gates {
         let cells = self.cells.partner(slot);
         match verdict {
             Verdict::Answered(_) => cells.answered(),
-            Verdict::NoBid { .. } => cells.no_bid(),
-            Verdict::Refused(refusal) => cells.refused(*refusal),
+            Verdict::NoBid { rule: None, .. } => cells.no_bid(),
+            Verdict::NoBid { rule: Some(refusal), .. } | Verdict::Refused(refusal) => {
+                cells.refused(*refusal);
+            }
         }
     }
 
@@ -147,12 +132,11 @@ impl Gates {
     ) -> Option<T> {
         let mut known = self.known.borrow_mut();
         if known.generation != snapshot.generation {
-            let terms = (self.terms)(snapshot).into_iter();
-            let lease = |terms: PartnerTerms| {
-                (terms.slot, terms.qps.map(|account| account.lease(self.worker)))
-            };
-            *known =
-                Known { generation: snapshot.generation, partners: terms.map(lease).collect() };
+            let leases = snapshot.partner_rates.iter().zip(0..=u16::MAX).map(|(rate, id)| {
+                let slot = snapshot.partner_slot(PartnerId(id));
+                (slot, rate.as_ref().map(|account| account.lease(self.worker)))
+            });
+            *known = Known { generation: snapshot.generation, partners: leases.collect() };
         }
         known.partners.get(usize::from(partner.0)).map(read)
     }

@@ -57,7 +57,13 @@ impl Replier {
     pub fn verdict(&self, verdict: Verdict, styles: Styles) -> Reply {
         match verdict {
             Verdict::Answered(json) => answered(json),
-            Verdict::NoBid { nbr, id_json } => no_bid(nbr, &id_json, styles.no_bid),
+            Verdict::NoBid { nbr, id_json, rule } => {
+                let reply = no_bid(nbr, &id_json, styles.no_bid);
+                match rule {
+                    Some(rule) => with_reason(reply, rule.label()),
+                    None => reply,
+                }
+            }
             Verdict::Refused(refusal) => self.refused(refusal, styles.shed),
         }
     }
@@ -262,8 +268,13 @@ mod tests {
     #[tokio::test]
     async fn no_bids_are_empty_or_say_their_reason() {
         let replier = Replier::new(1);
-        let verdict = || Verdict::NoBid { nbr: 3, id_json: Bytes::from_static(b"\"a\\\"b\"") };
+        let verdict = || Verdict::NoBid {
+            nbr: 3,
+            id_json: Bytes::from_static(b"\"a\\\"b\""),
+            rule: Some(Refusal::KnownSpider),
+        };
         let reply = replier.verdict(verdict(), Styles::default());
+        assert_eq!(header(&reply, "x-gavel-reason"), "known_spider");
         assert_eq!((reply.status().as_u16(), header(&reply, "content-type")), (204, ""));
         let styles = Styles { no_bid: NoBidStyle::Reason, ..Styles::default() };
         let reply = replier.verdict(verdict(), styles);

@@ -1,9 +1,17 @@
 //! Everything that is tested from outside the library, in one binary (one link, one report).
-#![allow(clippy::unwrap_used, clippy::string_slice, reason = "a test that panics has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    clippy::format_push_string,
+    reason = "a test that panics has failed, and none is slow"
+)]
 
 mod auction;
+mod cases;
+mod enrich;
+mod harness;
 mod probes;
+mod process;
 mod serve;
 mod server;
-mod enrich;
 mod tidy;

@@ -2,25 +2,25 @@
 
 use bytes::Bytes;
 use gavel::arrival::{Arrival, Body};
-use gavel::bidder::Bidder;
 use gavel::clock;
 use gavel::deadline::DeadlineSettings;
 use gavel::exchange::{Outcome, Verdict};
 use gavel::http::auth::hash_key;
-use gavel::http::gates::{Gates, GatesParts, PartnerTerms, Terms};
+use gavel::http::gates::{Gates, GatesParts};
 use gavel::http::serve::{Front, FrontParts};
 use gavel::http::{HttpSettings, Road};
 use gavel::lifecycle::{Lifecycle, Phase};
 use gavel::limits::admission::AdmissionSettings;
-use gavel::limits::rate::{LeaseSettings, RateBook};
-use gavel::money::{Cpm, Currency, Rates};
+use gavel::limits::bank::Bank;
+use gavel::limits::rate::LeaseSettings;
+use gavel::money::{Cpm, Currency};
 use gavel::openrtb::ids::{Channel, Media};
 use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
 use gavel::runtime::acceptor::{AcceptSettings, AcceptorParts};
 use gavel::runtime::listener::ListenSettings;
 use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
 use gavel::runtime::{acceptor, listener, workers};
-use gavel::snapshot::{Live, Snapshot};
+use gavel::snapshot::{Live, Parts, Snapshot};
 use gavel::telemetry::hub::{Hub, ProcessState, TelemetrySettings, Value};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -88,31 +88,13 @@ pub fn partner(name: &str, key: Option<&str>) -> Partner {
         may_debug: false,
         schain: None,
         blocks: TrafficBlocks::default(),
+        is_direct: false,
         allows_nurl_markup: false,
         bid_max: Cpm::from_micros(1_000_000_000),
     }
 }
 
 /// Each partner's slot, and its rate. The rates are never rebalanced: what a worker was leased
-/// at first is all that it has.
-fn terms(hub: &Arc<Hub>, workers: usize) -> Terms {
-    let hub = Arc::clone(hub);
-    let books = Mutex::new(Vec::new());
-    Arc::new(move |snapshot| {
-        let terms = |partner: &Partner| PartnerTerms {
-            slot: hub.partners().slot(&partner.name),
-            qps: partner.qps.map(|qps| {
-                let book =
-                    RateBook::open(qps, workers, LeaseSettings::default(), clock::monotonic());
-                let account = Arc::clone(book.account());
-                books.lock().unwrap().push(book);
-                account
-            }),
-        };
-        snapshot.partners.iter().map(terms).collect()
-    })
-}
-
 pub struct Server {
     pub address: SocketAddr,
     pub lifecycle: Arc<Lifecycle>,
@@ -179,21 +161,22 @@ impl Server {
         let live = Arc::new(Live::default());
         let mut partners = vec![partner("acme", None), partner("keyed", Some("secret"))];
         partners.push(Partner { qps: Some(0), ..partner("stopped", None) });
-        let rates = Arc::new(Rates::default());
+        let hub = Arc::new(Hub::new(count, TelemetrySettings::default(), &[]));
         if has_snapshot {
-            live.publish(Arc::new(Snapshot::new(1, partners, Vec::<Bidder>::new(), rates)));
+            let mut bank = Bank::new(count, LeaseSettings::default());
+            let parts = Parts::plain(partners, Vec::new());
+            let now = clock::monotonic();
+            live.publish(Arc::new(Snapshot::new(1, parts, &mut bank, &hub, now)));
         }
         let echo = Echo::default();
         let settings = Arc::new(settings);
         let (road, shared) = (echo.clone(), Arc::clone(&live));
         let worker_settings =
             WorkerSettings { drain_max: Duration::from_secs(5), ..WorkerSettings::default() };
-        let hub = Arc::new(Hub::new(count, TelemetrySettings::default(), &[]));
-        let (shared_hub, terms) = (Arc::clone(&hub), terms(&hub, count));
+        let shared_hub = Arc::clone(&hub);
         let workers = workers::spawn(count, worker_settings, &lifecycle, move |seat| {
             let gates = Gates::new(GatesParts {
                 worker: seat.index,
-                terms: Arc::clone(&terms),
                 admission: AdmissionSettings::default(),
                 cells: Rc::new(shared_hub.worker(seat.index).unwrap()),
                 load: Rc::clone(&seat.load),

@@ -157,13 +157,10 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
     if std::thread::Builder::new().name("parent".to_owned()).spawn(watch).is_err() {
         return ExitCode::FAILURE;
     }
-    run_exchange(args)
-}
-
-/// The one place that calls the exchange.
-fn run_exchange(args: &ServeArgs) -> ExitCode {
-    use std::io::Write;
-    let _ =
-        writeln!(io::stderr(), "this build holds no server to run with {}", args.config.display());
-    ExitCode::FAILURE
+    gavel::app::serve(&gavel::app::ServeArgs {
+        config: args.config.clone(),
+        operations: args.operations,
+        listen: Some(args.public),
+        exit_on_fault: true,
+    })
 }

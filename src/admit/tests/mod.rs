@@ -10,6 +10,7 @@ mod corpus;
 mod hostile;
 mod leniencies;
 mod rules;
+mod rules_user;
 
 use super::{Admitted, Scratch, admit};
 use crate::admit::limits::Limits;
@@ -43,6 +44,7 @@ fn partner() -> Partner {
         may_debug: false,
         schain: None,
         blocks: TrafficBlocks::default(),
+        is_direct: false,
         allows_nurl_markup: false,
         bid_max: Cpm::from_micros(1_000_000_000),
     }

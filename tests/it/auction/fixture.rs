@@ -47,6 +47,7 @@ pub fn partner() -> Partner {
         may_debug: true,
         schain: None,
         blocks: TrafficBlocks::default(),
+        is_direct: false,
         allows_nurl_markup: false,
         bid_max: cpm(1000.0),
     }

@@ -1,0 +1,115 @@
+//! Rules about the device, the regulations and the user: bodies in, outcomes out.
+
+use super::request;
+use super::rules::{admitted, roots};
+use crate::negatives::refusal::Refusal::*;
+
+#[test]
+fn device_addresses_parse() {
+    roots(&[
+        (r#""device":{"ip":"192.0.2.1","ipv6":"2001:db8::1"}"#, None),
+        (r#""device":{"ip":"2001:db8::1"}"#, None),
+        (r#""device":{"ip":"","ipv6":null}"#, None),
+        (r#""device":{"ip":"192.0.2"}"#, Some(DeviceAddress)),
+        (r#""device":{"ip":"192.0.2.256"}"#, Some(DeviceAddress)),
+        (r#""device":{"ip":"192.0.2.x"}"#, Some(DeviceAddress)),
+        (r#""device":{"ipv6":"2001:db8::/32"}"#, Some(DeviceAddress)),
+        (r#""device":{"ip":3221225985}"#, Some(DeviceAddress)),
+        (r#""device":{"ip":[]}"#, Some(WrongType)),
+        (r#""device":[]"#, Some(NotAnObject)),
+        (r#""device":{"geo":5}"#, Some(NotAnObject)),
+        (r#""device":{"devicetype":300}"#, Some(NumberOutOfRange)),
+        (r#""device":{"devicetype":18446744073709551616}"#, Some(NumberOutOfRange)),
+    ]);
+}
+
+#[test]
+fn regs_are_zero_or_one_in_either_place() {
+    for place in [r#""regs":{M}"#, r#""regs":{"ext":{M}}"#] {
+        for key in ["coppa", "gdpr"] {
+            for (value, expected) in [
+                ("0", None),
+                ("1", None),
+                ("\"1\"", None),
+                ("true", None),
+                ("1.0", None),
+                ("null", None),
+                ("2", Some(RegsValue)),
+                ("-1", Some(RegsValue)),
+                ("0.5", Some(RegsValue)),
+                ("\"\"", Some(RegsValue)),
+                ("\"yes\"", Some(RegsValue)),
+                ("[]", Some(RegsValue)),
+                ("18446744073709551616", Some(RegsValue)),
+            ] {
+                let member = format!("\"{key}\":{value}");
+                roots(&[(&place.replace('M', &member), expected)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn signals_are_read_in_both_places_and_the_strictest_counts() {
+    for (root, coppa, gdpr, us_privacy, malformed) in [
+        (r#""regs":{"coppa":1,"gdpr":0,"us_privacy":"1YNN"}"#, true, Some(false), "1YNN", false),
+        (r#""regs":{"ext":{"gdpr":1,"us_privacy":"1YNN"}}"#, false, Some(true), "1YNN", false),
+        (r#""regs":{"gdpr":1,"ext":{"gdpr":1}}"#, false, Some(true), "", false),
+        (r#""regs":{"gdpr":0,"ext":{"gdpr":1}}"#, false, Some(true), "", true),
+        (r#""regs":{"ext":{"gdpr":0},"gdpr":1}"#, false, Some(true), "", true),
+        (r#""regs":{"us_privacy":"1---","ext":{"us_privacy":"1---"}}"#, false, None, "1---", false),
+        (r#""regs":{"us_privacy":"1---","ext":{"us_privacy":"1YYY"}}"#, false, None, "1---", true),
+        (r#""regs":{"us_privacy":{}}"#, false, None, "", true),
+        (r#""regs":{"gpp":[]}"#, false, None, "", true),
+        (r#""regs":{"gpp_sid":"x"}"#, false, None, "", true),
+        (r#""regs":{"gpp_sid":[7],"ext":{"gpp_sid":[7]}}"#, false, None, "", false),
+        (r#""regs":{"gpp_sid":[7],"ext":{"gpp_sid":[8]}}"#, false, None, "", true),
+        (r#""user":{"consent":"a","ext":{"consent":"a"}}"#, false, None, "", false),
+        (r#""user":{"consent":"a","ext":{"consent":"b"}}"#, false, None, "", true),
+        (r#""user":{"consent":"a","ext":{"consent":"b"}},"regs":{}"#, false, None, "", true),
+        (r#""user":{"ext":{"consent":[]}}"#, false, None, "", true),
+    ] {
+        let request = admitted(&request(root, ""));
+        let regs = request.view.regs;
+        assert_eq!(
+            (regs.is_coppa, regs.gdpr, request.text(regs.us_privacy), regs.is_malformed),
+            (coppa, gdpr, us_privacy, malformed),
+            "{root}"
+        );
+    }
+}
+
+#[test]
+fn eids_and_schain_are_read_in_both_places_within_limits() {
+    let list = |count: usize, one: &str| vec![one; count].join(",");
+    let eids = |count| format!("\"eids\":[{}]", list(count, r#"{"source":"a.example"}"#));
+    let uids = |count| format!(r#""eids":[{{"uids":[{}]}}]"#, list(count, "{}"));
+    for place in [r#""user":{M}"#, r#""user":{"ext":{M}}"#] {
+        roots(&[
+            (&place.replace('M', &eids(100)), None),
+            (&place.replace('M', &eids(101)), Some(TooManyEids)),
+            (&place.replace('M', &uids(50)), None),
+            (&place.replace('M', &uids(51)), Some(TooManyEids)),
+            (&place.replace('M', "\"eids\":{}"), Some(WrongType)),
+        ]);
+        let request = admitted(&request(&place.replace('M', &eids(2)), ""));
+        assert_eq!(request.texts(request.view.user.eid_sources).count(), 2);
+    }
+    let nodes = |count| format!("\"schain\":{{\"nodes\":[{}]}}", list(count, "{}"));
+    for place in [r#""source":{M}"#, r#""source":{"ext":{M}}"#] {
+        roots(&[
+            (&place.replace('M', &nodes(20)), None),
+            (&place.replace('M', &nodes(21)), Some(TooManySchainNodes)),
+            (&place.replace('M', "\"schain\":5"), Some(NotAnObject)),
+            (&place.replace('M', "\"schain\":{\"nodes\":5}"), Some(WrongType)),
+        ]);
+        let request = admitted(&request(&place.replace('M', &nodes(2)), ""));
+        let (element, count) = request.view.objects.schain_nodes.unwrap();
+        let nodes = &request.bytes()[element.at as usize..element.end as usize];
+        assert_eq!((nodes, count), (&b"[{},{}]"[..], 2));
+    }
+    let both = r#""source":{"ext":{"schain":{"ver":"ext"}},"schain":{"ver":"own"}}"#;
+    let request = admitted(&request(both, ""));
+    let member = request.members(&request.view.objects.schain.unwrap())[0];
+    assert_eq!(request.value(&member), b"\"own\"");
+}

@@ -1,0 +1,213 @@
+//! The composition root: puts the parts together, waits, and takes them down.
+//!
+//! Owns: the order of a start and of a stop. Never: a rule, a byte of a request.
+//! Invariant: a fault at the start does not end the process (unless asked to): it stays up, not
+//! ready, with the whole report on `/ready`, where an operator finds it.
+
+pub mod load;
+mod log;
+mod status;
+mod team;
+
+use crate::config::Config;
+use crate::http::admin;
+use crate::http::ops::{self, OpsSettings};
+use crate::lifecycle::{Lifecycle, Phase};
+use crate::runtime::listener;
+use load::StartFault;
+use status::Status;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use team::Team;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_local;
+use tracing::{error, info, warn};
+
+/// sysexits.h: something is not configured as it must be.
+pub const EX_CONFIG: u8 = 78;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct ServeArgs {
+    pub config: PathBuf,
+    /// Where `/ready` and `/metrics` are; not in the file, so that a fault of the file can be
+    /// seen there.
+    pub operations: SocketAddr,
+    /// Where partners call, instead of the file's `http.listen`.
+    pub listen: Option<SocketAddr>,
+    /// End with [`EX_CONFIG`] instead of staying up, not ready.
+    pub exit_on_fault: bool,
+}
+
+/// Serves until SIGTERM or SIGINT; gives the exit code of the process.
+pub fn serve(args: &ServeArgs) -> ExitCode {
+    log::init();
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(LocalOptions::default());
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(args)),
+        Err(fault) => Err(fault),
+    };
+    match result {
+        Ok(code) => code,
+        Err(fault) => {
+            error!(%fault, "cannot start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
+    let mut stop = Stop::install()?;
+    let lifecycle = Arc::new(Lifecycle::default());
+    let status = Rc::new(Status::new(Arc::clone(&lifecycle)));
+    let rules = lifecycle.needs("configuration");
+    let serving = lifecycle.needs("public listener");
+    let operations = open_operations(args.operations, &status)?;
+    info!(listener = "operations", address = %operations, "listening");
+
+    let started = tokio::select! {
+        started = load::start(args.config.clone()) => started,
+        () = stop.asked() => return Ok(ExitCode::SUCCESS),
+    };
+    let (mut config, databases) = match started {
+        Ok(started) => started,
+        Err(fault) => return wait_faulty(args, fault, &rules, &status, &mut stop).await,
+    };
+    config.edge.listen = args.listen.unwrap_or(config.edge.listen);
+    rules.ready();
+    let team = match Team::start(&config, databases, &lifecycle) {
+        Ok(team) => team,
+        Err(fault) => {
+            let fault = StartFault::new(vec![fault]);
+            return wait_faulty(args, fault, &serving, &status, &mut stop).await;
+        }
+    };
+    announce(&config, &team);
+    let admin = open_admin(&config, &team);
+    let tick = spawn_local(team::rebalance(team.bank(), config.edge.lease.tick));
+    status.runs(team.vitals());
+    serving.ready();
+    info!(workers = team.workers(), "ready");
+
+    stop.asked().await;
+    info!("draining");
+    let settings = config.edge.lifecycle;
+    tokio::select! {
+        () = lifecycle.wind_down(&settings) => {}
+        () = stop.asked() => warn!("asked to stop twice: no more connections are taken"),
+    }
+    lifecycle.advance(Phase::Closing);
+    let ended = join(team).await;
+    tick.abort();
+    admin.abort();
+    lifecycle.advance(Phase::Stopped);
+    info!(cut = ended.cut, panicked = ended.panicked, "stopped");
+    Ok(if ended.panicked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Up, not ready, and saying why, until somebody ends it.
+async fn wait_faulty(
+    args: &ServeArgs,
+    fault: StartFault,
+    part: &crate::lifecycle::ReadyHandle,
+    status: &Status,
+    stop: &mut Stop,
+) -> io::Result<ExitCode> {
+    for line in &fault.lines {
+        error!(fault = %line, "cannot serve");
+    }
+    if args.exit_on_fault {
+        return Ok(ExitCode::from(EX_CONFIG));
+    }
+    part.missing(format!("{} faults, see `faults`", fault.lines.len()));
+    status.is_faulty(fault.lines);
+    stop.asked().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_operations(address: SocketAddr, status: &Rc<Status>) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let routes = status.routes();
+    spawn_local(async move {
+        if let Err(fault) = ops::serve(listener, routes, OpsSettings::default()).await {
+            error!(%fault, "the operations listener ended");
+        }
+    });
+    Ok(address)
+}
+
+fn open_admin(config: &Config, team: &Team) -> tokio::task::JoinHandle<()> {
+    let admin = config.edge.admin.clone();
+    let snapshot = status::snapshot(team.live(), config);
+    spawn_local(async move {
+        if let Err(fault) = admin::serve(admin, snapshot, OpsSettings::default()).await {
+            error!(%fault, "the admin listener ended");
+        }
+    })
+}
+
+fn announce(config: &Config, team: &Team) {
+    let bound = team.bound();
+    info!(
+        listener = "public",
+        address = %bound.address,
+        backlog_asked = bound.backlog_asked,
+        backlog_effective = bound.backlog_effective,
+        "listening"
+    );
+    if bound.backlog_effective < bound.backlog_asked {
+        let asked = matches!(config.edge.listener.backlog, listener::Backlog::Fixed(_));
+        if asked {
+            warn!(
+                asked = bound.backlog_asked,
+                effective = bound.backlog_effective,
+                "the accept queue is shorter than asked: raise net.core.somaxconn"
+            );
+        }
+    }
+}
+
+/// Joins the threads from a plain thread: joining blocks.
+async fn join(team: Team) -> crate::runtime::workers::Ended {
+    let (told, ended) = tokio::sync::oneshot::channel();
+    let joiner = std::thread::Builder::new().name("gavel-join".to_owned()).spawn(move || {
+        // The receiver waits for it.
+        let _ = told.send(team.join());
+    });
+    match joiner {
+        Ok(_) => ended.await.unwrap_or_default(),
+        Err(fault) => {
+            error!(%fault, "cannot wait for the workers");
+            crate::runtime::workers::Ended::default()
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    fn install() -> io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The threads that serve: workers, acceptor, and the limits that they share.
+//!
+//! Owns: [`Team`]. Never: a signal, a log line of a request.
+
+use super::load::chain;
+use crate::bidder::desk::{Desk, Net};
+use crate::clock;
+use crate::config::Config;
+use crate::enrich::databases::Databases;
+use crate::exchange::{Exchange, ExchangeSettings};
+use crate::http::gates::{Gates, GatesParts};
+use crate::http::serve::{Front, FrontParts};
+use crate::lifecycle::Lifecycle;
+use crate::limits::bank::Bank;
+use crate::runtime::acceptor::{self, AcceptorParts};
+use crate::runtime::cpu;
+use crate::runtime::listener::{self, Bound};
+use crate::runtime::workers::{self, Ended, Seat, Workers};
+use crate::snapshot::{Live, Parts, Snapshot};
+use crate::telemetry::hub::{Hub, TelemetrySettings};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tracing::info;
+
+/// Everything that runs beside the control runtime.
+#[derive(Debug)]
+pub struct Team {
+    workers: Workers,
+    count: usize,
+    acceptor: JoinHandle<()>,
+    bound: Bound,
+    live: Arc<Live>,
+    bank: Arc<Mutex<Bank>>,
+    vitals: Vitals,
+}
+
+/// What the operations listener tells of a running team.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    pub hub: Arc<Hub>,
+    pub live: Arc<Live>,
+    pub backlog_asked: u32,
+    pub backlog_effective: u32,
+}
+
+impl Team {
+    /// Starts all of it; the error is a line for the report.
+    pub fn start(
+        config: &Config,
+        databases: Arc<Databases>,
+        lifecycle: &Arc<Lifecycle>,
+    ) -> Result<Self, String> {
+        acceptor::raise_descriptor_limit();
+        let counted = cpu::worker_count(config.edge.cpu);
+        info!(
+            workers = counted.count,
+            because = ?counted.because,
+            quota_milli = counted.quota_milli,
+            affinity = counted.affinity,
+            "workers counted"
+        );
+        let hub = Arc::new(Hub::new(
+            counted.count,
+            TelemetrySettings::default(),
+            &crate::admit::lenient::LABELS,
+        ));
+        let mut bank = Bank::new(counted.count, config.edge.lease);
+        let live = Arc::new(Live::default());
+        let parts = Parts {
+            partners: config.rules.partners.clone(),
+            bidders: config.rules.bidders.clone(),
+            rates: Arc::clone(&config.rules.rates),
+            databases,
+            roster: config.engine.roster,
+        };
+        live.publish(Arc::new(Snapshot::new(1, parts, &mut bank, &hub, clock::monotonic())));
+        let bank = Arc::new(Mutex::new(bank));
+
+        let count = u32::try_from(counted.count).unwrap_or(u32::MAX);
+        let net = Net::new(config.engine.net.clone(), count, Arc::clone(&bank))
+            .map_err(|fault| chain(&fault))?;
+        let net = Arc::new(net);
+        for bidder in &config.rules.bidders {
+            net.resolver.watch(&bidder.endpoint.host);
+        }
+        tokio::task::spawn_local(Arc::clone(&net.resolver).run());
+        let bound = listener::bind(config.edge.listen, &config.edge.listener)
+            .map_err(|fault| chain(&fault))?;
+        let main = worker_main(config, &net, &hub, &live);
+        let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
+            .map_err(|fault| chain(&fault))?;
+        let listener = bound.listener.try_clone().map_err(|fault| fault.to_string())?;
+        let parts = AcceptorParts {
+            outlets: workers.outlets(),
+            started: workers.started(),
+            lifecycle: Arc::clone(lifecycle),
+            hub: Arc::clone(&hub),
+            open: Arc::default(),
+            settings: config.edge.accept,
+        };
+        let acceptor = acceptor::spawn(listener, parts).map_err(|fault| fault.to_string())?;
+        let vitals = Vitals {
+            hub,
+            live: Arc::clone(&live),
+            backlog_asked: bound.backlog_asked,
+            backlog_effective: bound.backlog_effective,
+        };
+        Ok(Self { workers, count: counted.count, acceptor, bound, live, bank, vitals })
+    }
+
+    pub fn workers(&self) -> usize {
+        self.count
+    }
+
+    pub fn bound(&self) -> &Bound {
+        &self.bound
+    }
+
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live)
+    }
+
+    pub fn bank(&self) -> Arc<Mutex<Bank>> {
+        Arc::clone(&self.bank)
+    }
+
+    pub fn vitals(&self) -> Vitals {
+        self.vitals.clone()
+    }
+
+    /// Waits for all threads. Blocks.
+    pub fn join(self) -> Ended {
+        // A listening socket that is still open would take connections that nobody accepts.
+        drop(self.bound);
+        let acceptor_died = self.acceptor.join().is_err();
+        let mut ended = self.workers.join();
+        ended.panicked += usize::from(acceptor_died);
+        ended
+    }
+}
+
+/// What each worker builds on its own thread.
+fn worker_main(
+    config: &Config,
+    net: &Arc<Net>,
+    hub: &Arc<Hub>,
+    live: &Arc<Live>,
+) -> impl Fn(Seat) -> Box<dyn Fn(TcpStream, SocketAddr) -> Serving> + Send + Sync + 'static {
+    let (net, hub, live) = (Arc::clone(net), Arc::clone(hub), Arc::clone(live));
+    let http = Arc::new(config.edge.http.clone());
+    let admission = config.edge.admission;
+    let engine = &config.engine;
+    let settings = ExchangeSettings {
+        limits: engine.limits,
+        enrich: engine.enrich,
+        shape: engine.shape,
+        auction: engine.auction,
+    };
+    move |seat| {
+        let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
+        let road =
+            Exchange::new(settings, Desk::new(Arc::clone(&net), seat.index), Rc::clone(&cells));
+        let gates = Gates::new(GatesParts {
+            worker: seat.index,
+            admission,
+            cells,
+            load: Rc::clone(&seat.load),
+        });
+        let front = Front::new(FrontParts {
+            worker: seat.index,
+            road,
+            live: Arc::clone(&live),
+            settings: Arc::clone(&http),
+            tasks: seat.tasks,
+            load: seat.load,
+            lifecycle: seat.lifecycle,
+            gates,
+        });
+        Box::new(move |stream, peer| Box::pin(Rc::clone(&front).serve(stream, peer)))
+    }
+}
+
+/// One connection's task.
+type Serving = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// Deals out the leased limits for as long as the process runs.
+pub async fn rebalance(bank: Arc<Mutex<Bank>>, tick: Duration) {
+    let mut tick = tokio::time::interval(tick);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        bank.lock().unwrap_or_else(PoisonError::into_inner).rebalance(clock::monotonic());
+    }
+}

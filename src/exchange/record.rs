@@ -1,0 +1,49 @@
+//! What the road tells the counters.
+//!
+//! Owns: which fact of a request goes into which cell. Never: a label that is not of a closed
+//! list, a shared write (the cells are the worker's own).
+
+use super::Settled;
+use crate::admit::Admitted;
+use crate::auction::offer::LossReason;
+use crate::negatives::not_called::NotCalled;
+use crate::openrtb::ids::{BidderId, PartnerId};
+use crate::snapshot::Snapshot;
+use crate::telemetry::cells::WorkerCells;
+
+/// What was overlooked in a request that was taken, and the imps that it cost.
+pub fn admitted(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, admitted: &Admitted) {
+    if admitted.refused_imps.is_empty() && admitted.leniencies.is_empty() {
+        return;
+    }
+    let partner = cells.partner(snapshot.partner_slot(id));
+    admitted.refused_imps.iter().for_each(|(_, why)| partner.imp_refused(*why));
+    admitted.leniencies.iter().for_each(|field| partner.lenient(field.index()));
+}
+
+/// Each bidder's part in an auction. (How a request ends is counted where it is answered.)
+pub fn settled(
+    cells: &WorkerCells,
+    snapshot: &Snapshot,
+    not_called: &[(BidderId, NotCalled)],
+    settled: &Settled<'_>,
+) {
+    let Settled { answers, result, .. } = settled;
+    let bidder = |id| cells.bidder(snapshot.bidder_slot(id));
+    for (id, why) in not_called {
+        bidder(*id).not_called(*why);
+    }
+    for answer in *answers {
+        let cells = bidder(answer.invitation.bidder);
+        match &answer.result {
+            Ok(read) => cells.answered(answer.took, read.bids.len() as u64),
+            Err(why) => cells.no_answer(*why, answer.took),
+        }
+    }
+    result.wins.iter().for_each(|win| bidder(win.bidder).won());
+    for loss in &result.losses {
+        if let LossReason::Rejected(why) = loss.reason {
+            bidder(loss.bidder).rejected(why);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The real binary in its own process, on ports that the system picks.
+
+use super::http::{PATIENCE, Reply, get};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+/// A running exchange; ended when dropped.
+pub struct Server {
+    child: Child,
+    lines: Receiver<String>,
+    pub operations: SocketAddr,
+    pub public: Option<SocketAddr>,
+    /// Everything that it logged so far.
+    pub log: Vec<String>,
+}
+
+impl Server {
+    /// Starts it and waits until it is ready.
+    pub fn ready(config: &Path) -> Self {
+        let mut server = Self::start(config, &[]);
+        server.public = Some(server.listening("public"));
+        server.wait_log("ready");
+        server
+    }
+
+    /// Starts it and waits for the operations listener only.
+    pub fn start(config: &Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gavel"))
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .args(["--operations", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = child.stdout.take().unwrap();
+        // As many lines as any test makes; a reader that falls behind only slows the writer.
+        let (send, lines) = sync_channel(10_000);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Self { child, lines, operations: nowhere, public: None, log: Vec::new() };
+        server.operations = server.listening("operations");
+        server
+    }
+
+    /// Waits for the line that says where a listener is.
+    pub fn listening(&mut self, listener: &str) -> SocketAddr {
+        let line =
+            self.wait_for(|line| line["message"] == "listening" && line["listener"] == listener);
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a log line with this message.
+    pub fn wait_log(&mut self, message: &str) -> serde_json::Value {
+        self.wait_for(|line| line["message"] == message)
+    }
+
+    /// Waits for a log line.
+    pub fn wait_for(&mut self, is_it: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let parse = |line: &str| {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|cause| panic!("a log line is not JSON: {cause}: {line}"))
+        };
+        if let Some(line) = self.log.iter().map(|line| parse(line)).find(|line| is_it(line)) {
+            return line;
+        }
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+                panic!("the line never came; log so far:\n{}", self.log.join("\n"))
+            });
+            self.log.push(line.clone());
+            let line = parse(&line);
+            if is_it(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// `/metrics` as text.
+    pub fn metrics(&self) -> String {
+        get(self.operations, "/metrics").text()
+    }
+
+    /// One value of `/metrics`, by its name with labels as written there; 0 where it is absent.
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.metrics();
+        let row = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        row.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// `/ready`.
+    pub fn readiness(&self) -> Reply {
+        get(self.operations, "/ready")
+    }
+
+    /// Asks it to end (SIGTERM) and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already ended is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,127 @@
+//! The process as a whole: how it starts, what it says of itself, how it ends.
+
+use crate::harness::bidder::{Bidder, Script};
+use crate::harness::http::Client;
+use crate::harness::server::Server;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const REQUEST: &str =
+    r#"{"id":"r-1","tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
+
+fn write(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("gavel.toml");
+    let edge = "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n";
+    std::fs::write(&path, format!("{edge}{text}")).unwrap();
+    path
+}
+
+fn one_bidder(bidder: &Bidder) -> String {
+    format!(
+        "[[partners]]\nname = 'pub'\nopen = true\ntmax_default = '5s'\ntmax_max = '9s'\n\
+         [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n",
+        bidder.address
+    )
+}
+
+fn gavel(arguments: &[&str], config: &Path) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_gavel"))
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn a_faulty_configuration_leaves_it_up_and_not_ready_with_every_fault() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(
+        dir.path(),
+        "[[partners]]\nname = 'Pub'\n[limits]\nimps_max = 65\n[databases]\ncity = 7\n",
+    );
+    let mut server = Server::start(&config, &[]);
+    server.wait_for(|line| line["fault"].as_str().is_some_and(|text| text.contains("city")));
+    let reply = server.readiness();
+    assert_eq!(reply.status, 503);
+    let text = reply.text();
+    for part in [
+        "partners[0].name",
+        "partners[0].keys",
+        "limits.imps_max = 65",
+        "1 to 64",
+        "databases.city",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+
+    let (code, text) = gavel(&["check"], &config);
+    assert_eq!(code, 78);
+    assert!(text.starts_with("4 faults"), "{text}");
+    let (code, _) = gavel(&["serve", "--operations", "127.0.0.1:0", "--exit-on-fault"], &config);
+    assert_eq!(code, 78);
+}
+
+#[test]
+fn a_database_that_is_none_is_a_fault_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("city.mmdb"), "no database").unwrap();
+    let config = write(dir.path(), "[databases]\ncity = 'city.mmdb'\nisp = 'missing.mmdb'\n");
+    let (code, text) = gavel(&["check"], &config);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("city.mmdb") && text.contains("missing.mmdb"), "{text}");
+}
+
+#[test]
+fn a_stop_finishes_the_auction_that_is_in_flight() {
+    let answer = r#"{"id":"r-1","seatbid":[{"bid":[{"id":"b","impid":"1","price":1,"adm":"<p>","w":300,"h":250}]}]}"#;
+    let bidder = Bidder::start(Script {
+        status: 200,
+        body: answer.into(),
+        after: Duration::from_millis(400),
+        ..Script::default()
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::ready(&write(dir.path(), &one_bidder(&bidder)));
+    let mut client = Client::connect(server.public.unwrap());
+    let asking = std::thread::spawn(move || {
+        client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).expect("an answer")
+    });
+    bidder.wait_for_one();
+    assert_eq!(server.terminate(), Some(0));
+    let reply = asking.join().unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("connection"), Some("close"));
+}
+
+#[test]
+fn each_request_is_counted_once_by_partner_and_result() {
+    let bidder = Bidder::start(Script { status: 204, ..Script::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::ready(&write(dir.path(), &one_bidder(&bidder)));
+    let mut client = Client::connect(server.public.unwrap());
+    for (path, body, status) in [
+        ("/openrtb2/pub", REQUEST, 204),
+        ("/openrtb2/pub", REQUEST, 204),
+        ("/openrtb2/pub", "{", 400),
+        ("/openrtb2/nobody", REQUEST, 401),
+        ("/elsewhere", REQUEST, 404),
+    ] {
+        assert_eq!(client.post(path, &[], body.as_bytes()).unwrap().status, status, "{path}");
+    }
+    for (series, count) in [
+        ("gavel_requests_total{partner=\"pub\",result=\"no_bid\"}", 2.0),
+        ("gavel_requests_total{partner=\"pub\",result=\"not_json\"}", 1.0),
+        ("gavel_requests_total{partner=\"unknown\",result=\"unauthorised\"}", 1.0),
+        ("gavel_bidder_calls_total{bidder=\"alpha\",result=\"no_bid\"}", 2.0),
+        ("gavel_auction_seconds_count", 2.0),
+        ("gavel_snapshot_generation", 1.0),
+    ] {
+        assert!((server.metric(series) - count).abs() < 0.5, "{series}:\n{}", server.metrics());
+    }
+    assert_eq!(server.readiness().status, 200);
+}
