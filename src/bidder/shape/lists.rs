@@ -19,8 +19,14 @@ impl<'a> Missing<'a> {
             }
         }
         if !missing.is_empty() {
-            for theirs in request.texts(list) {
-                missing.retain(|entry| !entry.eq_ignore_ascii_case(theirs));
+            for theirs in request.view.texts.get(list.range()).unwrap_or_default() {
+                let is_known = |entry: &str| {
+                    entry.len() == theirs.len as usize
+                        && entry.as_bytes().eq_ignore_ascii_case(request.text_bytes(*theirs))
+                };
+                if missing.iter().any(|entry| is_known(entry)) {
+                    missing.retain(|entry| !is_known(entry));
+                }
             }
         }
         Self(missing)

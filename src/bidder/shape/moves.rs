@@ -55,26 +55,25 @@ impl<'v> Moves<'v> {
         }
     }
 
-    /// Moves one member to the place of `version`, where it stands in the other.
+    /// Moves those of `names` that stand in the other version's place.
     pub fn relocate(
         &mut self,
         request: &'v ValidRequest,
-        (object, ext): (&Object, Option<&Object>),
+        (object, ext): (&Object, &Object),
         version: OpenRtbVersion,
-        name: Name,
+        names: impl Iterator<Item = Name> + Clone,
     ) {
-        let own = request.member(object, name.0).and_then(|member| present(request, member));
-        let in_ext = ext
-            .and_then(|ext| request.member(ext, name.0))
-            .and_then(|member| present(request, member));
         let (right, wrong) = match version {
-            OpenRtbVersion::V25 => (in_ext, own),
-            OpenRtbVersion::V26 => (own, in_ext),
+            OpenRtbVersion::V25 => (ext, object),
+            OpenRtbVersion::V26 => (object, ext),
         };
-        match (right, wrong) {
-            (None, Some(value)) => self.set(version, name, value),
-            (Some(value), Some(same)) if value == same => self.set(version, name, value),
-            _ => {}
+        for member in request.members(wrong) {
+            let Some(name) = names.clone().find(|name| name.0 == member.key) else { continue };
+            let Some(value) = present(request, member) else { continue };
+            let other = request.member(right, name.0).and_then(|other| present(request, other));
+            if other.is_none_or(|other| other == value) {
+                self.set(version, name, value);
+            }
         }
     }
 }

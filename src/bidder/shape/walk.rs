@@ -231,12 +231,13 @@ impl<'a, 'd> Walk<'a, 'd> {
         {
             return moves;
         }
-        for name in names {
+        // An `ext` that is not there has no member.
+        let none = Object::default();
+        let kept = names.iter().copied().filter(|name| {
             let fate = place.map_or(Fate::Keep, |place| self.disclosure.fate(place, name.0, b""));
-            if fate == Fate::Keep {
-                moves.relocate(self.request, (object, ext), self.version, *name);
-            }
-        }
+            fate == Fate::Keep
+        });
+        moves.relocate(self.request, (object, ext.unwrap_or(&none)), self.version, kept);
         moves
     }
 
