@@ -386,6 +386,13 @@ impl ValidRequest {
         self.text.get(at..at + len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or("")
     }
 
+    /// A string's bytes, for comparing: cheaper than [`Self::text`], which checks that they are
+    /// UTF-8 (they are, or there would be no request).
+    pub fn text_bytes(&self, text: Text) -> &[u8] {
+        let (at, len) = (text.at as usize, text.len as usize);
+        self.text.get(at..at + len).unwrap_or_default()
+    }
+
     /// The strings of a list.
     pub fn texts(&self, list: List) -> impl Iterator<Item = &str> {
         self.view.texts.get(list.range()).unwrap_or_default().iter().map(|text| self.text(*text))

@@ -35,8 +35,7 @@ use crate::partner::Partner;
 use crate::privacy::Consent;
 use crate::request::{Imp, List, ValidRequest};
 use bits::{Bits, each, has};
-use index::{Dimension, Places, Shelves};
-use std::collections::HashMap;
+use index::{Dimension, Places, Shelves, Table};
 use wants::{Seating, Wants};
 
 /// Limits of the roster.
@@ -58,6 +57,7 @@ impl Default for RosterSettings {
 pub struct Roster {
     settings: RosterSettings,
     all: Bits,
+    none: Bits,
     /// By `PartnerId`: who buys from it, its floor, and the floor's currency.
     partners: Vec<(Bits, Cpm, Currency)>,
     channels: [Bits; Channel::ALL.len()],
@@ -68,7 +68,7 @@ pub struct Roster {
     shelves: Shelves,
     /// Who wants known users only, and by which eid source each knows them.
     matched_only: Bits,
-    eid_sources: HashMap<String, Bits>,
+    eid_sources: Table<String, Bits>,
     seating: Seating,
     wants: Wants,
 }
@@ -111,7 +111,9 @@ pub struct RosterScratch {
 
 impl Roster {
     /// Builds the index; `BidderId` and `PartnerId` are the positions in these slices.
+    /// Bidders beyond the 65,535th have no id and are left out.
     pub fn compile(bidders: &[Bidder], partners: &[Partner], settings: RosterSettings) -> Self {
+        let bidders = bidders.get(..usize::from(u16::MAX)).unwrap_or(bidders);
         let count = bidders.len();
         let by_partner = Dimension::compile(bidders, |bidder| {
             (bidder.targeting.partners.clone(), bidder.targeting.partners_blocked.clone())
@@ -126,6 +128,7 @@ impl Roster {
         Self {
             settings,
             all: Bits::of(count, |_| true),
+            none: Bits::none(count),
             partners: partners.collect(),
             channels: Channel::ALL.map(|channel| {
                 let mut buyers = Bits::none(count);
@@ -163,7 +166,7 @@ impl Roster {
     fn sieve_request(&self, ask: &Ask<'_>, scratch: &mut RosterScratch) {
         let (request, view) = (ask.request, &ask.request.view);
         let partner = self.partners.get(usize::from(ask.partner.0));
-        scratch.sieve(partner.map_or(&[], |(buyers, ..)| buyers), NotCalled::Partner);
+        scratch.sieve(partner.map_or(&self.none, |(buyers, ..)| buyers), NotCalled::Partner);
         if let Some(buyers) = self.channels.get(view.channel as usize) {
             scratch.sieve(buyers, NotCalled::Channel);
         }
@@ -311,11 +314,11 @@ impl RosterScratch {
 
     /// As [`Self::sieve`], by `self.pass`.
     fn sieve_pass(&mut self, reason: NotCalled) {
-        self.part.copy(&self.alive);
-        self.part.remove(&self.pass);
-        self.alive.keep(&self.pass);
-        let out = each(&self.part).filter_map(|index| u16::try_from(index).ok());
-        self.not_called.extend(out.map(|index| (BidderId(index), reason)));
+        let Self { alive, pass, part, not_called, .. } = self;
+        part.copy(alive);
+        part.remove(pass);
+        alive.keep(pass);
+        each(part, |index| not_called.push((BidderId(narrow(index)), reason)));
     }
 
     /// Every imp is in for everybody that is.
@@ -352,13 +355,21 @@ impl RosterScratch {
     /// Invites who is left.
     fn invite(&mut self, count: usize) {
         let Self { alive, imps, invitations, .. } = self;
-        invitations.extend(each(alive).filter_map(|index| {
+        each(alive, |index| {
             let mut set = ImpSet::default();
-            let own = imps.iter().take(count).enumerate().filter(|(_, imp)| has(imp, index));
-            own.for_each(|(imp, _)| set.insert(imp));
-            Some(Invitation { bidder: BidderId(u16::try_from(index).ok()?), imps: set })
-        }));
+            for (at, imp) in imps.iter().take(count).enumerate() {
+                if has(imp, index) {
+                    set.insert(at);
+                }
+            }
+            invitations.push(Invitation { bidder: BidderId(narrow(index)), imps: set });
+        });
     }
+}
+
+/// A bidder's index; `compile` takes no more than fit.
+fn narrow(index: usize) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
 }
 
 /// The region, without a country's prefix (`US-CA`): the request's, else the address's where that

@@ -48,6 +48,7 @@ use crate::partner::Partner;
 use crate::privacy::disclosure::Disclosure;
 use crate::request::ValidRequest;
 use draft::Draft;
+use walk::Spare;
 
 /// Limits of shaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +77,19 @@ pub struct Subject<'a> {
 pub struct ShapeScratch {
     settings: ShapeSettings,
     drafts: Vec<Draft>,
+    spare: Spare,
 }
 
 impl ShapeScratch {
     /// Empty buffers.
     pub fn new(settings: ShapeSettings) -> Self {
-        Self { settings, drafts: Vec::new() }
+        Self { settings, ..Self::default() }
     }
 
     /// Starts on one request; nothing of the one before is left.
     pub fn begin<'a>(&'a mut self, subject: Subject<'a>) -> Shaper<'a> {
-        Shaper { subject, settings: self.settings, drafts: &mut self.drafts, made: 0 }
+        let Self { settings, drafts, spare } = self;
+        Shaper { subject, settings: *settings, drafts, spare, made: 0 }
     }
 }
 
@@ -99,6 +102,7 @@ pub struct Shaper<'a> {
     subject: Subject<'a>,
     settings: ShapeSettings,
     drafts: &'a mut Vec<Draft>,
+    spare: &'a mut Spare,
     /// How many of the drafts are of this request; the others only hold memory.
     made: usize,
 }
@@ -128,7 +132,7 @@ impl Shaper<'_> {
                 self.drafts.push(Draft::default());
             }
             let draft = self.drafts.get_mut(index)?;
-            draft.write(&self.subject, self.settings, (version, disclosure));
+            draft.write(&self.subject, self.settings, (version, disclosure), self.spare);
             self.made += 1;
         }
         self.drafts.get(index)

@@ -11,14 +11,54 @@ use crate::bidder::{Bidder, Targeting};
 use crate::openrtb::ids::Country;
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+/// A table whose keys are configured.
+///
+/// Its hash is quick and not keyed: a request cannot add a key, so the worst that a hostile value
+/// can find is the longest chain that our own keys make.
+pub type Table<K, V> = HashMap<K, V, BuildHasherDefault<QuickHasher>>;
+
+/// Multiplies and folds, eight bytes at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QuickHasher(u64);
+
+impl Hasher for QuickHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.write_u64(u64::from_le_bytes(*word));
+        }
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.write_u64(u64::from_le_bytes(last) ^ (bytes.len() as u64) << 56);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte));
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // The golden ratio in 64 bits: odd, and without pattern.
+        let product =
+            u128::from(self.0 ^ word ^ 0x243f_6a88_85a3_08d3).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let bytes = product.to_le_bytes();
+        let (low, high) = bytes.split_at(8);
+        let half = |part: &[u8]| part.try_into().map_or(0, u64::from_le_bytes);
+        self.0 = half(low) ^ half(high);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A dimension in which a request has at most one value.
 #[derive(Debug)]
 pub struct Dimension<K> {
     /// Who takes a value that nobody lists, or none at all: those without an allow list.
     others: Bits,
-    listed: HashMap<K, Bits>,
+    listed: Table<K, Bits>,
 }
 
 impl<K: Eq + Hash> Dimension<K> {
@@ -31,8 +71,8 @@ impl<K: Eq + Hash> Dimension<K> {
         let lists: Vec<(Vec<K>, Vec<K>)> = bidders.iter().map(lists).collect();
         let others =
             Bits::of(count, |at| lists.get(at).is_some_and(|(allowed, _)| allowed.is_empty()));
-        let mut blocks: HashMap<K, Bits> = HashMap::new();
-        let mut listed: HashMap<K, Bits> = HashMap::new();
+        let mut blocks: Table<K, Bits> = Table::default();
+        let mut listed: Table<K, Bits> = Table::default();
         for (at, (allowed, blocked)) in lists.into_iter().enumerate() {
             for value in allowed {
                 listed.entry(value).or_insert_with(|| others.clone()).insert(at);
@@ -71,7 +111,7 @@ impl<K: Eq + Hash> Dimension<K> {
 pub struct Places {
     countries: Dimension<Country>,
     /// By country: who names regions of it, and for each region who names that.
-    regions: HashMap<Country, (Bits, Vec<(String, Bits)>)>,
+    regions: Table<Country, (Bits, Vec<(String, Bits)>)>,
 }
 
 impl Places {
@@ -82,7 +122,7 @@ impl Places {
             let allowed = targeting.countries.iter().copied().chain(of_regions).collect();
             (allowed, targeting.countries_blocked.clone())
         });
-        let mut regions: HashMap<Country, (Bits, Vec<(String, Bits)>)> = HashMap::new();
+        let mut regions: Table<Country, (Bits, Vec<(String, Bits)>)> = Table::default();
         for (at, bidder) in bidders.iter().enumerate() {
             for (country, region) in &bidder.targeting.regions {
                 let none = || Bits::none(bidders.len());
@@ -110,8 +150,10 @@ impl Places {
             return;
         };
         let found = named.iter().find(|(name, _)| name.eq_ignore_ascii_case(region));
-        let here = found.map_or(&[][..], |(_, bits)| bits);
-        out.remove_but(narrowed, here);
+        match found {
+            Some((_, here)) => out.remove_but(narrowed, here),
+            None => out.remove(narrowed),
+        }
     }
 }
 
@@ -122,8 +164,8 @@ impl Places {
 pub struct Shelves {
     others: Bits,
     /// `(allowed, blocked)`.
-    domains: HashMap<String, (Bits, Bits)>,
-    bundles: HashMap<String, (Bits, Bits)>,
+    domains: Table<String, (Bits, Bits)>,
+    bundles: Table<String, (Bits, Bits)>,
 }
 
 impl Shelves {
@@ -133,7 +175,7 @@ impl Shelves {
             targeting.is_some_and(|own| own.domains.is_empty() && own.bundles.is_empty())
         });
         let table = |lists: fn(&Targeting) -> (&[String], &[String])| {
-            let mut table: HashMap<String, (Bits, Bits)> = HashMap::new();
+            let mut table: Table<String, (Bits, Bits)> = Table::default();
             for (at, bidder) in bidders.iter().enumerate() {
                 let (allowed, blocked) = lists(&bidder.targeting);
                 let none = || (Bits::none(bidders.len()), Bits::none(bidders.len()));
@@ -171,8 +213,8 @@ impl Shelves {
 }
 
 /// For each value that a bidder lists, who does.
-pub fn listed(bidders: &[Bidder], list: impl Fn(&Targeting) -> &[String]) -> HashMap<String, Bits> {
-    let mut table: HashMap<String, Bits> = HashMap::new();
+pub fn listed(bidders: &[Bidder], list: impl Fn(&Targeting) -> &[String]) -> Table<String, Bits> {
+    let mut table: Table<String, Bits> = Table::default();
     for (at, bidder) in bidders.iter().enumerate() {
         for value in list(&bidder.targeting) {
             let none = || Bits::none(bidders.len());

@@ -5,11 +5,11 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::bits::Bits;
-use super::index::{Dimension, listed};
+use super::index::{Dimension, Table, listed};
 use crate::bidder::{Bidder, Targeting};
 use crate::money::Cpm;
 use crate::openrtb::ids::Media;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// Seats by which bidders may bid.
 #[derive(Debug)]
@@ -83,11 +83,11 @@ pub struct Wants {
     media: [Bits; Media::ALL.len()],
     /// Who names no size, and who names which.
     any_size: Bits,
-    sizes: HashMap<(u32, u32), Bits>,
+    sizes: Table<(u32, u32), Bits>,
     /// Who buys by deals only; who takes any deal; who names which.
     pub deal_only: Bits,
     any_deal: Bits,
-    deals: HashMap<String, Bits>,
+    deals: Table<String, Bits>,
     /// Ascending; each with all bidders whose ceiling is this or lower.
     ceilings: Vec<(Cpm, Bits)>,
 }
@@ -100,7 +100,7 @@ impl Wants {
         };
         let media =
             Media::ALL.map(|one| who(&|own| own.media.is_empty() || own.media.contains(one)));
-        let mut sizes: HashMap<(u32, u32), Bits> = HashMap::new();
+        let mut sizes: Table<(u32, u32), Bits> = Table::default();
         for (at, bidder) in bidders.iter().enumerate() {
             for size in &bidder.targeting.sizes {
                 sizes.entry(*size).or_insert_with(|| Bits::none(count)).insert(at);

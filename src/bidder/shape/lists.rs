@@ -4,31 +4,46 @@
 
 use crate::bidder::splice::{Splicer, write_string};
 use crate::request::{List, Member, ValidRequest};
-use smallvec::SmallVec;
 
 /// The partner's entries that are missing in the request's list, in their order.
-pub struct Missing<'a>(SmallVec<[&'a str; 16]>);
+#[derive(Debug)]
+pub struct Missing<'m> {
+    ours: &'m [String],
+    /// Positions in `ours`.
+    missing: &'m [u16],
+}
 
-impl<'a> Missing<'a> {
-    /// Compares without letter case; an entry that the partner lists twice is taken once.
-    pub fn of(request: &ValidRequest, list: List, ours: &'a [String]) -> Self {
-        let mut missing = SmallVec::<[&str; 16]>::new();
-        for entry in ours {
-            if !missing.iter().any(|known| known.eq_ignore_ascii_case(entry)) {
-                missing.push(entry);
+impl<'m> Missing<'m> {
+    /// Compares without letter case; every entry of one list with every entry of the other, by
+    /// length first. What the partner lists twice is sent twice.
+    pub fn of(
+        request: &ValidRequest,
+        list: List,
+        ours: &'m [String],
+        missing: &'m mut Vec<u16>,
+    ) -> Self {
+        missing.clear();
+        let entry = |at: u16| ours.get(usize::from(at)).map_or("", String::as_str);
+        missing.extend((0u16..).zip(ours).map(|(at, _)| at));
+        for theirs in request.view.texts.get(list.range()).unwrap_or_default() {
+            if missing.is_empty() {
+                break;
+            }
+            let is_same = |at: u16| {
+                let one = entry(at).as_bytes();
+                one.len() == theirs.len as usize
+                    && one.eq_ignore_ascii_case(request.text_bytes(*theirs))
+            };
+            if let Some(known) = missing.iter().position(|at| is_same(*at)) {
+                missing.remove(known);
             }
         }
-        if !missing.is_empty() {
-            for theirs in request.texts(list) {
-                missing.retain(|entry| !entry.eq_ignore_ascii_case(theirs));
-            }
-        }
-        Self(missing)
+        Self { ours, missing }
     }
 
     /// Whether the request has them all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.missing.is_empty()
     }
 
     /// Appends to the array that is `member`'s value, or writes one in the place of a `null`. A
@@ -59,7 +74,8 @@ impl<'a> Missing<'a> {
     }
 
     fn write_entries(&self, out: &mut Vec<u8>) {
-        for (index, entry) in self.0.iter().enumerate() {
+        let entries = self.missing.iter().filter_map(|at| self.ours.get(usize::from(*at)));
+        for (index, entry) in entries.enumerate() {
             if index > 0 {
                 out.push(b',');
             }

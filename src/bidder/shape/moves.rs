@@ -17,14 +17,15 @@ pub const REGS: &[Name] = &[
     (Key::GppSid, "\"gpp_sid\":"),
 ];
 pub const USER: &[Name] = &[(Key::Consent, "\"consent\":"), (Key::Eids, "\"eids\":")];
-pub const SCHAIN: Name = (Key::Schain, "\"schain\":");
-pub const SOURCE: &[Name] = &[SCHAIN];
+pub const SCHAIN: &Name = &(Key::Schain, "\"schain\":");
+pub const SOURCE: &[Name] = &[*SCHAIN];
+pub const BIDFLOOR: &Name = &(Key::Bidfloor, "\"bidfloor\":");
 pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
 
 /// What becomes of one member of an object.
 #[derive(Clone, Copy, Debug)]
 pub struct Change<'v> {
-    pub name: Name,
+    pub name: &'static Name,
     /// `None`: the member is left out. Else it is set, whether it is there or not.
     pub value: Option<&'v [u8]>,
 }
@@ -41,7 +42,7 @@ pub struct Moves<'v> {
 
 impl<'v> Moves<'v> {
     /// Sets a member in the place of `version` and leaves it out of the other.
-    pub fn set(&mut self, version: OpenRtbVersion, name: Name, value: &'v [u8]) {
+    pub fn set(&mut self, version: OpenRtbVersion, name: &'static Name, value: &'v [u8]) {
         let (there, here) = (Change { name, value: Some(value) }, Change { name, value: None });
         match version {
             OpenRtbVersion::V25 => {
@@ -55,26 +56,29 @@ impl<'v> Moves<'v> {
         }
     }
 
-    /// Moves one member to the place of `version`, where it stands in the other.
+    /// Moves those of `names` that stand in the other version's place and that a bidder may see.
     pub fn relocate(
         &mut self,
         request: &'v ValidRequest,
-        (object, ext): (&Object, Option<&Object>),
+        (object, ext): (&Object, &Object),
         version: OpenRtbVersion,
-        name: Name,
+        names: &'static [Name],
+        is_kept: impl Fn(Key) -> bool,
     ) {
-        let own = request.member(object, name.0).and_then(|member| present(request, member));
-        let in_ext = ext
-            .and_then(|ext| request.member(ext, name.0))
-            .and_then(|member| present(request, member));
         let (right, wrong) = match version {
-            OpenRtbVersion::V25 => (in_ext, own),
-            OpenRtbVersion::V26 => (own, in_ext),
+            OpenRtbVersion::V25 => (ext, object),
+            OpenRtbVersion::V26 => (object, ext),
         };
-        match (right, wrong) {
-            (None, Some(value)) => self.set(version, name, value),
-            (Some(value), Some(same)) if value == same => self.set(version, name, value),
-            _ => {}
+        for member in request.members(wrong) {
+            let Some(name) = names.iter().find(|name| name.0 == member.key) else { continue };
+            if !is_kept(name.0) {
+                continue;
+            }
+            let Some(value) = present(request, member) else { continue };
+            let other = request.member(right, name.0).and_then(|other| present(request, other));
+            if other.is_none_or(|other| other == value) {
+                self.set(version, name, value);
+            }
         }
     }
 }

@@ -11,8 +11,15 @@ use crate::bidder::OpenRtbVersion;
 use crate::bidder::splice::{Members, Splicer};
 use crate::money::Cpm;
 use crate::privacy::disclosure::{Disclosure, Fate, Place, write_rounded};
-use crate::request::{Imp, Key, List, Member, Object, ValidRequest};
+use crate::request::{Imp, Key, Member, Object, ValidRequest};
 use std::ops::Range;
+
+/// Buffers that every walk uses again.
+#[derive(Debug, Default)]
+pub struct Spare {
+    chain: Vec<u8>,
+    missing: [Vec<u16>; 3],
+}
 
 /// The walk through one request.
 pub struct Walk<'a, 'd> {
@@ -43,15 +50,16 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// Walks through all of it; `None` where the supply chain is at its limit.
-    pub fn root(&mut self, settings: ShapeSettings) -> Option<()> {
+    pub fn root(&mut self, settings: ShapeSettings, spare: &mut Spare) -> Option<()> {
         let (request, partner) = (self.request, self.subject.partner);
         let root = &request.view.objects.root;
-        let mut chain = Vec::new();
+        let Spare { chain, missing } = spare;
+        chain.clear();
         if let Some(node) = &partner.schain {
-            schain::write(request, node, settings.schain_nodes_max, &mut chain)?;
+            schain::write(request, node, settings.schain_nodes_max, chain)?;
         }
         let at = self.forced_at();
-        let lists = self.missing_blocks();
+        let lists = self.missing_blocks(missing);
         let members = request.members(root);
         for member in members {
             match member.key {
@@ -74,7 +82,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                 Key::Device => self.device(member),
                 Key::User => self.user(member),
                 Key::Regs => self.regs(),
-                Key::Source => self.source(member, &chain),
+                Key::Source => self.source(member, chain),
                 _ => {}
             }
         }
@@ -98,7 +106,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
         if lacks(Key::Source) && !chain.is_empty() {
             self.insert(&mut end, "\"source\":", b"");
-            self.new_source(&chain);
+            self.new_source(chain);
         }
         Some(())
     }
@@ -111,16 +119,19 @@ impl<'a, 'd> Walk<'a, 'd> {
         (!is_said).then(|| [b'0' + forced.wire()])
     }
 
-    /// The partner's entries that the request's block lists do not have.
-    fn missing_blocks(&self) -> [(Name, Missing<'a>); 3] {
-        let (view, partner) = (&self.request.view, self.subject.partner);
+    /// The partner's entries that the request's block lists do not have, in the memory of `spare`.
+    fn missing_blocks<'m>(&self, spare: &'m mut [Vec<u16>; 3]) -> [(Name, Missing<'m>); 3]
+    where
+        'a: 'm,
+    {
+        let (request, view, partner) = (self.request, &self.request.view, self.subject.partner);
         let bcat = if matches!(view.cattax, None | Some(1)) { &partner.bcat[..] } else { &[] };
-        let lists: [(Name, List, &[String]); 3] = [
-            ((Key::Bcat, "\"bcat\":"), view.bcat, bcat),
-            ((Key::Badv, "\"badv\":"), view.badv, &partner.badv),
-            ((Key::Bapp, "\"bapp\":"), view.bapp, &partner.bapp),
-        ];
-        lists.map(|(name, list, ours)| (name, Missing::of(self.request, list, ours)))
+        let [one, two, three] = spare;
+        [
+            ((Key::Bcat, "\"bcat\":"), Missing::of(request, view.bcat, bcat, one)),
+            ((Key::Badv, "\"badv\":"), Missing::of(request, view.badv, &partner.badv, two)),
+            ((Key::Bapp, "\"bapp\":"), Missing::of(request, view.bapp, &partner.bapp, three)),
+        ]
     }
 
     fn imp_array(&mut self, member: &Member) {
@@ -146,7 +157,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             let floor = rates.convert(partner.floor, partner.currency, imp.bidfloorcur);
             if let Some(floor) = floor.filter(|floor| *floor > imp.bidfloor) {
                 floor.write_decimal(&mut floor_text);
-                let name = (Key::Bidfloor, "\"bidfloor\":");
+                let name = moves::BIDFLOOR;
                 moves.own.push(Change { name, value: Some(&floor_text) });
             }
         }
@@ -222,7 +233,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         &self,
         (object, ext): (&Object, Option<&Object>),
         place: Option<Place>,
-        names: &[Name],
+        names: &'static [Name],
     ) -> Moves<'a> {
         let mut moves = Moves::default();
         // Nothing can come out of an `ext` that is not there.
@@ -231,12 +242,14 @@ impl<'a, 'd> Walk<'a, 'd> {
         {
             return moves;
         }
-        for name in names {
-            let fate = place.map_or(Fate::Keep, |place| self.disclosure.fate(place, name.0, b""));
-            if fate == Fate::Keep {
-                moves.relocate(self.request, (object, ext), self.version, *name);
-            }
-        }
+        // An `ext` that is not there has no member.
+        let none = Object::default();
+        let is_kept = |key| {
+            let fate = place.map_or(Fate::Keep, |place| self.disclosure.fate(place, key, b""));
+            fate == Fate::Keep
+        };
+        let objects = (object, ext.unwrap_or(&none));
+        moves.relocate(self.request, objects, self.version, names, is_kept);
         moves
     }
 
