@@ -11,37 +11,59 @@ pub const CATTAX_DEFAULT: u16 = 1;
 /// The ids of taxonomy 1 show their parent (`IAB7-39` is in `IAB7`), so a blocked parent blocks
 /// its children there. The ids of the others are opaque: they match as a whole.
 pub fn category_covers(blocked: &str, category: &str, cattax: u16) -> bool {
-    if blocked.eq_ignore_ascii_case(category) {
-        return !blocked.is_empty();
-    }
-    cattax == CATTAX_DEFAULT
-        && category
-            .split_once('-')
-            .is_some_and(|(parent, _)| !parent.is_empty() && parent.eq_ignore_ascii_case(blocked))
-}
-
-/// Whether the listed domain covers `host`: the same one, or a parent of it.
-pub fn domain_covers(listed: &str, host: &str) -> bool {
-    let listed = host_of(listed);
-    let listed = listed.strip_prefix("www.").unwrap_or(listed).as_bytes();
-    let host = host_of(host).as_bytes();
-    if listed.is_empty() {
-        return false;
-    }
-    let Some((head, tail)) =
-        host.len().checked_sub(listed.len()).and_then(|at| host.split_at_checked(at))
-    else {
+    let Some((head, tail)) = category.as_bytes().split_at_checked(blocked.len()) else {
         return false;
     };
-    tail.eq_ignore_ascii_case(listed) && (head.is_empty() || head.ends_with(b"."))
+    let is_below = || cattax == CATTAX_DEFAULT && tail.starts_with(b"-");
+    !head.is_empty()
+        && head.eq_ignore_ascii_case(blocked.as_bytes())
+        && (tail.is_empty() || is_below())
 }
 
+/// A domain as it stands in a list: what [`covers`](Self::covers) compares with.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'a>(&'a [u8]);
+
 /// The host of what stands in an `adomain`: a domain by the standard, but bidders send URLs too.
-fn host_of(domain: &str) -> &str {
-    let domain = domain.trim();
-    let domain = domain.split_once("://").map_or(domain, |(_, rest)| rest);
-    let domain = domain.split(['/', '?', '#', ':']).next().unwrap_or(domain);
-    domain.strip_suffix('.').unwrap_or(domain)
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a>(&'a [u8]);
+
+impl<'a> Listed<'a> {
+    /// From an entry of a list; a leading `www.` says nothing.
+    pub fn new(entry: &'a str) -> Self {
+        let Host(host) = Host::of(entry);
+        Self(host.strip_prefix(b"www.").unwrap_or(host))
+    }
+
+    /// Whether it is the host, or a parent of it.
+    pub fn covers(self, host: Host<'_>) -> bool {
+        let at = host.0.len().checked_sub(self.0.len());
+        let Some((head, tail)) = at.and_then(|at| host.0.split_at_checked(at)) else {
+            return false;
+        };
+        !tail.is_empty()
+            && tail.eq_ignore_ascii_case(self.0)
+            && (head.is_empty() || head.ends_with(b"."))
+    }
+}
+
+impl<'a> Host<'a> {
+    /// Without scheme, port, path and trailing dot.
+    pub fn of(domain: &'a str) -> Self {
+        let domain = domain.trim_ascii().as_bytes();
+        let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b':');
+        let host = match domain.iter().position(ends) {
+            None => domain,
+            Some(at) => {
+                let (head, tail) = domain.split_at_checked(at).unwrap_or((domain, b""));
+                match tail.strip_prefix(b"://") {
+                    Some(rest) => rest.split(ends).next().unwrap_or_default(),
+                    None => head,
+                }
+            }
+        };
+        Self(host.strip_suffix(b".").unwrap_or(host))
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +101,7 @@ mod tests {
             ("example.com", "", false),
             ("é.example", "x.é.example", true),
         ] {
-            assert_eq!(domain_covers(listed, host), covers, "{listed} {host}");
+            assert_eq!(Listed::new(listed).covers(Host::of(host)), covers, "{listed} {host}");
         }
     }
 }

@@ -22,7 +22,7 @@
 //! monotone, so a bid that reaches a floor of its own currency reaches it here too.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::block::{CATTAX_DEFAULT, category_covers, domain_covers};
+use super::block::{CATTAX_DEFAULT, Host, Listed, category_covers};
 use super::markup;
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
 use crate::bid::{Bid, SeatBid};
@@ -30,6 +30,7 @@ use crate::money::{Cpm, Currency};
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::{AuctionType, Media};
 use crate::request::{Deal, Imp, List, Size};
+use smallvec::SmallVec;
 use std::collections::HashSet;
 
 /// Answers with more bids than this have their ids looked up in a set.
@@ -54,10 +55,35 @@ pub struct Group {
     pub is_hopeless: bool,
 }
 
+/// What the request and the partner block, looked up once for all bids.
+struct Blocked<'a> {
+    cattax: u16,
+    categories: SmallVec<[&'a str; 16]>,
+    advertisers: SmallVec<[Listed<'a>; 16]>,
+    apps: SmallVec<[&'a str; 4]>,
+}
+
+impl<'a> Blocked<'a> {
+    fn new(terms: &Terms<'a>) -> Self {
+        let (request, partner) = (terms.input.request, terms.input.partner);
+        let view = &request.view;
+        let both = |list: List, own: &'a [String]| {
+            request.texts(list).chain(own.iter().map(String::as_str))
+        };
+        Self {
+            cattax: view.cattax.unwrap_or(CATTAX_DEFAULT),
+            categories: both(view.bcat, &partner.bcat).collect(),
+            advertisers: both(view.badv, &partner.badv).map(Listed::new).collect(),
+            apps: both(view.bapp, &partner.bapp).collect(),
+        }
+    }
+}
+
 /// Judges every bid of every answer.
 pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
     let mut screened = Screened::default();
     let answers = terms.input.answers;
+    let blocked = Blocked::new(terms);
     screened.offers.reserve(answers.iter().map(|answered| answered.answer.bids.len()).sum());
     for (answered, answer) in answers.iter().zip(0..) {
         let mut ids = SeenIds::new(answered.answer.bids.len());
@@ -65,7 +91,7 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
             let mut group = Group { answer, seat, imps: 0, is_hopeless: false };
             for (bid, number) in answered.answer.bids(seatbid).iter().zip(seatbid.bids.first..) {
                 let at = BidRef { answer, seat, bid: number };
-                let candidate = Candidate { terms, answered, seatbid, bid, at };
+                let candidate = Candidate { terms, blocked: &blocked, answered, seatbid, bid, at };
                 let imp = candidate.imp();
                 match imp.map(|(index, _)| 1u64.checked_shl(index).unwrap_or(0)) {
                     Some(bit) => group.imps |= bit,
@@ -101,7 +127,7 @@ impl<'a> SeenIds<'a> {
     }
 
     /// Whether the id stands in an earlier bid of the answer.
-    fn is_repeated(&mut self, candidate: &Candidate<'a>, id: &'a str) -> bool {
+    fn is_repeated(&mut self, candidate: &Candidate<'a, '_>, id: &'a str) -> bool {
         let answer = candidate.answered.answer;
         match self {
             Self::Many(seen) => !seen.insert(id),
@@ -117,8 +143,9 @@ impl<'a> SeenIds<'a> {
 
 /// One bid with all that it is judged by.
 #[derive(Clone, Copy)]
-struct Candidate<'a> {
+struct Candidate<'a, 'b> {
     terms: &'a Terms<'a>,
+    blocked: &'b Blocked<'a>,
     answered: &'a Answered<'a>,
     seatbid: &'a SeatBid,
     bid: &'a Bid,
@@ -133,7 +160,7 @@ struct Floor {
     fixed: Option<Cpm>,
 }
 
-impl<'a> Candidate<'a> {
+impl<'a> Candidate<'a, '_> {
     /// The imp that it bids on, among those that its bidder was offered.
     fn imp(&self) -> Option<(u32, &'a Imp)> {
         let (request, impid) =
@@ -248,9 +275,12 @@ impl<'a> Candidate<'a> {
             return Err(Rejection::SeatNotAllowed);
         }
         if !deal.wadomain.is_empty() {
-            let covers =
-                |domain: &str| request.texts(deal.wadomain).any(|w| domain_covers(w, domain));
-            if self.bid.adomain.is_empty() || !answer.texts(self.bid.adomain).all(covers) {
+            let is_allowed = |domain: &str| {
+                request
+                    .texts(deal.wadomain)
+                    .any(|entry| Listed::new(entry).covers(Host::of(domain)))
+            };
+            if self.bid.adomain.is_empty() || !answer.texts(self.bid.adomain).all(is_allowed) {
                 return Err(Rejection::AdvertiserBlocked);
             }
         }
@@ -278,28 +308,25 @@ impl<'a> Candidate<'a> {
     /// Categories of different taxonomies cannot be compared and pass. A bid that names no
     /// category, advertiser or app passes: the standard requires none of them.
     fn blocks(&self) -> Result<(), Rejection> {
-        let (request, partner) = (self.terms.input.request, self.terms.input.partner);
-        let (view, answer, bid) = (&request.view, self.answered.answer, self.bid);
-        let cattax = view.cattax.unwrap_or(CATTAX_DEFAULT);
-        if !bid.cat.is_empty() && bid.cattax.unwrap_or(CATTAX_DEFAULT) == cattax {
-            let mut blocked =
-                request.texts(view.bcat).chain(partner.bcat.iter().map(String::as_str));
-            let hits = |b: &str| answer.texts(bid.cat).any(|c| category_covers(b, c, cattax));
-            if blocked.any(hits) {
+        let (blocked, answer, bid) = (self.blocked, self.answered.answer, self.bid);
+        let cattax = blocked.cattax;
+        if !blocked.categories.is_empty() && bid.cattax.unwrap_or(CATTAX_DEFAULT) == cattax {
+            let is_hit = |c: &str| blocked.categories.iter().any(|b| category_covers(b, c, cattax));
+            if answer.texts(bid.cat).any(is_hit) {
                 return Err(Rejection::CategoryBlocked);
             }
         }
-        if !bid.adomain.is_empty() {
-            let mut blocked =
-                request.texts(view.badv).chain(partner.badv.iter().map(String::as_str));
-            if blocked.any(|b| answer.texts(bid.adomain).any(|domain| domain_covers(b, domain))) {
+        if !blocked.advertisers.is_empty() {
+            let mut hosts = answer.texts(bid.adomain).map(Host::of);
+            if hosts.any(|host| blocked.advertisers.iter().any(|listed| listed.covers(host))) {
                 return Err(Rejection::AdvertiserBlocked);
             }
         }
-        let bundle = answer.text(bid.bundle);
-        let mut blocked = request.texts(view.bapp).chain(partner.bapp.iter().map(String::as_str));
-        if !bundle.is_empty() && blocked.any(|app| app.eq_ignore_ascii_case(bundle)) {
-            return Err(Rejection::AppBlocked);
+        if !blocked.apps.is_empty() && !bid.bundle.is_empty() {
+            let bundle = answer.text(bid.bundle);
+            if blocked.apps.iter().any(|app| app.eq_ignore_ascii_case(bundle)) {
+                return Err(Rejection::AppBlocked);
+            }
         }
         Ok(())
     }

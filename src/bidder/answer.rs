@@ -139,6 +139,7 @@ impl Reader<'_> {
         let mut unique = Unique::default();
         let mut bid = Bid { open: members.open(), close: members.close(), ..Bid::default() };
         let first = self.answer.members.len();
+        self.answer.members.reserve(members.len());
         for entry in members {
             if !unique.is_new(&entry) {
                 return Err(NoAnswer::DuplicateKey);
