@@ -141,14 +141,16 @@ impl Resolver {
             tracing::error!("no name servers are configured: bidders need address literals");
         }
         loop {
-            let now = clock::monotonic();
-            let (due, next) = self.due(now);
-            let is_more = due.len() == self.settings.queries_max;
-            self.refresh(due, source.as_ref()).await;
-            if !is_more {
-                let wait = next.map_or(ROUND_MAX, |next| next.saturating_duration_since(now));
-                let _ = tokio::time::timeout(wait.min(ROUND_MAX), self.news.notified()).await;
+            let (due, next) = self.due(clock::monotonic());
+            if !due.is_empty() {
+                self.refresh(due, source.as_ref()).await;
+                continue;
             }
+            let wait = next.map_or(ROUND_MAX, |next| {
+                next.saturating_duration_since(clock::monotonic()).min(ROUND_MAX)
+            });
+            // either way there is something to look at
+            let _ = tokio::time::timeout(wait, self.news.notified()).await;
         }
     }
 
@@ -237,3 +239,6 @@ fn fixed(host: &str) -> Option<Arc<[IpAddr]>> {
     host.eq_ignore_ascii_case("localhost")
         .then(|| [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into())
 }
+
+#[cfg(test)]
+mod tests;
