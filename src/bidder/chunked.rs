@@ -30,7 +30,8 @@ enum Next {
     DataLf,
     /// Start of a trailer line, or of the empty line that ends the answer.
     TrailerStart,
-    Trailer,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     EndLf,
     End,
@@ -115,10 +116,13 @@ impl Chunks {
                 Next::Size
             }
             (Next::TrailerStart, b'\r') => Next::EndLf,
-            (Next::TrailerStart | Next::Trailer, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.extra(Next::Trailer)?
+            (Next::TrailerStart | Next::TrailerName, _) if is_name(byte) => {
+                self.extra(Next::TrailerName)?
             }
-            (Next::Trailer, b'\r') => Next::TrailerLf,
+            (Next::TrailerName, b':') | (Next::TrailerValue, b'\t' | b' '..=b'~' | 0x80..) => {
+                self.extra(Next::TrailerValue)?
+            }
+            (Next::TrailerValue, b'\r') => Next::TrailerLf,
             (Next::TrailerLf, b'\n') => Next::TrailerStart,
             (Next::EndLf, b'\n') => Next::End,
             _ => return Err(Malformed),
@@ -141,4 +145,26 @@ impl Chunks {
         self.extras = self.extras.saturating_add(1);
         if self.extras > EXTRAS_MAX { Err(Malformed) } else { Ok(next) }
     }
+}
+
+/// Bytes of a field's name (RFC 9110, 5.6.2).
+const fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        )
 }

@@ -8,9 +8,21 @@ mod differential;
 use super::{Fault, ReadLimits, Reading};
 use corpus::{chunked, corpus, head};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 const LIMITS: ReadLimits =
     ReadLimits { head_bytes_max: 16 << 10, interim_max: 8, wire_bytes_max: 64 << 10 };
+
+/// The same cases in every run: a difference from hyper that a new seed finds is news for whoever
+/// looks for it (by `RngSeed::Random` and more cases here), not for a build.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(0x0067_6176_656c),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Got {
@@ -185,7 +197,7 @@ fn same_however_split(bytes: &[u8], cuts: &[prop::sample::Index]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4_000, ..ProptestConfig::default() })]
+    #![proptest_config(config(4_000))]
 
     #[test]
     fn any_bytes_are_read_the_same_however_they_are_split(

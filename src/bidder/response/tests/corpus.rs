@@ -105,6 +105,7 @@ pub fn corpus() -> Vec<Case> {
                 + &format!("1000\r\n{}\r\n", "x".repeat(4096)).repeat(20),
             large.clone(),
         ),
+        ("a trailer that is no field", chunked("0\r\nno field\r\n\r\n"), http.clone()),
         ("no chunk size", chunked("\r\n\r\n"), http.clone()),
         ("a chunk size in prose", chunked("five\r\n"), http.clone()),
         ("a chunk longer than it says", chunked("1\r\n{}\r\n0\r\n\r\n"), http.clone()),

@@ -1,7 +1,7 @@
 //! The same bytes through our reader and through hyper's client.
 
 use super::corpus::corpus;
-use super::{answers, read};
+use super::{answers, config, read};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
@@ -95,7 +95,7 @@ fn is_strict_ground(bytes: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(config(1_500))]
 
     #[test]
     fn hyper_agrees_on_likely_answers(bytes in answers()) {
