@@ -5,7 +5,7 @@
 //! does, so it never outlives its parent, however that ends.
 
 use crate::client;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -149,6 +149,10 @@ fn free_ports() -> io::Result<(SocketAddr, SocketAddr)> {
 
 /// The child's part: serves until its standard input ends or it is asked to stop.
 pub fn serve(args: &ServeArgs) -> ExitCode {
+    // the parent blocks the signals that it waits for, and a child inherits that
+    if SigSet::all().thread_unblock().is_err() {
+        return ExitCode::FAILURE;
+    }
     let watch = || {
         let _ = io::stdin().lock().read_to_end(&mut Vec::new());
         // as an operator would stop it

@@ -82,11 +82,13 @@ impl Outcome<'_> {
             time(at(&report.lateness, 0.99))
         );
         let _ = writeln!(text, "\n{}", self.bidder_table());
-        let refused = self.metrics.by("gavel_requests_total", "result", &[]);
-        let refused: Vec<_> =
-            refused.iter().filter(|(end, _)| end != "answered" && end != "no_bid").collect();
-        if !refused.is_empty() {
-            let _ = writeln!(text, "  refused   {}\n", reasons(refused.into_iter()));
+        let mut ends = self.metrics.by("gavel_requests_total", "result", &[]);
+        ends.retain(|(end, _)| end != "answered" && end != "no_bid");
+        let rejected = self.metrics.by("gavel_bids_rejected_total", "reason", &[]);
+        for (name, list) in [("refused", ends), ("rejected", rejected)] {
+            if !list.is_empty() {
+                let _ = writeln!(text, "  {name:<8}  {}", reasons(&list));
+            }
         }
         text
     }
@@ -107,7 +109,8 @@ impl Outcome<'_> {
 
     fn bidder_table(&self) -> String {
         let headings = [
-            "bidder", "calls", "bids", "rejected", "wins", "no bid", "late", "faults", "p50", "p99",
+            "bidder", "calls", "bids", "rejected", "wins", "no bid", "late", "faults", "p50 ≤",
+            "p99 ≤",
         ];
         let row = |bidder: &BidderStats| {
             let label = [("bidder", bidder.name.as_str())];
@@ -160,7 +163,10 @@ impl Outcome<'_> {
             },
         );
         let distinct = (self.distinct as u64).min(report.sent);
-        check(distinct >= DISTINCT_MIN as u64, format!("{} distinct requests", count(distinct)));
+        check(
+            distinct >= (DISTINCT_MIN as u64).min(report.sent),
+            format!("{} distinct requests", count(distinct)),
+        );
         let lost = report.faulty() + report.unsent + report.unfinished;
         check(lost == 0, format!("{} requests without an answer", count(lost)));
         let broken: u64 = report.statuses.range(500..).map(|(_, answers)| *answers).sum();
@@ -205,9 +211,9 @@ fn quantiles(at: impl Fn(f64) -> Duration) -> String {
     format!("{}   (from the planned moment)", all.map(one).join("   "))
 }
 
-fn reasons<'a>(ends: impl Iterator<Item = &'a (String, u64)>) -> String {
-    let one = |(end, requests): &(String, u64)| format!("{end}: {}", count(*requests));
-    ends.map(one).collect::<Vec<_>>().join("   ")
+fn reasons(list: &[(String, u64)]) -> String {
+    let one = |(reason, times): &(String, u64)| format!("{reason}: {}", count(*times));
+    list.iter().map(one).collect::<Vec<_>>().join("   ")
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(super) fn write(
 fn write_response(out: &mut Vec<u8>, spec: &BidderSpec, wanted: &Wanted, bids: &[Bid]) -> usize {
     out.extend_from_slice(b"{\"id\":\"");
     out.extend_from_slice(wanted.id);
-    let _ = write!(out, "\",\"cur\":\"{}\",\"seatbid\":[", spec.currency);
+    let _ = write!(out, "\",\"cur\":\"{}\",\"seatbid\":[", wanted.currency(&spec.currency));
     let mut written = 0;
     for bid in bids {
         let Some(imp) = wanted.imps.get(bid.imp) else { continue };

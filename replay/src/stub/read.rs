@@ -11,6 +11,22 @@
 pub(super) struct Wanted<'a> {
     pub id: &'a [u8],
     pub imps: Vec<Imp<'a>>,
+    /// `cur` as it stands, brackets included; empty where it is absent.
+    pub currencies: &'a [u8],
+}
+
+impl<'a> Wanted<'a> {
+    /// The bidder's own currency where the request allows it, else the first that it names.
+    pub fn currency<'b>(&self, own: &'b str) -> &'b str
+    where
+        'a: 'b,
+    {
+        let mut named = self.currencies.split(|byte| *byte == b'"').skip(1).step_by(2);
+        if named.clone().any(|one| one == own.as_bytes()) {
+            return own;
+        }
+        named.next().and_then(|first| std::str::from_utf8(first).ok()).unwrap_or(own)
+    }
 }
 
 /// One impression.
@@ -50,6 +66,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<Wanted<'_>> {
     cursor.object(|cursor, key| {
         match key {
             b"id" => wanted.id = cursor.scalar()?,
+            b"cur" => {
+                cursor.peek()?;
+                let start = cursor.at;
+                cursor.skip()?;
+                wanted.currencies = cursor.bytes.get(start..cursor.at)?;
+            }
             b"imp" => cursor.array(|cursor| {
                 wanted.imps.push(read_imp(cursor)?);
                 Some(())
@@ -275,6 +297,19 @@ mod tests {
         let deal = second.deal.unwrap();
         assert_eq!((deal.id, deal.seat), (&b"d1"[..], Some(&b"s1"[..])));
         assert_eq!((third.id, third.offer), (&b"7"[..], Offer::Banner(300, 250)));
+    }
+
+    #[test]
+    fn a_bidder_bids_in_a_currency_that_the_request_allows() {
+        for (cur, own, expected) in [
+            ("", "EUR", "EUR"),
+            (r#","cur":[]"#, "EUR", "EUR"),
+            (r#","cur": ["USD" , "EUR"]"#, "EUR", "EUR"),
+            (r#","cur":["USD","GBP"]"#, "EUR", "USD"),
+        ] {
+            let text = format!(r#"{{"id":"1"{cur}}}"#);
+            assert_eq!(read(text.as_bytes()).unwrap().currency(own), expected, "{cur}");
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct BidderSpec {
     pub price: f64,
     /// Deviation of the logarithm of the price.
     pub price_sigma: f64,
-    /// ISO 4217.
+    /// ISO 4217; where a request does not allow it, the first that the request names.
     pub currency: String,
     /// Share of deals that are taken where an imp offers some.
     pub deal_rate: f64,
