@@ -9,6 +9,7 @@
 mod auction;
 mod cases;
 mod enrich;
+mod enrich;
 mod harness;
 mod probes;
 mod process;

@@ -49,7 +49,7 @@ pub fn run(args: &MmdbArgs) -> Result<Vec<(PathBuf, usize)>, MmdbError> {
         }
     }
     if let Some(path) = &args.city_60mb {
-        written.push(write(path, &large::city(LARGE_SEED)?)?);
+        written.push(write(path, &large::city(LARGE_SEED, large::NODES)?)?);
     }
     Ok(written)
 }

@@ -36,6 +36,10 @@ pub struct Writer {
     section: Section,
 }
 
+/// A record that a writer keeps: its offset in the data section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored(u32);
+
 /// Where an address's next bit leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Record {
@@ -68,6 +72,11 @@ impl Writer {
         Self { description, nodes: vec![[Record::Nothing; 2]], section: Section::default() }
     }
 
+    /// Keeps a record that networks may be given.
+    pub fn store(&mut self, value: &Value) -> Result<Stored, WriterError> {
+        Ok(Stored(self.section.add(value)?))
+    }
+
     /// Gives a network its record; a narrower one may come later and cuts itself out of it.
     pub fn insert(
         &mut self,
@@ -75,8 +84,20 @@ impl Writer {
         prefix: u8,
         value: &Value,
     ) -> Result<(), WriterError> {
+        path(address, prefix)?;
+        let stored = self.store(value)?;
+        self.insert_stored(address, prefix, stored)
+    }
+
+    /// As [`Self::insert`], for a record that this writer keeps already.
+    pub fn insert_stored(
+        &mut self,
+        address: IpAddr,
+        prefix: u8,
+        Stored(at): Stored,
+    ) -> Result<(), WriterError> {
         let (bits, depth) = path(address, prefix)?;
-        let data = Record::Data(self.section.add(value)?);
+        let data = Record::Data(at);
         let mut node = 0;
         for level in 0..depth - 1 {
             node = self.step(node, bit(bits, level))?;
