@@ -34,6 +34,7 @@ fn partner() -> Partner {
         sources: Vec::new(),
         qps: None,
         deadline: DeadlineSettings::default(),
+        is_direct: false,
         is_strict: false,
         allows_unknown_channel: false,
         channels: [true; 4],

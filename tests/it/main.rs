@@ -9,7 +9,6 @@
 mod auction;
 mod cases;
 mod enrich;
-mod enrich;
 mod harness;
 mod probes;
 mod process;
