@@ -308,6 +308,12 @@ fn listener(root: &mut Table) -> (ListenSettings, AcceptSettings) {
             ms(1)..=s(1),
             "No accept for this long after an error that closing a descriptor did not cure.",
         ),
+        release_every: t.duration(
+            "release_every",
+            a.release_every,
+            ms(500)..=s(3600),
+            "How often at most a worker much busier than the others is asked to let a connection go.",
+        ),
     };
     t.end();
     (listen, accept)

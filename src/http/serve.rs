@@ -39,7 +39,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -127,7 +127,9 @@ impl<R: Road> Front<R> {
     pub fn new(parts: FrontParts<R>) -> Rc<Self> {
         let settings = parts.settings;
         let ledger = Rc::new(Ledger::new(&settings));
-        spawn_local(sweep(Rc::clone(&ledger), parts.lifecycle, Arc::clone(&settings)));
+        let watched = Rc::clone(&ledger);
+        let every = settings.sweep_every;
+        spawn_local(sweep(watched, parts.lifecycle, Rc::clone(&parts.load), every));
         let gates = Rc::new(parts.gates);
         spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
@@ -408,13 +410,17 @@ async fn linger(stream: &TcpStream, settings: &HttpSettings) {
     let _ = timeout(settings.linger_time, read_past).await;
 }
 
-async fn sweep(ledger: Rc<Ledger>, lifecycle: Arc<Lifecycle>, settings: Arc<HttpSettings>) {
+async fn sweep(ledger: Rc<Ledger>, lifecycle: Arc<Lifecycle>, load: Rc<Load>, every: Duration) {
     let began = clock::monotonic();
-    let mut tick = interval(settings.sweep_every);
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         ledger.sweep(clock::monotonic().saturating_duration_since(began), lifecycle.phase());
+        let share = load.let_go.take();
+        if share > 0 {
+            ledger.let_go(share);
+        }
     }
 }
 

@@ -88,6 +88,9 @@ pub struct Watch {
     open: Cell<u32>,
     is_h2: Cell<bool>,
     is_over: Cell<bool>,
+    /// Requests since the last sweep, and their recent rate in no particular unit.
+    served: Cell<u32>,
+    rate: Cell<u64>,
     lingers: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// What its heads look like, byte by byte.
@@ -148,6 +151,8 @@ impl Ledger {
             open: Cell::new(0),
             is_h2: Cell::new(false),
             is_over: Cell::new(false),
+            served: Cell::new(0),
+            rate: Cell::new(0),
             lingers: Cell::new(false),
             waker: RefCell::new(None),
             lines: Lines::default(),
@@ -173,6 +178,21 @@ impl Ledger {
         });
     }
 
+    /// Lets one connection go: the one whose part of the requests is nearest to `share`
+    /// thousandths. One with twice as much would only make another worker too busy.
+    pub fn let_go(&self, share: u32) {
+        let watches = self.watches.borrow();
+        let sum: u64 = watches.iter().map(|watch| watch.rate.get()).sum();
+        let wanted = sum * u64::from(share) / 1000;
+        let candidates = watches.iter().filter(|watch| {
+            let rate = watch.rate.get();
+            watch.order.get() == Order::Serve && rate > 0 && rate < wanted * 2
+        });
+        if let Some(watch) = candidates.min_by_key(|watch| watch.rate.get().abs_diff(wanted)) {
+            watch.give(Order::LastOne, self.clockwork.now.get());
+        }
+    }
+
     /// How many connections were cut for `reason`.
     pub fn cuts(&self, reason: CutReason) -> u64 {
         self.cuts[reason as usize].get()
@@ -191,6 +211,9 @@ fn jittered(age: Ms, percent: u8, seed: u64) -> Ms {
 impl Watch {
     /// Gives a new order where one is due; the reason where it is to be cut.
     fn sweep(&self, now: Ms, phase: Phase) -> Option<CutReason> {
+        // The mean of about the last eight sweeps, times 1024.
+        let rate = self.rate.get();
+        self.rate.set(rate - rate / 8 + u64::from(self.served.take()) * 128);
         if self.order.get() == Order::Cut {
             return None;
         }
@@ -284,6 +307,7 @@ impl Watch {
     /// A request's head is complete; it is open until the guard goes.
     pub fn open(self: &Rc<Self>) -> Open {
         self.open.set(self.open.get() + 1);
+        self.served.set(self.served.get().saturating_add(1));
         self.stage.set(Stage::Busy);
         Open(Rc::clone(self))
     }
@@ -398,6 +422,26 @@ mod tests {
         assert_eq!(late.order(), Order::LastOne);
         at(&ledger, 305_200, Phase::Closing);
         assert_eq!((late.order(), aged.order()), (Order::Close, Order::Close));
+    }
+
+    #[test]
+    fn the_connection_nearest_to_the_wanted_share_is_let_go() {
+        for (share, picked) in [(500, Some(2)), (250, Some(1)), (60, Some(0)), (20, None)] {
+            let ledger = ledger();
+            // 5 %, 25 %, 70 % of the requests, and an idle one
+            let watches: Vec<_> = [5, 25, 70, 0]
+                .into_iter()
+                .map(|requests| {
+                    let watch = ledger.add(1);
+                    (0..requests).for_each(|_| drop(watch.open()));
+                    watch
+                })
+                .collect();
+            at(&ledger, 100, Phase::Ready);
+            ledger.let_go(share);
+            let told = watches.iter().position(|watch| watch.order() == Order::LastOne);
+            assert_eq!(told, picked, "{share}");
+        }
     }
 
     #[test]

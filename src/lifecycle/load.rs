@@ -19,9 +19,11 @@ pub struct Load {
     pub taken: Cell<u32>,
     /// CPU time of the thread when it was last published.
     pub cpu: Cell<Duration>,
+    /// A connection with about this part of the load, in thousandths, is to be let go; 0: none.
+    pub let_go: Cell<u32>,
 }
 
-/// One worker's published counts. Each field has one writer.
+/// One worker's published counts, and what it is asked for. Each field has one writer.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct LoadCell {
@@ -30,6 +32,7 @@ pub struct LoadCell {
     taken: AtomicU32,
     cpu_ns: AtomicU64,
     at_ns: AtomicU64,
+    let_go: AtomicU32,
 }
 
 /// What a worker last published.
@@ -53,6 +56,15 @@ impl LoadCell {
         self.taken.store(load.taken.get(), Ordering::Relaxed);
         self.cpu_ns.store(ns(load.cpu.get()), Ordering::Relaxed);
         self.at_ns.store(ns(at), Ordering::Release);
+        let asked = self.let_go.swap(0, Ordering::Relaxed);
+        if asked > 0 {
+            load.let_go.set(asked);
+        }
+    }
+
+    /// Asks the worker to let a connection go that carries about `share` thousandths of its load.
+    pub fn ask_to_let_go(&self, share: u32) {
+        self.let_go.store(share, Ordering::Relaxed);
     }
 
     /// What was last published. Two fields may be one publishing apart: a hint, not a ledger.

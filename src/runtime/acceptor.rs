@@ -8,7 +8,7 @@
 use crate::clock;
 use crate::lifecycle::load::LoadCell;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::runtime::balance::{Follower, pick};
+use crate::runtime::balance::{Follower, Release, pick, release};
 use crate::runtime::{Accepted, Slot};
 use crate::telemetry::hub::{AcceptFault, Hub};
 use nix::errno::Errno;
@@ -35,6 +35,9 @@ pub struct AcceptSettings {
     /// How long nothing is accepted after an error that closing one descriptor did not cure
     /// (1 to 1000 ms).
     pub pause: Duration,
+    /// How often at most a worker that is much busier than the others is asked to let one of its
+    /// connections go (500 ms to 1 h).
+    pub release_every: Duration,
 }
 
 impl Default for AcceptSettings {
@@ -43,6 +46,7 @@ impl Default for AcceptSettings {
             connections_max: None,
             look_every: Duration::from_millis(50),
             pause: Duration::from_millis(20),
+            release_every: Duration::from_secs(2),
         }
     }
 }
@@ -91,6 +95,7 @@ pub fn spawn(listener: TcpListener, parts: AcceptorParts) -> io::Result<JoinHand
     let handing = Handing {
         followers: vec![Follower::default(); parts.outlets.len()],
         most: connections_max(&parts.settings, descriptors()),
+        released_at: Duration::ZERO,
         spare: File::open("/dev/null").ok(),
         parts,
     };
@@ -151,6 +156,8 @@ struct Handing {
     parts: AcceptorParts,
     followers: Vec<Follower>,
     most: u32,
+    /// When a worker was last asked to let a connection go.
+    released_at: Duration,
     /// Given up for a moment when descriptors run out, to accept and close the newcomer.
     spare: Option<File>,
 }
@@ -159,6 +166,20 @@ impl Handing {
     fn look(&mut self, now: Duration) {
         for (follower, outlet) in self.followers.iter_mut().zip(&self.parts.outlets) {
             follower.see(outlet.load.read(), now);
+        }
+        if now.saturating_sub(self.released_at) >= self.parts.settings.release_every {
+            self.release(now);
+        }
+    }
+
+    /// Asks a worker that has come to carry too much to let a connection go.
+    fn release(&mut self, now: Duration) {
+        let loads: Vec<_> = self.followers.iter().map(Follower::load).collect();
+        if let Some(Release { worker, share }) = release(&loads)
+            && let Some(outlet) = self.parts.outlets.get(worker)
+        {
+            outlet.load.ask_to_let_go(share);
+            self.released_at = now;
         }
     }
 
@@ -263,6 +284,7 @@ mod tests {
         let handing = Handing {
             followers: vec![Follower::default(); workers],
             parts,
+            released_at: Duration::ZERO,
             most,
             spare: File::open("/dev/null").ok(),
         };

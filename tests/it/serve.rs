@@ -239,6 +239,21 @@ fn an_old_connection_is_told_with_its_answer() {
 }
 
 #[test]
+fn a_worker_that_is_asked_to_lets_one_of_its_connections_go() {
+    let server = Server::start_with(hasty(), 1, AcceptSettings::default());
+    let mut streams = [server.connect(), server.connect()];
+    server.ask_to_let_go(500);
+    let mut told = 0;
+    while told == 0 {
+        for stream in &mut streams {
+            stream.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+            told += usize::from(read_answer(stream).contains("connection: close"));
+        }
+    }
+    assert_eq!(told, 1, "the other one stays");
+}
+
+#[test]
 fn connections_over_the_cap_are_closed_at_once() {
     let accept = AcceptSettings { connections_max: Some(3), ..AcceptSettings::default() };
     let settings = HttpSettings { header_time: Duration::from_secs(5), ..hasty() };

@@ -228,6 +228,12 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// Asks the first worker to let a connection of so many thousandths of its load go, as the
+    /// acceptor does when it is too busy.
+    pub fn ask_to_let_go(&self, share: u32) {
+        self.workers.cells()[0].ask_to_let_go(share);
+    }
+
     pub fn stop(self) -> Ended {
         self.lifecycle.advance(Phase::Closing);
         self.acceptor.join().unwrap();
