@@ -72,7 +72,8 @@ enum Answering {
     NoBid,
     Fault,
     Reset,
-    Drip,
+    /// With so many bids.
+    Drip(usize),
     /// Of `/stats`.
     Stats,
 }
@@ -309,11 +310,18 @@ impl<'a> Server<'a> {
             let _ = SockRef::from(&connection.socket).set_linger(Some(Duration::ZERO));
             return self.close(index);
         }
-        if connection.answering == Some(Answering::Drip) && connection.allowed > 0 {
-            connection.allowed = (connection.allowed + DRIP_BYTES).min(connection.output.len());
-        } else {
-            let head = find_head(&connection.output);
-            connection.allow(head, &self.shared.counters[connection.bidder]);
+        let counters = &self.shared.counters[connection.bidder];
+        match connection.answering {
+            Some(Answering::Drip(bids)) if connection.allowed > 0 => {
+                connection.allowed = (connection.allowed + DRIP_BYTES).min(connection.output.len());
+                if connection.allowed == connection.output.len() {
+                    Counters::add(&counters.bids, bids as u64);
+                }
+            }
+            _ => {
+                let head = find_head(&connection.output);
+                connection.allow(head, counters);
+            }
         }
         if connection.allowed < connection.output.len() {
             self.due.push(Reverse((now + nanos(DRIP_GAP), token)));
@@ -358,7 +366,7 @@ impl Connection {
             Some(Answering::NoBid) => Counters::add(&counters.no_bids, 1),
             _ => {}
         }
-        let is_dripping = self.answering == Some(Answering::Drip);
+        let is_dripping = matches!(self.answering, Some(Answering::Drip(_)));
         self.allowed = if is_dripping { head } else { self.output.len() };
     }
 
@@ -385,7 +393,7 @@ fn answering(act: &Act, written: Written) -> Answering {
         Act::Bids(_) => Answering::Bids(written.bids),
         Act::Status | Act::Garbage | Act::Huge => Answering::Fault,
         Act::Reset => Answering::Reset,
-        Act::Drip(_) => Answering::Drip,
+        Act::Drip(_) => Answering::Drip(written.bids),
     }
 }
 

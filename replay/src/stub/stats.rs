@@ -26,7 +26,7 @@ pub struct BidderStats {
     pub requests: u64,
     /// Answers with bids whose time came while the connection stood.
     pub answers: u64,
-    /// Bids in them.
+    /// Bids in them, and in dripping answers that were let go to their end.
     pub bids: u64,
     /// 204s, likewise.
     pub no_bids: u64,

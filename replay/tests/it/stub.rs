@@ -65,6 +65,7 @@ fn answers_wait_for_their_time_and_drip_to_their_end() {
     assert!(report.service.min() >= 2_900_000, "{}", report.service.min());
     let stats = &handle.stats()[0];
     assert_eq!(stats.answers + stats.faults, 100);
+    assert_eq!(stats.bids, 100);
     assert!(stats.faults > 0);
 }
 
