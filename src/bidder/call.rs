@@ -11,7 +11,7 @@ use crate::bidder::h2::{Exchange2, Whole};
 use crate::bidder::http1::Exchange1;
 use crate::bidder::line::count;
 use crate::bidder::pool::{Carrier, Waiter};
-use crate::bidder::response::{Fault, Reading};
+use crate::bidder::response::Fault;
 use crate::bidder::{Answer, Invitation, Outgoing};
 use crate::negatives::no_answer::NoAnswer;
 use std::rc::Rc;
@@ -190,8 +190,8 @@ impl Call {
                 if connection.is_used {
                     count(&entry.line.counters.reused, 1);
                 }
-                let reading = Reading::new(entry.limits, desk.buffer());
-                Step::Http1(Exchange1::new(connection, &entry.prelude, body, reading))
+                let (prelude, buffers) = (&entry.prelude, desk.buffers());
+                Step::Http1(Exchange1::new(connection, prelude, &body, entry.limits, buffers))
             }
             Carrier::Http2(handle) => {
                 let most = entry.limits.wire_bytes_max;
@@ -258,8 +258,8 @@ pub fn release(desk: &Desk, entry: &Entry, step: Step, now: Instant, end: End) {
             if exchange.is_reused() && is_dead {
                 count(&line.counters.reused_broken, 1);
             }
-            let (connection, buffer) = exchange.into_parts();
-            desk.keep(buffer);
+            let (connection, buffers) = exchange.into_parts();
+            desk.keep(buffers);
             if let Some(connection) = connection {
                 line.pool.give(connection, now, entry.ages());
             }

@@ -9,7 +9,7 @@
 use crate::bidder::breaker::{self, View};
 use crate::bidder::dial;
 use crate::bidder::h2::Prelude2;
-use crate::bidder::http1::Prelude;
+use crate::bidder::http1::{Buffers, Prelude};
 use crate::bidder::line::{Line, LineKey};
 use crate::bidder::net::NetSettings;
 use crate::bidder::pool::Ages;
@@ -177,7 +177,7 @@ pub struct Desk {
     /// The live one first.
     tables: RefCell<Vec<Rc<Table>>>,
     lines: RefCell<HashMap<LineKey, Weak<Line>>>,
-    buffers: RefCell<Vec<Vec<u8>>>,
+    buffers: RefCell<Vec<Buffers>>,
     /// Made when the first bidder wants it.
     gzip: RefCell<Option<Gzip>>,
     /// Late answers that are read in the background.
@@ -230,20 +230,23 @@ impl Desk {
         }
     }
 
-    /// A read buffer.
-    pub fn buffer(&self) -> Vec<u8> {
+    /// Buffers for one call.
+    pub fn buffers(&self) -> Buffers {
         let kept = self.buffers.borrow_mut().pop();
-        kept.unwrap_or_else(|| vec![0; self.net.settings.buffer_bytes])
+        let size = self.net.settings.buffer_bytes;
+        kept.unwrap_or_else(|| Buffers { read: vec![0; size], message: Vec::with_capacity(size) })
     }
 
-    /// Keeps a read buffer for the next call.
-    pub fn keep(&self, buffer: Vec<u8>) {
+    /// Keeps buffers for the next call.
+    pub fn keep(&self, buffers: Buffers) {
         let settings = &self.net.settings;
-        let mut buffers = self.buffers.borrow_mut();
-        if buffers.len() < settings.buffers_kept_max
-            && buffer.len() <= settings.buffer_kept_bytes_max
+        let bytes_max = settings.buffer_kept_bytes_max;
+        let mut kept = self.buffers.borrow_mut();
+        if kept.len() < settings.buffers_kept_max
+            && buffers.read.len() <= bytes_max
+            && buffers.message.capacity() <= bytes_max
         {
-            buffers.push(buffer);
+            kept.push(buffers);
         }
     }
 

@@ -1,24 +1,31 @@
 //! One HTTP/1.1 call over a connection of our own: write the request, read the answer.
 //!
-//! Owns: [`Connection`], [`Prelude`] and [`Exchange1`]. Never: a timer, a pool, a retry, a
+//! Owns: [`Connection`], [`Prelude`], [`Buffers`] and [`Exchange1`]. Never: a timer, a pool, a retry, a
 //! redirect. Invariants: a request goes out in one system call where the kernel takes it; a
 //! connection comes back only when its state is certain.
 //!
 //! The head of a bidder's requests never changes but for `content-length`, which therefore
-//! stands last and is written beside it.
+//! stands last: a request is that head, a number and a body in one buffer.
 
 use crate::bidder::pool::Slot;
-use crate::bidder::response::{Fault, Reading};
+use crate::bidder::response::{Fault, ReadLimits, Reading};
 use crate::bidder::stream::Stream;
 use crate::bidder::{Bidder, OpenRtbVersion};
 use crate::coding::Coding;
-use std::io::{self, IoSlice, Write};
-use std::rc::Rc;
+use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-/// Digits of a length and the end of the head.
-const LENGTH_BYTES: usize = 24;
+/// What ends the value of `content-length` and the head.
+const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// Scratch of one call.
+#[derive(Debug)]
+pub struct Buffers {
+    /// Initialised throughout; what it holds does not matter.
+    pub read: Vec<u8>,
+    pub message: Vec<u8>,
+}
 
 /// A connection that can carry one call at a time.
 #[derive(Debug)]
@@ -35,7 +42,7 @@ pub struct Connection {
 
 /// The head of every request to one bidder, up to the value of `content-length`.
 #[derive(Debug)]
-pub struct Prelude(Rc<[u8]>);
+pub struct Prelude(Box<[u8]>);
 
 impl Prelude {
     /// For a bidder; its header names and values were checked at load.
@@ -78,10 +85,9 @@ pub const fn version_field(version: OpenRtbVersion) -> &'static str {
 #[derive(Debug)]
 pub struct Exchange1 {
     connection: Connection,
-    prelude: Rc<[u8]>,
-    length: [u8; LENGTH_BYTES],
-    length_len: usize,
-    body: Vec<u8>,
+    /// The whole request: one copy of its body is cheaper than a gathering write, which costs the
+    /// kernel more than 2 KB of copying.
+    message: Vec<u8>,
     sent: usize,
     is_pushed: bool,
     pub reading: Reading,
@@ -89,22 +95,23 @@ pub struct Exchange1 {
 
 impl Exchange1 {
     /// Nothing is sent before the first poll.
-    pub fn new(connection: Connection, prelude: &Prelude, body: Vec<u8>, reading: Reading) -> Self {
-        let mut length = [0u8; LENGTH_BYTES];
-        let mut rest = length.as_mut_slice();
-        // cannot fail: 20 digits and 4 bytes fit
-        let _ = write!(rest, "{}\r\n\r\n", body.len());
-        let length_len = LENGTH_BYTES - rest.len();
-        Self {
-            connection,
-            prelude: prelude.0.clone(),
-            length,
-            length_len,
-            body,
-            sent: 0,
-            is_pushed: false,
-            reading,
+    pub fn new(
+        connection: Connection,
+        prelude: &Prelude,
+        body: &[u8],
+        limits: ReadLimits,
+        buffers: Buffers,
+    ) -> Self {
+        let Buffers { read, mut message } = buffers;
+        let reading = Reading::new(limits, read);
+        let mut length = itoa::Buffer::new();
+        let length = length.format(body.len()).as_bytes();
+        message.clear();
+        message.reserve(prelude.0.len() + length.len() + HEAD_END.len() + body.len());
+        for part in [&*prelude.0, length, HEAD_END, body] {
+            message.extend_from_slice(part);
         }
+        Self { connection, message, sent: 0, is_pushed: false, reading }
     }
 
     /// Goes as far as it can without waiting; ready when the answer is complete.
@@ -127,11 +134,12 @@ impl Exchange1 {
         }
     }
 
-    /// The connection where it may carry another call, and the read buffer.
-    pub fn into_parts(mut self) -> (Option<Connection>, Vec<u8>) {
+    /// The connection where it may carry another call, and the buffers.
+    pub fn into_parts(mut self) -> (Option<Connection>, Buffers) {
         self.connection.is_used = true;
         let is_reusable = self.is_pushed && self.reading.is_reusable();
-        (is_reusable.then_some(self.connection), self.reading.into_buffer())
+        let buffers = Buffers { read: self.reading.into_buffer(), message: self.message };
+        (is_reusable.then_some(self.connection), buffers)
     }
 
     /// Whether the connection had carried a call before this one.
@@ -140,16 +148,8 @@ impl Exchange1 {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let parts = [&self.prelude, self.length.get(..self.length_len).unwrap_or(&[]), &self.body];
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        while self.sent < total {
-            let mut skip = self.sent;
-            let left = parts.map(|part| {
-                let skipped = skip.min(part.len());
-                skip -= skipped;
-                IoSlice::new(part.get(skipped..).unwrap_or(&[]))
-            });
-            match ready!(self.connection.stream.poll_write_some(cx, &left))? {
+        while let Some(rest @ [_, ..]) = self.message.get(self.sent..) {
+            match ready!(self.connection.stream.poll_write_some(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 count => self.sent += count,
             }

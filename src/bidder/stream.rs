@@ -32,15 +32,15 @@ impl Stream {
         polled.map_ok(|()| into.filled().len())
     }
 
-    /// Writes from the start of `parts`, as much as goes at once.
+    /// Writes from the start of `bytes`, as much as goes at once.
     pub fn poll_write_some(
         &mut self,
         cx: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
+        bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
-            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, parts),
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
         }
     }
 
@@ -82,7 +82,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_some(cx, &[IoSlice::new(bytes)])
+        self.get_mut().poll_write_some(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -90,7 +90,10 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_write_some(cx, parts)
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, parts),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
