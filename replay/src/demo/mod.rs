@@ -56,7 +56,7 @@ const REST: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, clap::Args)]
 pub struct DemoArgs {
     /// Requests a second
-    #[arg(long, default_value_t = 1_000.0)]
+    #[arg(long, default_value_t = 500.0)]
     pub rate: f64,
     /// How long, such as 10s or 2m
     #[arg(long = "for", default_value = "10s", value_parser = parse_time)]
