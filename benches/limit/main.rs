@@ -1,0 +1,147 @@
+//! What an auction costs, in CPU time of the serving process, against two yardsticks.
+//!
+//! One run alternates between three servers over the same simulated bidders (a process of their
+//! own) and the same distinct requests:
+//!
+//! - `gavel`: the exchange with everything on;
+//! - `null`: hyper's server and gavel's own client, forwarding the body to five bidders unread and
+//!   answering with one of the bodies: what the machinery costs without an exchange in it;
+//! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
+//!
+//! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
+//! [--city FILE] [--open-loop RATE]`. Absolute figures drift with the machine; the ratios of one
+//! run do not.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a bench prints, and one that panics has failed"
+)]
+
+mod legacy;
+mod measure;
+mod null;
+mod world;
+
+use clap::Parser;
+use measure::Row;
+use replay::generate::{GenerateSettings, Generator};
+use replay::stub;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use world::World;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Bidders that are called for each request.
+pub const CALLED: usize = 5;
+
+#[derive(Clone, Debug, Parser)]
+struct Arguments {
+    /// Seconds of each measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// How often each server is measured, in turn.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Distinct requests.
+    #[arg(long, default_value_t = 20_000)]
+    requests: u64,
+    /// Connections, each with one request in flight.
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+    /// A City database to measure with; else one of 60 MB is generated.
+    #[arg(long)]
+    city: Option<PathBuf>,
+    /// Send at this rate instead of saturating, with bidders that take 20 ms.
+    #[arg(long)]
+    open_loop: Option<u32>,
+    /// Twice what gavel was seen to serve: shows the goodput under overload.
+    #[arg(long)]
+    overload: bool,
+    /// Run once, shortly: that it works, not what it costs.
+    #[arg(long)]
+    test: bool,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Which part a child process plays.
+    #[arg(long, hide = true)]
+    part: Option<String>,
+    #[arg(long, hide = true)]
+    listen: Option<SocketAddr>,
+    #[arg(long, hide = true)]
+    config: Option<PathBuf>,
+    #[arg(long, hide = true, value_delimiter = ',')]
+    bidders: Vec<SocketAddr>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::parse();
+    if let Some(part) = &arguments.part {
+        return play(part, &arguments);
+    }
+    if arguments.test {
+        arguments = Arguments { seconds: 1, rounds: 1, requests: 500, ..arguments };
+    }
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("limit: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A child's part; it ends with its parent.
+fn play(part: &str, arguments: &Arguments) -> ExitCode {
+    if part == "stub" {
+        return stub::process::serve();
+    }
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
+    let listen = arguments.listen.unwrap();
+    let bidders = &arguments.bidders;
+    match part {
+        "gavel" => world::serve(arguments.config.clone().unwrap(), listen),
+        "null" => null::serve(listen, bidders),
+        _ => legacy::serve(listen, bidders).unwrap(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let latency_ms = if arguments.open_loop.is_some() { 20.0 } else { 0.0 };
+    let world = World::build(arguments.city.as_deref(), latency_ms, arguments.test)?;
+    println!("{}", world.describe());
+    let generator = Generator::new(GenerateSettings { seed: 7, broken: 0.0 });
+    let requests = Arc::new(generator.set(arguments.requests));
+    println!(
+        "{} distinct requests, {} B on average; {} connections",
+        requests.len(),
+        requests.bytes() / requests.len(),
+        arguments.connections
+    );
+    let mut rows: Vec<Row> = Vec::new();
+    for round in 0..=arguments.rounds {
+        for server in &world.servers {
+            let row = measure::once(&world, server, &requests, arguments)?;
+            // The first round warms pools, caches and the branch predictor's memory.
+            if round > 0 {
+                println!("{row}");
+                rows.push(row);
+            }
+        }
+    }
+    measure::summary(&rows);
+    if arguments.overload {
+        measure::overload(&world, &requests, &rows, arguments)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! One measurement of one server, and what a table makes of many.
+
+use crate::world::{Server, World};
+use crate::{Arguments, CALLED};
+use replay::drive::plan::{Bounds, DriveSettings, Plan, RequestSet};
+use replay::drive::report::{Report, at};
+use replay::drive::schedule::Schedule;
+use replay::drive::{self, live::Live};
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What one server did in one stretch of time.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub server: &'static str,
+    pub per_second: f64,
+    /// CPU time of the process for each five calls that reached the bidders.
+    pub cpu_us: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+    answered: u64,
+    faulty: u64,
+    /// Calls for each answer; the bench means five.
+    calls: f64,
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>7}  {:>7.0}/s  {:>6.1} CPU-µs an auction  p50 {:>8.2?}  p99 {:>8.2?}  {} answers, {} faults, {:.2} calls each",
+            self.server,
+            self.per_second,
+            self.cpu_us,
+            self.p50,
+            self.p99,
+            self.answered,
+            self.faulty,
+            self.calls
+        )
+    }
+}
+
+/// Measures one server once.
+pub fn once(
+    world: &World,
+    server: &Server,
+    requests: &Arc<RequestSet>,
+    arguments: &Arguments,
+) -> Result<Row, Box<dyn Error>> {
+    let time = Duration::from_secs(arguments.seconds);
+    let (calls, cpu) = (world.calls()?, cpu_time(server.id())?);
+    let report = match arguments.open_loop {
+        None => drive::saturate(&server.target, requests, arguments.connections, time)?,
+        Some(rate) => at_rate(server, requests, rate, (arguments.connections, time))?,
+    };
+    let cpu = cpu_time(server.id())?.saturating_sub(cpu);
+    let calls = world.calls()? - calls;
+    let auctions = calls as f64 / CALLED as f64;
+    Ok(Row {
+        server: server.name,
+        per_second: report.per_second(),
+        cpu_us: cpu.as_secs_f64() * 1e6 / auctions,
+        p50: at(&report.latency, 0.5),
+        p99: at(&report.latency, 0.99),
+        answered: report.answered,
+        faulty: report.faulty(),
+        calls: calls as f64 / report.answered.max(1) as f64,
+    })
+}
+
+fn at_rate(
+    server: &Server,
+    requests: &Arc<RequestSet>,
+    rate: u32,
+    (connections, time): (u32, Duration),
+) -> Result<Report, Box<dyn Error>> {
+    let settings = DriveSettings { connections, ..DriveSettings::default() };
+    let plan = Plan {
+        target: server.target.clone(),
+        requests: Arc::clone(requests),
+        schedule: Schedule::Poisson { per_second: f64::from(rate), seed: 3 },
+        bounds: Bounds { requests_max: u64::MAX, time_max: time },
+        settings,
+    };
+    Ok(drive::run(&plan, &Live::new(settings.threads))?)
+}
+
+/// CPU time of all threads of a process, by the scheduler's own account.
+fn cpu_time(id: u32) -> std::io::Result<Duration> {
+    let mut sum = 0u64;
+    for task in std::fs::read_dir(format!("/proc/{id}/task"))? {
+        let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += text.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// Medians, and gavel's ratio to each yardstick, round by round.
+pub fn summary(rows: &[Row]) {
+    let of = |server: &str, read: fn(&Row) -> f64| -> Vec<f64> {
+        rows.iter().filter(|row| row.server == server).map(read).collect()
+    };
+    println!("\n medians      auctions/s   CPU-µs an auction");
+    for server in ["gavel", "null", "legacy"] {
+        println!(
+            "{server:>8} {:>14.0} {:>19.1}",
+            median(of(server, |row| row.per_second)),
+            median(of(server, |row| row.cpu_us))
+        );
+    }
+    let gavel = of("gavel", |row| row.cpu_us);
+    for (name, top, bottom) in [
+        ("gavel / null", gavel.clone(), of("null", |row| row.cpu_us)),
+        ("gavel / legacy", gavel, of("legacy", |row| row.cpu_us)),
+        ("null / legacy", of("null", |row| row.cpu_us), of("legacy", |row| row.cpu_us)),
+    ] {
+        let ratios: Vec<f64> = top.iter().zip(&bottom).map(|(top, bottom)| top / bottom).collect();
+        let (low, high) = ratios
+            .iter()
+            .fold((f64::MAX, 0.0f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
+        println!("{name:>15}: {:.2} (median of pairs; {low:.2} to {high:.2})", median(ratios));
+    }
+}
+
+/// What is still answered when twice as much comes as gavel can serve.
+pub fn overload(
+    world: &World,
+    requests: &Arc<RequestSet>,
+    rows: &[Row],
+    arguments: &Arguments,
+) -> Result<(), Box<dyn Error>> {
+    let server = &world.servers[0];
+    let peak = rows
+        .iter()
+        .filter(|row| row.server == server.name)
+        .map(|row| row.per_second)
+        .fold(0.0, f64::max);
+    let time = Duration::from_secs(arguments.seconds);
+    for factor in [1.0, 2.0] {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate of requests, far below 2^32"
+        )]
+        let rate = (peak * factor) as u32;
+        let report = at_rate(server, requests, rate, (arguments.connections, time))?;
+        let good = report.status(200) + report.status(204);
+        println!(
+            "\noverload {factor}x: {rate}/s sent, {:.0}/s answered well ({:.0} % of the peak), {} refused, p99 {:?}, {} faults",
+            good as f64 / report.took.as_secs_f64(),
+            good as f64 / report.took.as_secs_f64() / peak * 100.0,
+            report.status(503),
+            at(&report.latency, 0.99),
+            report.faulty()
+        );
+    }
+    Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
