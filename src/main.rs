@@ -4,9 +4,10 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 use clap::{Parser, Subcommand};
+use gavel::app::load::StartFault;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
-use gavel::config;
-use std::net::SocketAddr;
+use gavel::{clock, config, enrich};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,8 +48,39 @@ enum Command {
     Reference,
     /// Read a partner's key from standard input and print the hash for `keys`.
     HashKey,
+    /// What an operator can ask where there is no shell.
+    Debug {
+        #[command(subcommand)]
+        question: Question,
+    },
     /// Print the version.
     Version,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// Each key with the value that is in force; secrets are left out.
+    Config {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// The databases: type, build time, entries, checksum.
+    Databases {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// What the address databases say of an address.
+    Ip {
+        address: IpAddr,
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// What the device database says of a user agent.
+    Ua {
+        agent: String,
+        #[arg(long)]
+        config: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -62,6 +94,13 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::HashKey => hash_key(),
+        Command::Debug { question } => match answer(question) {
+            Ok(text) => {
+                println!("{}", text.trim_end());
+                ExitCode::SUCCESS
+            }
+            Err(fault) => faulty(&fault),
+        },
         Command::Version => {
             println!("gavel {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -81,11 +120,35 @@ fn check(path: &Path) -> ExitCode {
             );
             ExitCode::SUCCESS
         }
-        Err(fault) => {
-            eprint!("{fault}");
-            ExitCode::from(EX_CONFIG)
-        }
+        Err(fault) => faulty(&fault),
     }
+}
+
+fn faulty(fault: &StartFault) -> ExitCode {
+    eprint!("{fault}");
+    ExitCode::from(EX_CONFIG)
+}
+
+fn answer(question: Question) -> Result<String, StartFault> {
+    let shown = |value: serde_json::Value| format!("{value:#}");
+    Ok(match question {
+        Question::Config { config } => {
+            let config = config::load(&config).map_err(StartFault::from)?;
+            config::reference::effective(&config.rows)
+        }
+        Question::Databases { config } => {
+            let (_, databases) = app::load::load(&config)?;
+            shown(serde_json::json!(databases.describe()))
+        }
+        Question::Ip { address, config } => {
+            let (_, databases) = app::load::load(&config)?;
+            shown(enrich::lookup_ip(&databases, address, clock::wall()))
+        }
+        Question::Ua { agent, config } => {
+            let (_, databases) = app::load::load(&config)?;
+            shown(enrich::lookup_ua(&databases, &agent))
+        }
+    })
 }
 
 fn hash_key() -> ExitCode {

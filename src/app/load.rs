@@ -2,7 +2,7 @@
 //!
 //! Owns: [`start`] and [`StartFault`]. Never: a thread that serves.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Report};
 use crate::enrich::databases::Databases;
 use std::error::Error;
 use std::fmt;
@@ -13,6 +13,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct StartFault {
     pub lines: Vec<String>,
+}
+
+impl From<Report> for StartFault {
+    fn from(report: Report) -> Self {
+        Self { lines: report.0.iter().map(ToString::to_string).collect() }
+    }
 }
 
 impl fmt::Display for StartFault {
@@ -45,8 +51,7 @@ pub async fn start(main: PathBuf) -> Result<(Config, Arc<Databases>), StartFault
 
 /// The configuration, and the databases that it names.
 pub fn load(main: &Path) -> Result<(Config, Arc<Databases>), StartFault> {
-    let config = config::load(main)
-        .map_err(|report| StartFault::new(report.0.iter().map(ToString::to_string).collect()))?;
+    let config = config::load(main)?;
     let databases = Databases::open(&config.engine.databases)
         .map_err(|faults| StartFault::new(faults.iter().map(|fault| chain(fault)).collect()))?;
     Ok((config, Arc::new(databases)))

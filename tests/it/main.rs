@@ -8,6 +8,7 @@
 
 mod auction;
 mod cases;
+mod configs;
 mod enrich;
 mod harness;
 mod probes;
