@@ -50,7 +50,6 @@ fn partner() -> Partner {
         may_debug: false,
         schain: Some(node),
         blocks: TrafficBlocks::default(),
-        is_direct: false,
         allows_nurl_markup: false,
         bid_max: Cpm::from_micros(1_000_000_000),
     }

@@ -104,7 +104,8 @@ fn play(part: &str, arguments: &Arguments) -> ExitCode {
     }
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        std::process::exit(0);
+        // Nothing here is worth an orderly end.
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     });
     let listen = arguments.listen.unwrap();
     let bidders = &arguments.bidders;

@@ -130,12 +130,10 @@ async fn answer(
 
 /// The answer with a body, or without.
 pub fn first(body: Option<Bytes>) -> Response<Full<Bytes>> {
-    match body {
-        Some(body) => Response::new(Full::new(body)),
-        None => {
-            let mut none = Response::new(Full::default());
-            *none.status_mut() = StatusCode::NO_CONTENT;
-            none
-        }
-    }
+    let Some(body) = body else {
+        let mut none = Response::new(Full::default());
+        *none.status_mut() = StatusCode::NO_CONTENT;
+        return none;
+    };
+    Response::new(Full::new(body))
 }
