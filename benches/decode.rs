@@ -8,11 +8,9 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use gavel::admit::limits::Limits;
 use gavel::admit::{Scratch, admit};
 use gavel::arrival::Body;
-use gavel::deadline::DeadlineSettings;
 use gavel::json;
-use gavel::money::{Cpm, Currency, Rates};
-use gavel::openrtb::ids::Media;
-use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use gavel::money::{Currency, Rates};
+use gavel::partner::Partner;
 use std::hint::black_box;
 
 /// A display impression in an app: about 2 KB.
@@ -22,31 +20,7 @@ const APP: &str = r#"{"id":"7979d0c7-8074-4d3c-a9b1-2c6ff6a6b0c4","at":1,"tmax":
 const SITE: &str = r#"{"id":"b0c2c5a0-58d0-4f0e-9f57-3a2f1f1f9a11","at":2,"tmax":250,"test":0,"cur":["USD","EUR"],"allimps":0,"imp":[{"id":"slot-1","tagid":"/1234/news/article-top","bidfloor":0.8,"bidfloorcur":"EUR","secure":1,"banner":{"format":[{"w":728,"h":90},{"w":970,"h":250},{"w":970,"h":90}],"pos":1,"battr":[1,2,6,7,13,14],"topframe":1,"mimes":["text/html","application/javascript","image/gif","image/jpeg"]},"pmp":{"private_auction":0,"deals":[{"id":"deal-7781","bidfloor":2.4,"bidfloorcur":"EUR","at":1,"wseat":["agency-12","agency-14"],"wadomain":["cars.example"]},{"id":"deal-9923","bidfloor":3.1,"bidfloorcur":"EUR","at":3}]},"ext":{"gpid":"/1234/news/article-top#slot-1","data":{"pbadslot":"/1234/news/article-top"}}},{"id":"slot-2","tagid":"/1234/news/article-video","bidfloor":4.5,"bidfloorcur":"EUR","secure":1,"video":{"mimes":["video/mp4","video/webm","application/javascript"],"minduration":5,"maxduration":30,"startdelay":0,"protocols":[2,3,5,6,7,8],"w":640,"h":360,"plcmt":2,"linearity":1,"skip":1,"skipafter":5,"playbackmethod":[2],"delivery":[2],"api":[2,7],"battr":[8,9,10]}}],"site":{"id":"s-4410","name":"Example Daily","domain":"daily.example","cat":["IAB12","IAB12-2"],"cattax":1,"sectioncat":["IAB12-2"],"page":"https://www.daily.example/politics/2024/05/a-rather-long-headline-about-nothing-in-particular-12345.html","ref":"https://search.example/","mobile":1,"publisher":{"id":"pub-90","name":"Example Media","domain":"media.example"},"content":{"language":"de","title":"A rather long headline about nothing in particular","keywords":"politics,europe,parliament"}},"device":{"ua":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0.0.0 Safari/537.36","sua":{"browsers":[{"brand":"Chromium","version":["124","0","6367","60"]},{"brand":"Google Chrome","version":["124","0","6367","60"]},{"brand":"Not-A.Brand","version":["99"]}],"platform":{"brand":"Windows","version":["10","0","0"]},"mobile":0,"source":2},"ip":"198.51.100.27","language":"de","devicetype":2,"w":1920,"h":1080,"js":1,"dnt":0,"lmt":0,"geo":{"country":"DEU","region":"HH","type":2}},"user":{"id":"c7d1e5b2a9","buyeruid":"x-2290177","consent":"CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA","eids":[{"source":"id.example","uids":[{"id":"AQEB-9a8d7c6b","atype":1}]},{"source":"other.example","uids":[{"id":"5f0c1c2e","atype":1}]}]},"regs":{"coppa":0,"gdpr":1,"gpp":"DBABMA~CPXxRfAPXxRfAAfKABENB-CgAAAAAAAAAAYgAAAAAAAA","gpp_sid":[2]},"bcat":["IAB7-39","IAB8-5","IAB25","IAB26"],"badv":["bets.example"],"source":{"fd":1,"tid":"0f9f4a5e-bd0f-4a2e-8d2c-7c1f2f7f1f4a","schain":{"ver":"1.0","complete":1,"nodes":[{"asi":"media.example","sid":"90","hp":1},{"asi":"exchange.example","sid":"pub-90","hp":1}]}}}"#;
 
 fn partner() -> Partner {
-    Partner {
-        name: "bench".to_owned(),
-        key_hashes: Vec::new(),
-        sources: Vec::new(),
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_strict: true,
-        allows_unknown_channel: false,
-        channels: [true; 4],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
-        floor: Cpm::ZERO,
-        bcat: Vec::new(),
-        badv: Vec::new(),
-        bapp: Vec::new(),
-        no_bid: NoBidStyle::Empty,
-        shed: ShedStyle::Status,
-        may_debug: false,
-        schain: None,
-        blocks: TrafficBlocks::default(),
-        is_direct: false,
-        allows_nurl_markup: false,
-        bid_max: Cpm::from_micros(1_000_000_000),
-    }
+    Partner { is_strict: true, ..Partner::new("bench") }
 }
 
 fn decode(criterion: &mut Criterion) {

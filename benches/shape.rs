@@ -14,11 +14,10 @@ use gavel::bidder::shape::{ShapeScratch, Subject};
 use gavel::bidder::{
     Bidder, CallLimits, CallTime, Endpoint, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
 };
-use gavel::deadline::DeadlineSettings;
 use gavel::facts::{Device, Facts, Geo};
-use gavel::money::{Cpm, Currency, Rates};
+use gavel::money::{Cpm, Rates};
 use gavel::openrtb::ids::{Channel, Country, Media, PartnerId};
-use gavel::partner::{NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
+use gavel::partner::{Partner, SchainNode};
 use gavel::privacy::disclosure::Disclosure;
 use gavel::privacy::{Consent, decide};
 use gavel::request::{Key, ValidRequest};
@@ -29,29 +28,11 @@ fn partner() -> Partner {
     let node =
         SchainNode { asi: "gavel.example".into(), sid: "7".into(), is_paid: true, is_owner: false };
     Partner {
-        name: "p".into(),
-        key_hashes: Vec::new(),
-        sources: Vec::new(),
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_direct: false,
-        is_strict: false,
-        allows_unknown_channel: false,
-        channels: [true; 4],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
         floor: Cpm::from_micros(100_000),
         bcat: vec!["IAB25".into(), "IAB26".into()],
         badv: vec!["blocked.example".into()],
-        bapp: Vec::new(),
-        no_bid: NoBidStyle::Empty,
-        shed: ShedStyle::Status,
-        may_debug: false,
         schain: Some(node),
-        blocks: TrafficBlocks::default(),
-        allows_nurl_markup: false,
-        bid_max: Cpm::from_micros(1_000_000_000),
+        ..Partner::new("p")
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::deadline::DeadlineSettings;
 use crate::money::{Cpm, Currency};
-use crate::openrtb::ids::{AuctionType, Channel, MediaSet};
+use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use std::net::IpAddr;
 
 /// One partner.
@@ -112,6 +112,41 @@ pub struct TrafficBlocks {
 /// Names that are looked up in any letter case; sorted and lower case by construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockList(Vec<String>);
+
+impl Partner {
+    /// A partner that is known by its name alone: without key and limits, with the standard's
+    /// defaults, and nothing blocked.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            key_hashes: Vec::new(),
+            sources: Vec::new(),
+            qps: None,
+            deadline: DeadlineSettings::default(),
+            is_strict: false,
+            allows_unknown_channel: false,
+            channels: [true; Channel::ALL.len()],
+            media: Media::ALL.into_iter().collect(),
+            auction_type: None,
+            currency: Currency::USD,
+            floor: Cpm::ZERO,
+            bcat: Vec::new(),
+            badv: Vec::new(),
+            bapp: Vec::new(),
+            no_bid: NoBidStyle::default(),
+            shed: ShedStyle::default(),
+            may_debug: false,
+            schain: None,
+            blocks: TrafficBlocks::default(),
+            is_direct: false,
+            allows_nurl_markup: false,
+            bid_max: Self::BID_MAX,
+        }
+    }
+
+    /// Bids over this per thousand are mistakes, unless a partner says otherwise.
+    pub const BID_MAX: Cpm = Cpm::from_micros(1_000_000_000);
+}
 
 impl Network {
     /// From `ADDRESS/BITS` or a lone address.

@@ -6,41 +6,15 @@ use crate::arrival::Body;
 use crate::bidder::{
     Bidder, CallLimits, CallTime, Endpoint, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
 };
-use crate::deadline::DeadlineSettings;
-use crate::money::{Cpm, Currency, Rates};
+use crate::money::{Currency, Rates};
 use crate::negatives::refusal::Refusal;
-use crate::openrtb::ids::Media;
-use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use crate::partner::Partner;
 use crate::request::ValidRequest;
 use bytes::Bytes;
 
 /// A partner that asks for nothing.
 pub fn partner() -> Partner {
-    Partner {
-        name: "p".into(),
-        key_hashes: Vec::new(),
-        sources: Vec::new(),
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_strict: false,
-        allows_unknown_channel: true,
-        channels: [true; 4],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
-        floor: Cpm::ZERO,
-        bcat: Vec::new(),
-        badv: Vec::new(),
-        bapp: Vec::new(),
-        no_bid: NoBidStyle::Empty,
-        shed: ShedStyle::Status,
-        may_debug: false,
-        schain: None,
-        blocks: TrafficBlocks::default(),
-        is_direct: false,
-        allows_nurl_markup: false,
-        bid_max: Cpm::from_micros(1_000_000_000),
-    }
+    Partner { allows_unknown_channel: true, ..Partner::new("p") }
 }
 
 /// A bidder that buys everything.

@@ -11,9 +11,6 @@ use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use crate::partner::{BlockList, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
 use std::time::Duration;
 
-/// Bids over this per thousand are mistakes, unless a partner says otherwise.
-const BID_MAX_DEFAULT: Cpm = Cpm::from_micros(1_000_000_000);
-
 /// One `[[partners]]` table; `None` where it has no usable name.
 pub fn read(mut table: Table) -> Option<Partner> {
     let t = &mut table;
@@ -72,7 +69,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
         ),
         bid_max: t
             .decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000.", price)
-            .unwrap_or(BID_MAX_DEFAULT),
+            .unwrap_or(Partner::BID_MAX),
     };
     table.end();
     name.map(|_| partner)

@@ -65,40 +65,19 @@ fn is_inside(sources: &[Network], client: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deadline::DeadlineSettings;
+
     use crate::limits::bank::Bank;
     use crate::limits::rate::LeaseSettings;
-    use crate::money::{Cpm, Currency};
-    use crate::openrtb::ids::{Channel, Media, MediaSet};
-    use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+
+    use crate::partner::Partner;
     use crate::snapshot::Parts;
     use crate::telemetry::hub::{Hub, TelemetrySettings};
 
     fn partner(name: &str, keys: &[&str], sources: &[&str]) -> Partner {
         Partner {
-            name: name.to_owned(),
             key_hashes: keys.iter().map(|key| hash_key(key.as_bytes())).collect(),
             sources: sources.iter().map(|range| Network::parse(range).unwrap()).collect(),
-            qps: None,
-            deadline: DeadlineSettings::default(),
-            is_strict: false,
-            allows_unknown_channel: false,
-            channels: [true; Channel::ALL.len()],
-            media: Media::ALL.into_iter().collect::<MediaSet>(),
-            auction_type: None,
-            currency: Currency::USD,
-            floor: Cpm::ZERO,
-            bcat: Vec::new(),
-            badv: Vec::new(),
-            bapp: Vec::new(),
-            no_bid: NoBidStyle::default(),
-            shed: ShedStyle::default(),
-            may_debug: false,
-            schain: None,
-            blocks: TrafficBlocks::default(),
-            is_direct: false,
-            allows_nurl_markup: false,
-            bid_max: Cpm::from_micros(1_000_000_000),
+            ..Partner::new(name)
         }
     }
 

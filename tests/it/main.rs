@@ -9,7 +9,9 @@
 mod auction;
 mod cases;
 mod configs;
+mod corpus;
 mod enrich;
+mod fuzz;
 mod harness;
 mod probes;
 mod process;

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use gavel::arrival::{Arrival, Body};
 use gavel::clock;
-use gavel::deadline::DeadlineSettings;
 use gavel::exchange::{Outcome, Verdict};
 use gavel::http::auth::hash_key;
 use gavel::http::gates::{Gates, GatesParts};
@@ -13,9 +12,7 @@ use gavel::lifecycle::{Lifecycle, Phase};
 use gavel::limits::admission::AdmissionSettings;
 use gavel::limits::bank::Bank;
 use gavel::limits::rate::LeaseSettings;
-use gavel::money::{Cpm, Currency};
-use gavel::openrtb::ids::{Channel, Media};
-use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use gavel::partner::Partner;
 use gavel::runtime::acceptor::{AcceptSettings, AcceptorParts};
 use gavel::runtime::listener::ListenSettings;
 use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
@@ -68,29 +65,8 @@ impl Road for Echo {
 
 pub fn partner(name: &str, key: Option<&str>) -> Partner {
     Partner {
-        name: name.to_owned(),
         key_hashes: key.map(|key| hash_key(key.as_bytes())).into_iter().collect(),
-        sources: Vec::new(),
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_strict: false,
-        allows_unknown_channel: false,
-        channels: [true; Channel::ALL.len()],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
-        floor: Cpm::ZERO,
-        bcat: Vec::new(),
-        badv: Vec::new(),
-        bapp: Vec::new(),
-        no_bid: NoBidStyle::default(),
-        shed: ShedStyle::default(),
-        may_debug: false,
-        schain: None,
-        blocks: TrafficBlocks::default(),
-        is_direct: false,
-        allows_nurl_markup: false,
-        bid_max: Cpm::from_micros(1_000_000_000),
+        ..Partner::new(name)
     }
 }
 

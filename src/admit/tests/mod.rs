@@ -15,39 +15,13 @@ mod rules_user;
 use super::{Admitted, Scratch, admit};
 use crate::admit::limits::Limits;
 use crate::arrival::Body;
-use crate::deadline::DeadlineSettings;
-use crate::money::{Cpm, Currency, Rates};
+use crate::money::{Currency, Rates};
 use crate::negatives::refusal::Refusal;
-use crate::openrtb::ids::Media;
-use crate::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use crate::partner::Partner;
 
 /// A partner that may send everything.
 fn partner() -> Partner {
-    Partner {
-        name: "test".to_owned(),
-        key_hashes: Vec::new(),
-        sources: Vec::new(),
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_strict: false,
-        allows_unknown_channel: false,
-        channels: [true; 4],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
-        floor: Cpm::ZERO,
-        bcat: Vec::new(),
-        badv: Vec::new(),
-        bapp: Vec::new(),
-        no_bid: NoBidStyle::Empty,
-        shed: ShedStyle::Status,
-        may_debug: false,
-        schain: None,
-        blocks: TrafficBlocks::default(),
-        is_direct: false,
-        allows_nurl_markup: false,
-        bid_max: Cpm::from_micros(1_000_000_000),
-    }
+    Partner::new("test")
 }
 
 /// USD and EUR.

@@ -8,11 +8,10 @@ use gavel::auction::offer::{
     Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, SeatRules,
 };
 use gavel::bid::BidAnswer;
-use gavel::deadline::DeadlineSettings;
 use gavel::json::scratch::Scratch;
 use gavel::money::{Cpm, Currency, Rates};
-use gavel::openrtb::ids::{BidderId, Media};
-use gavel::partner::{NoBidStyle, Partner, ShedStyle, TrafficBlocks};
+use gavel::openrtb::ids::BidderId;
+use gavel::partner::Partner;
 use gavel::request::ValidRequest;
 use serde_json::{Value as Json, json};
 
@@ -27,29 +26,15 @@ pub fn cpm(units: f64) -> Cpm {
 /// A partner that forces and blocks nothing.
 pub fn partner() -> Partner {
     Partner {
-        name: "p".into(),
         key_hashes: vec![],
         sources: vec![],
-        qps: None,
-        deadline: DeadlineSettings::default(),
-        is_strict: false,
         allows_unknown_channel: true,
-        channels: [true; 4],
-        media: Media::ALL.into_iter().collect(),
-        auction_type: None,
-        currency: Currency::USD,
-        floor: Cpm::ZERO,
         bcat: vec![],
         badv: vec![],
         bapp: vec![],
-        no_bid: NoBidStyle::Empty,
-        shed: ShedStyle::Status,
         may_debug: true,
-        schain: None,
-        blocks: TrafficBlocks::default(),
-        is_direct: false,
-        allows_nurl_markup: false,
         bid_max: cpm(1000.0),
+        ..Partner::new("p")
     }
 }
 

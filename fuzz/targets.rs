@@ -1,0 +1,110 @@
+//! One function over bytes for each parser that reads what strangers send.
+//!
+//! None may panic, whatever the bytes. `tests/it/fuzz.rs` runs them over seeds and mutations;
+//! `fuzz_targets/` hands them to libFuzzer.
+
+use bytes::Bytes;
+use gavel::admit::limits::Limits;
+use gavel::admit::{self, Scratch};
+use gavel::arrival::Body;
+use gavel::bidder::answer;
+use gavel::bidder::response::{ReadLimits, Reading};
+use gavel::coding::{self, Caps, Coding};
+use gavel::config::reader::{Findings, Table};
+use gavel::enrich::databases::Databases;
+use gavel::http::ClientHeader;
+use gavel::http::client_addr;
+use gavel::json;
+use gavel::money::Rates;
+use gavel::partner::{Network, Partner};
+use std::cell::RefCell;
+
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
+/// By name.
+pub const ALL: [(&str, Target); 7] = [
+    ("request", request),
+    ("answer", answer),
+    ("response", response),
+    ("coding", coding),
+    ("rules", rules),
+    ("forwarded", forwarded),
+    ("agent", agent),
+];
+
+/// A partner's bid request.
+pub fn request(bytes: &[u8]) {
+    let body = Body(Bytes::copy_from_slice(bytes));
+    let limits = Limits::default();
+    let mut scratch = Scratch::new(&limits);
+    let partner = Partner::new("p");
+    if let Ok(admitted) = admit::admit(body, &partner, &limits, &Rates::default(), &mut scratch) {
+        assert_eq!(admitted.request.bytes(), bytes);
+    }
+}
+
+/// A bidder's bid response.
+pub fn answer(bytes: &[u8]) {
+    let mut scratch = json::scratch::Scratch::new(64);
+    let _ = answer::read(bytes.to_vec(), "r-1", 100, &mut scratch);
+}
+
+/// A bidder's HTTP answer, in pieces whose size the first byte chooses.
+pub fn response(bytes: &[u8]) {
+    let Some((piece, mut rest)) = bytes.split_first() else { return };
+    let limits = ReadLimits { head_bytes_max: 4096, interim_max: 3, wire_bytes_max: 8192 };
+    let mut reading = Reading::new(limits, vec![0; 512]);
+    while !rest.is_empty() {
+        let space = reading.space();
+        let count = rest.len().min(space.len()).min(usize::from(*piece) + 1);
+        space[..count].copy_from_slice(&rest[..count]);
+        rest = &rest[count..];
+        match reading.received(count) {
+            Ok(false) => {}
+            Ok(true) | Err(_) => return,
+        }
+    }
+    let _ = reading.ended();
+}
+
+/// A body in each coding.
+pub fn coding(bytes: &[u8]) {
+    let caps = Caps { body_bytes_max: 64 << 10, ..Caps::default() };
+    for coding in [Coding::Gzip, Coding::Deflate, Coding::Zstd] {
+        if let Ok(body) = coding::decode(coding, bytes, &caps) {
+            assert!(body.len() <= caps.body_bytes_max);
+        }
+    }
+}
+
+/// A file of partners and bidders.
+pub fn rules(bytes: &[u8]) {
+    let Ok(values) = String::from_utf8_lossy(bytes).parse::<toml::Table>() else { return };
+    let findings = RefCell::new(Findings::default());
+    let mut root = Table::root("fuzz.toml", Some(&values), &findings);
+    let (mut partners, mut bidders) = (Vec::new(), Vec::new());
+    gavel::config::rules::read_partners(&mut root, &mut partners);
+    gavel::config::rules::read_bidders(&mut root, &mut bidders);
+    let _ = gavel::config::rules::read_rates(&mut root);
+    root.end();
+}
+
+/// What a proxy says of the client.
+pub fn forwarded(bytes: &[u8]) {
+    let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
+    let trusted: Vec<Network> = Network::parse("0.0.0.0/0").into_iter().collect();
+    let peer = std::net::IpAddr::from([192, 0, 2, 1]);
+    for (name, header) in
+        [("x-forwarded-for", ClientHeader::XForwardedFor), ("forwarded", ClientHeader::Forwarded)]
+    {
+        let mut headers = http::HeaderMap::new();
+        headers.append(name, value.clone());
+        let _ = client_addr::client(peer, &headers, &trusted, header);
+    }
+}
+
+/// A user agent, against no database (the expressions are linear by construction).
+pub fn agent(bytes: &[u8]) {
+    let _ = gavel::enrich::lookup_ua(&Databases::default(), &String::from_utf8_lossy(bytes));
+}
