@@ -21,7 +21,8 @@ fn is_as_written(file: &str, text: &str) {
         std::fs::write(&path, text).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(committed, text, "{file} is not what the code says; run with BLESS=1");
+    let differing = committed.lines().zip(text.lines()).find(|(there, here)| there != here);
+    assert!(committed == text, "{file} is not what the code says; run with BLESS=1: {differing:?}");
 }
 
 #[test]

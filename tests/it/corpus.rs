@@ -39,7 +39,7 @@ fn the_public_corpus_passes_through_a_running_exchange() {
     let config = dir.path().join("gavel.toml");
     let text = format!(
         "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n[rates.per_base]\nEUR = 0.9\n\
-         [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '2s'\nblock = {{ bots = false }}\n\
+         [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '2s'\ntmax_max = '5s'\nblock = {{ bots = false }}\n\
          [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n",
         bidder.address
     );
