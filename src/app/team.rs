@@ -4,6 +4,7 @@
 
 use super::load::chain;
 use crate::bidder::desk::{Desk, Net};
+use crate::bidder::resolve::Addresses;
 use crate::clock;
 use crate::config::Config;
 use crate::enrich::databases::Databases;
@@ -36,6 +37,8 @@ pub struct Team {
     live: Arc<Live>,
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
+    /// Holds the bidders' names in the resolver, so that they are known before the first call.
+    _names: Vec<Arc<Addresses>>,
 }
 
 /// What the operations listener tells of a running team.
@@ -84,9 +87,8 @@ impl Team {
         let net = Net::new(config.engine.net.clone(), count, Arc::clone(&bank))
             .map_err(|fault| chain(&fault))?;
         let net = Arc::new(net);
-        for bidder in &config.rules.bidders {
-            net.resolver.watch(&bidder.endpoint.host);
-        }
+        let hosts = config.rules.bidders.iter().map(|bidder| &bidder.endpoint.host);
+        let names = hosts.map(|host| net.resolver.watch(host)).collect();
         tokio::task::spawn_local(Arc::clone(&net.resolver).run());
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
@@ -109,7 +111,16 @@ impl Team {
             backlog_asked: bound.backlog_asked,
             backlog_effective: bound.backlog_effective,
         };
-        Ok(Self { workers, count: counted.count, acceptor, bound, live, bank, vitals })
+        Ok(Self {
+            workers,
+            count: counted.count,
+            acceptor,
+            bound,
+            live,
+            bank,
+            vitals,
+            _names: names,
+        })
     }
 
     pub fn workers(&self) -> usize {

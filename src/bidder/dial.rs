@@ -1,6 +1,6 @@
 //! Opening connections in the background.
 //!
-//! Owns: [`start`] and [`Plan`]. Never: a retry by itself. Invariants: TCP, TLS and the HTTP/2
+//! Owns: [`start`] and [`offer_streams`]. Never: a retry by itself. Invariants: TCP, TLS and the HTTP/2
 //! preface together take no longer than the plan's time; a dial whose call has given up goes on,
 //! and its connection serves the next one.
 

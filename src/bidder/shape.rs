@@ -96,7 +96,7 @@ impl ShapeScratch {
 /// Shapes one request for one bidder after the other.
 ///
 /// Bidders of one version and disclosure differ in little: in imps and `tmax`. The rest is done
-/// once, in a [`Draft`], from which each body is copied in a few pieces.
+/// once, in a `Draft`, from which each body is copied in a few pieces.
 #[derive(Debug)]
 pub struct Shaper<'a> {
     subject: Subject<'a>,

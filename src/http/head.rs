@@ -2,7 +2,7 @@
 //!
 //! Owns: framing and addressing that hyper lets pass, the route, the media type, the declared
 //! length, who it is. Never: a byte of the body, a status code.
-//! Invariant: an [`Admitted`] request was taken under one snapshot, by an authorised partner.
+//! Invariant: a partner is authorised under the snapshot that its request keeps.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::coding::Coding;
