@@ -298,24 +298,29 @@ fn compile(content: &[u8]) -> Result<(Extractor<'static>, u64), Box<dyn Error + 
 fn load(path: &Path, bytes_max: u64) -> Result<Loaded, DatabaseError> {
     let fault = |source| DatabaseError::Read { path: path.to_owned(), source };
     let too_large = || DatabaseError::TooLarge { path: path.to_owned(), bytes_max };
-    let raw = read_capped(File::open(path).map_err(fault)?, bytes_max)
-        .map_err(fault)?
-        .ok_or_else(too_large)?;
+    let file = File::open(path).map_err(fault)?;
+    let told = file.metadata().map_err(fault)?.len();
+    let raw = read_capped(file, told, bytes_max).map_err(fault)?.ok_or_else(too_large)?;
     let (bytes, hash) = (raw.len() as u64, blake3::hash(&raw));
     let content = if path.extension().is_some_and(|extension| extension == "zst") {
         let decoder = zstd::Decoder::with_buffer(raw.as_slice()).map_err(fault)?;
-        read_capped(decoder, bytes_max).map_err(fault)?.ok_or_else(too_large)?
+        read_capped(decoder, 0, bytes_max).map_err(fault)?.ok_or_else(too_large)?
     } else {
         raw
     };
     Ok(Loaded { content, bytes, hash })
 }
 
-/// All of a source, or `None` where it is longer than `bytes_max`.
-fn read_capped(source: impl Read, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut content = Vec::new();
+/// All of a source, or `None` where it is longer than `bytes_max`. `told` is how long it says it
+/// is: a buffer of that size need not grow, which would leave as much memory behind again.
+fn read_capped(source: impl Read, told: u64, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    // One byte more shows the end without another growth.
+    let room = usize::try_from(told.min(bytes_max).saturating_add(1)).unwrap_or(0);
+    let mut content = Vec::with_capacity(room);
     source.take(bytes_max.saturating_add(1)).read_to_end(&mut content)?;
-    content.shrink_to_fit();
+    if told == 0 {
+        content.shrink_to_fit();
+    }
     Ok((content.len() as u64 <= bytes_max).then_some(content))
 }
 
