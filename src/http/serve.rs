@@ -241,7 +241,8 @@ impl<R: Road> Front<R> {
             }
             Err(denial) => self.turn_away(denial, &parts, body, &line).await,
         };
-        if line.watch.order() >= Order::LastOne && !line.is_h2 {
+        let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
+        if is_last && !line.is_h2 {
             reply::close_after(&mut reply);
         }
         line.watch.lines.done(length);

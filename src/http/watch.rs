@@ -114,6 +114,8 @@ pub struct Ledger {
     age_max: Ms,
     age_jitter_percent: u8,
     watches: RefCell<Vec<Rc<Watch>>>,
+    /// As of the last sweep.
+    phase: Cell<Phase>,
     cuts: [Cell<u64>; CutReason::ALL.len()],
 }
 
@@ -132,6 +134,7 @@ impl Ledger {
             age_max: in_ms(settings.age_max),
             age_jitter_percent: settings.age_jitter_percent,
             watches: RefCell::default(),
+            phase: Cell::new(Phase::Starting),
             cuts: Default::default(),
         }
     }
@@ -166,6 +169,7 @@ impl Ledger {
         let wrapped = elapsed.as_millis() % (u128::from(Ms::MAX) + 1);
         let now = Ms::try_from(wrapped).unwrap_or(0);
         self.clockwork.now.set(now);
+        self.phase.set(phase);
         self.watches.borrow_mut().retain(|watch| {
             if watch.is_over.get() {
                 return false;
@@ -191,6 +195,12 @@ impl Ledger {
         if let Some(watch) = candidates.min_by_key(|watch| watch.rate.get().abs_diff(wanted)) {
             watch.give(Order::LastOne, self.clockwork.now.get());
         }
+    }
+
+    /// Whether the process is leaving: a connection that is too young to have been swept is told
+    /// with its first answer, too.
+    pub fn is_leaving(&self) -> bool {
+        self.phase.get() >= Phase::Draining
     }
 
     /// How many connections were cut for `reason`.
