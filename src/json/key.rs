@@ -55,12 +55,72 @@ const NAMES: [(&str, Key); 157] = [
 const SLOTS: usize = 1024;
 
 /// For each slot one more than an index of `NAMES`; 0: free. Filled when this is compiled.
-const TABLE: [u8; SLOTS] = fill();
+static TABLE: [u8; SLOTS] = fill();
 
-/// Mixes what differs most between names: length, first, middle and last byte.
-#[expect(clippy::arithmetic_side_effects, reason = "64-bit sums and products of bytes, masked")]
-const fn slot(len: usize, first: u8, middle: u8, last: u8) -> usize {
-    (len * 37 + first as usize * 113 + middle as usize * 29 + last as usize * 7) % SLOTS
+/// `NAMES`, as they are compared.
+static WORDS: [(Word, Key); NAMES.len()] = words();
+
+/// A name of up to 16 bytes in two integers. They hold every byte of it (some of them twice), so
+/// that equal words are equal names, and no name is compared byte by byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Word {
+    len: usize,
+    head: u64,
+    tail: u64,
+}
+
+impl Word {
+    /// `None`: empty, or longer than any name that we know.
+    #[inline]
+    const fn of(name: &[u8]) -> Option<Self> {
+        let len = name.len();
+        let (head, tail) = match name {
+            [only] => (*only as u64, 0),
+            [first, last] => (*first as u64, *last as u64),
+            [first, middle, last] => (*first as u64 | (*middle as u64) << 8, *last as u64),
+            _ if len > 16 => return None,
+            _ => match (name.first_chunk(), name.last_chunk()) {
+                (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+                _ => match (name.first_chunk(), name.last_chunk()) {
+                    (Some(head), Some(tail)) => {
+                        (u32::from_le_bytes(*head) as u64, u32::from_le_bytes(*tail) as u64)
+                    }
+                    _ => return None,
+                },
+            },
+        };
+        Some(Self { len, head, tail })
+    }
+
+    /// Where the search begins. Of the multipliers that were tried, this one gives each name a
+    /// slot of its own; the search does not depend on it.
+    #[inline]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::arithmetic_side_effects,
+        reason = "ten bits are left of 64"
+    )]
+    const fn slot(self) -> usize {
+        let mixed = self.head ^ self.tail.rotate_left(23) ^ self.len as u64;
+        (mixed.wrapping_mul(0x0f47_cb24_7fdd_b115) >> (u64::BITS - SLOTS.ilog2())) as usize
+    }
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "runs when this is compiled: a bad index or sum stops the compiler"
+)]
+const fn words() -> [(Word, Key); NAMES.len()] {
+    let mut words = [(Word { len: 0, head: 0, tail: 0 }, Key::Other); NAMES.len()];
+    let mut index = 0;
+    while index < NAMES.len() {
+        let (name, key) = NAMES[index];
+        let Some(word) = Word::of(name.as_bytes()) else { panic!("a name of 1 to 16 bytes") };
+        words[index] = (word, key);
+        index += 1;
+    }
+    words
 }
 
 #[expect(
@@ -72,9 +132,8 @@ const fn slot(len: usize, first: u8, middle: u8, last: u8) -> usize {
 const fn fill() -> [u8; SLOTS] {
     let mut table = [0; SLOTS];
     let mut index = 0;
-    while index < NAMES.len() {
-        let name = NAMES[index].0.as_bytes();
-        let mut at = slot(name.len(), name[0], name[name.len() / 2], name[name.len() - 1]);
+    while index < WORDS.len() {
+        let mut at = WORDS[index].0.slot();
         while table[at] != 0 {
             at = (at + 1) % SLOTS;
         }
@@ -87,15 +146,11 @@ const fn fill() -> [u8; SLOTS] {
 
 /// The key of a name; [`Key::Other`] where the road does not know it.
 pub fn of(name: &[u8]) -> Key {
-    let (Some(first), Some(middle), Some(last)) =
-        (name.first(), name.get(name.len() / 2), name.last())
-    else {
-        return Key::Other;
-    };
-    let mut at = slot(name.len(), *first, *middle, *last);
+    let Some(word) = Word::of(name) else { return Key::Other };
+    let mut at = word.slot();
     while let Some(index) = TABLE.get(at).and_then(|index| index.checked_sub(1)) {
-        match NAMES.get(usize::from(index)) {
-            Some((known, key)) if known.as_bytes() == name => return *key,
+        match WORDS.get(usize::from(index)) {
+            Some((known, key)) if *known == word => return *key,
             _ => at = at.wrapping_add(1) % SLOTS,
         }
     }
@@ -110,6 +165,7 @@ pub fn name(key: Key) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ops::BitXorAssign;
 
     #[test]
     fn every_name_finds_its_key_and_stands_once() {
@@ -128,6 +184,35 @@ mod tests {
             assert_eq!(of(text.as_bytes()), Key::Other, "{text}");
         }
         assert_eq!(name(Key::Other), "");
+    }
+
+    #[test]
+    fn names_that_are_nearly_known_are_not_taken_for_them() {
+        let known = |name: &[u8]| NAMES.iter().any(|(text, _)| text.as_bytes() == name);
+        for (text, _) in NAMES {
+            let name = text.as_bytes();
+            let mut near: Vec<Vec<u8>> = Vec::new();
+            for at in 0..name.len() {
+                for bit in 0..8 {
+                    let mut changed = name.to_vec();
+                    changed.get_mut(at).unwrap().bitxor_assign(1 << bit);
+                    near.push(changed);
+                }
+                let mut shorter = name.to_vec();
+                shorter.remove(at);
+                near.push(shorter);
+            }
+            for at in 0..=name.len() {
+                for byte in *b"\0_aeis1\xff" {
+                    let mut longer = name.to_vec();
+                    longer.insert(at, byte);
+                    near.push(longer);
+                }
+            }
+            for other in near.iter().filter(|other| !known(other)) {
+                assert_eq!(of(other), Key::Other, "{}", other.escape_ascii());
+            }
+        }
     }
 
     #[test]
