@@ -130,7 +130,7 @@ fn databases(root: &mut Table, folder: &Path) -> (DatabaseSettings, EnrichSettin
             "geo_cache_entries",
             e.geo_cache_entries,
             1..=1 << 20,
-            "Records remembered by a worker.",
+            "Addresses remembered by a worker, and as many records.",
         ),
         device_cache_entries: t.integer(
             "device_cache_entries",

@@ -5,17 +5,26 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::device::Agent;
-use super::geo::GeoKey;
+use super::geo::{GeoDatabases, GeoKey};
 use crate::facts::{Device, Geo};
 use quick_cache::DefaultHashBuilder;
 use quick_cache::unsync::Cache;
 use std::fmt;
 use std::hash::BuildHasher;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Rendered facts by [`GeoKey`]: direct-mapped, so it is bounded and never moves.
+/// Rendered facts, by address and by [`GeoKey`]: both direct-mapped, so that they are bounded and
+/// never move.
 pub struct GeoCache {
-    slots: Vec<Option<(GeoKey, Arc<Geo>)>>,
+    /// Asked first: a user's next request costs no walk through a search tree, each step of which
+    /// is a memory access that waits for the one before. `None`: no database knows the address.
+    by_address: Vec<Option<(IpAddr, Option<Arc<Geo>>)>>,
+    /// Of the addresses: seeded, so that nobody outside can aim at a slot.
+    hasher: DefaultHashBuilder,
+    /// Many addresses are one network: its facts are decoded once.
+    by_key: Vec<Option<(GeoKey, Arc<Geo>)>>,
     /// Which databases, and which hour of the wall clock (a time zone may change its offset).
     valid_for: (u64, u64),
 }
@@ -36,25 +45,49 @@ pub struct DeviceCache {
 // === impl GeoCache ===
 
 impl GeoCache {
-    /// Room for `entries`, rounded up to a power of two.
+    /// Room for `entries` of either kind, rounded up to a power of two.
     pub fn new(entries: usize) -> Self {
         let entries = entries.clamp(1, 1 << 20).next_power_of_two();
-        Self { slots: vec![None; entries], valid_for: (0, 0) }
+        Self {
+            by_address: vec![None; entries],
+            hasher: DefaultHashBuilder::default(),
+            by_key: vec![None; entries],
+            valid_for: (0, 0),
+        }
     }
 
-    /// The facts of a key: as cached, else as `decode` gives them.
-    pub fn get_or(
+    /// The facts of an address: as cached, else as the databases give them at `wall`. `identity`
+    /// names the content of the databases.
+    pub fn of(
         &mut self,
-        key: &GeoKey,
-        valid_for: (u64, u64),
-        decode: impl FnOnce() -> Geo,
-    ) -> Arc<Geo> {
+        address: IpAddr,
+        databases: &GeoDatabases,
+        identity: u64,
+        wall: Duration,
+    ) -> Option<Arc<Geo>> {
+        let valid_for = (identity, wall.as_secs() / 3600);
         if self.valid_for != valid_for {
-            self.slots.fill(None);
+            self.by_address.fill(None);
+            self.by_key.fill(None);
             self.valid_for = valid_for;
         }
-        let at = slot_of(key, self.slots.len());
-        match self.slots.get_mut(at) {
+        let at = slot_of(self.hasher.hash_one(address), self.by_address.len());
+        if let Some(Some((kept, geo))) = self.by_address.get(at)
+            && *kept == address
+        {
+            return geo.clone();
+        }
+        let found = databases.find(address);
+        let geo = found.key.map(|key| self.of_key(&key, || found.decode(wall)));
+        if let Some(slot) = self.by_address.get_mut(at) {
+            *slot = Some((address, geo.clone()));
+        }
+        geo
+    }
+
+    fn of_key(&mut self, key: &GeoKey, decode: impl FnOnce() -> Geo) -> Arc<Geo> {
+        let at = slot_of(mixed(key), self.by_key.len());
+        match self.by_key.get_mut(at) {
             Some(Some((kept, geo))) if kept == key => Arc::clone(geo),
             Some(slot) => {
                 let geo = Arc::new(decode());
@@ -68,18 +101,20 @@ impl GeoCache {
 
 impl fmt::Debug for GeoCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GeoCache").field("slots", &self.slots.len()).finish_non_exhaustive()
+        f.debug_struct("GeoCache").field("slots", &self.by_key.len()).finish_non_exhaustive()
     }
 }
 
-/// Spreads keys over a power of two of slots by a multiply and its high bits.
-fn slot_of(key: &GeoKey, slots: usize) -> usize {
+/// Mixes a key by multiplies; the high bits are the good ones.
+fn mixed(key: &GeoKey) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mixed = key
-        .iter()
-        .fold(0_u64, |mixed, part| (mixed.rotate_left(23) ^ u64::from(*part)).wrapping_mul(ODD));
-    // at most 2^20 slots: 32 high bits are enough and fit
-    usize::try_from(mixed >> 32).unwrap_or(0) & slots.saturating_sub(1)
+    let mix = |mixed: u64, part: &u32| (mixed.rotate_left(23) ^ u64::from(*part)).wrapping_mul(ODD);
+    key.iter().fold(0, mix)
+}
+
+/// One of `slots`, a power of two and at most 2^24, by the high half of a hash.
+fn slot_of(hash: u64, slots: usize) -> usize {
+    usize::try_from(hash >> 32).unwrap_or(0) & slots.saturating_sub(1)
 }
 
 // === impl DeviceCache ===
@@ -123,8 +158,7 @@ impl DeviceCache {
     fn share(&mut self, device: Device) -> Arc<Device> {
         let [hasher, _] = &self.hashers;
         let names = (&device.make, &device.model, &device.os, &device.osv, &device.browser_version);
-        let mixed = hasher.hash_one(names);
-        let at = usize::try_from(mixed >> 32).unwrap_or(0) & self.shared.len().saturating_sub(1);
+        let at = slot_of(hasher.hash_one(names), self.shared.len());
         match self.shared.get_mut(at) {
             Some(Some(kept)) if **kept == device => Arc::clone(kept),
             Some(slot) => Arc::clone(slot.insert(Arc::new(device))),

@@ -26,7 +26,9 @@ use std::time::Duration;
 /// What a worker may remember.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnrichSettings {
-    /// Decoded records of address databases, per worker (about 1 KB each). 1 to 1,048,576.
+    /// Addresses, and as many decoded records of address databases, per worker (about 1 KB each;
+    /// twice that where the addresses remember records that others have displaced). 1 to
+    /// 1,048,576.
     pub geo_cache_entries: usize,
     /// User agents, per worker (about 60 B each, and 1 KB for each distinct device). 16 to
     /// 16,777,216.
@@ -159,10 +161,7 @@ fn geo(
     if databases.geo.is_empty() || !geo::is_public(address) {
         return None;
     }
-    let found = databases.geo.find(address);
-    let hour = wall.as_secs() / 3600;
-    let key = found.key?;
-    Some(cache.get_or(&key, (databases.geo_identity(), hour), || found.decode(wall)))
+    cache.of(address, &databases.geo, databases.geo_identity(), wall)
 }
 
 fn device(
