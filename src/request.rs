@@ -398,6 +398,12 @@ impl ValidRequest {
         self.view.texts.get(list.range()).unwrap_or_default().iter().map(|text| self.text(*text))
     }
 
+    /// The bytes of the strings of a list, for comparing.
+    pub fn texts_bytes(&self, list: List) -> impl Iterator<Item = &[u8]> {
+        let texts = self.view.texts.get(list.range()).unwrap_or_default();
+        texts.iter().map(|text| self.text_bytes(*text))
+    }
+
     /// The numbers of a list.
     pub fn numbers(&self, list: List) -> &[i32] {
         self.view.numbers.get(list.range()).unwrap_or_default()

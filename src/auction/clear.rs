@@ -85,10 +85,14 @@ fn rank(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Ordering {
 /// The lot that a bidder draws for an imp; computed only where prices are equal.
 fn draw(terms: &Terms<'_>, offer: &Offer<'_>) -> [u8; 32] {
     let request = terms.input.request;
-    let imp = request.view.imps.get(offer.imp as usize).map_or("", |imp| request.text(imp.id));
+    let imp = request
+        .view
+        .imps
+        .get(offer.imp as usize)
+        .map_or(&b""[..], |imp| request.text_bytes(imp.id));
     let mut hasher = blake3::Hasher::new();
-    for part in [request.text(request.view.id), imp, offer.name] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    for part in [request.text_bytes(request.view.id), imp, offer.name.as_bytes()] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
     }
     *hasher.finalize().as_bytes()
 }

@@ -24,13 +24,13 @@ use std::fmt;
 ///
 /// A document whose root is VAST is video where that is offered, else audio; what begins as a
 /// JSON object is native; everything else that is not empty is a banner.
-pub fn guess(adm: &str, offered: MediaSet) -> Option<Media> {
-    let adm = adm.trim_start_matches('\u{feff}').trim_ascii_start();
+pub fn guess(adm: &[u8], offered: MediaSet) -> Option<Media> {
+    let adm = vast::without_mark(adm).trim_ascii_start();
     let looks_like = if adm.is_empty() {
         return None;
     } else if vast::has_root(adm) {
         if offered.contains(Media::Video) { Media::Video } else { Media::Audio }
-    } else if adm.starts_with('{') {
+    } else if adm.starts_with(b"{") {
         Media::Native
     } else {
         Media::Banner
@@ -39,30 +39,29 @@ pub fn guess(adm: &str, offered: MediaSet) -> Option<Media> {
 }
 
 /// Whether the markup is of its media.
-pub fn is_valid(adm: &str, media: Media) -> bool {
+pub fn is_valid(adm: &[u8], media: Media) -> bool {
     match media {
         Media::Banner => true,
         Media::Video | Media::Audio => vast::is_valid(adm),
         Media::Native => {
-            serde_json::from_str::<NativeAd>(adm).is_ok_and(|native| native.has_assets)
+            serde_json::from_slice::<NativeAd>(adm).is_ok_and(|native| native.has_assets)
         }
     }
 }
 
 /// Whether the markup loads nothing by plain HTTP.
-pub fn is_secure(adm: &str, media: Media) -> bool {
-    let bytes = adm.as_bytes();
-    if !names_plain_http(bytes) {
+pub fn is_secure(adm: &[u8], media: Media) -> bool {
+    if !names_plain_http(adm) {
         // native is JSON in a string: there the scheme may still be written with escapes
-        let hides_it = media == Media::Native && memmem::find(bytes, b"\\u").is_some();
+        let hides_it = media == Media::Native && memmem::find(adm, b"\\u").is_some();
         if !hides_it {
             return true;
         }
     }
     match media {
-        Media::Banner => !html::loads_plain_http(bytes),
-        Media::Video | Media::Audio => !vast::loads_plain_http(bytes),
-        Media::Native => serde_json::from_str(adm).is_ok_and(|root| !native_loads(&root)),
+        Media::Banner => !html::loads_plain_http(adm),
+        Media::Video | Media::Audio => !vast::loads_plain_http(adm),
+        Media::Native => serde_json::from_slice(adm).is_ok_and(|root| !native_loads(&root)),
     }
 }
 
@@ -160,7 +159,7 @@ mod tests {
             ("<div>VAST</div>", all, Some(Media::Banner)),
             ("plain text", all, Some(Media::Banner)),
         ] {
-            assert_eq!(guess(adm, offered), media, "{adm}");
+            assert_eq!(guess(adm.as_bytes(), offered), media, "{adm}");
         }
     }
 
@@ -178,7 +177,7 @@ mod tests {
             (r#"{"assets":[1]} x"#, false),
             ("<div></div>", false),
         ] {
-            assert_eq!(is_valid(adm, Media::Native), valid, "{adm}");
+            assert_eq!(is_valid(adm.as_bytes(), Media::Native), valid, "{adm}");
         }
     }
 
@@ -202,7 +201,7 @@ mod tests {
             (r#"{"assets":[{"title":{"text":"http: the protocol"}}]}"#, true),
             (r#"{"assets":[{"title":{"text":"caf\u00e9"}}]}"#, true),
         ] {
-            assert_eq!(is_secure(adm, Media::Native), secure, "{adm}");
+            assert_eq!(is_secure(adm.as_bytes(), Media::Native), secure, "{adm}");
         }
     }
 
@@ -210,8 +209,9 @@ mod tests {
         #[test]
         fn no_markup_is_too_odd_to_be_judged(adm in "(<|>|/|!--|VAST|version|=|\"|'|http:|src|style|url\\(|\\]\\]>|<!\\[CDATA\\[|\\{|\\}|\\?|[a-z ]|\\PC){0,60}") {
             for media in Media::ALL {
-                let _ = (is_valid(&adm, media), is_secure(&adm, media));
-                let _ = guess(&adm, [media].into_iter().collect());
+                let adm = adm.as_bytes();
+                let _ = (is_valid(adm, media), is_secure(adm, media));
+                let _ = guess(adm, [media].into_iter().collect());
             }
         }
     }

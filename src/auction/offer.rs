@@ -71,9 +71,9 @@ pub struct SeatRules<'a> {
 
 impl<'a> Answered<'a> {
     /// The seat that a `seatbid` counts as: its own, the configured one, or the bidder's name.
-    pub fn seat_name(&self, seat: &SeatBid) -> &'a str {
-        match self.answer.text(seat.seat) {
-            "" => self.seats.default.unwrap_or(self.name),
+    pub fn seat_name(&self, seat: &SeatBid) -> &'a [u8] {
+        match self.answer.text_bytes(seat.seat) {
+            b"" => self.seats.default.unwrap_or(self.name).as_bytes(),
             named => named,
         }
     }
@@ -108,7 +108,7 @@ pub struct Offer<'a> {
     pub at: BidRef,
     pub bidder: BidderId,
     pub name: &'a str,
-    pub seat: &'a str,
+    pub seat: &'a [u8],
     /// Index in `View::imps`.
     pub imp: u32,
     pub media: Media,
@@ -245,8 +245,8 @@ impl<'a> Terms<'a> {
     }
 
     /// The deal of an imp by its id.
-    pub fn deal(&self, imp: &Imp, id: &str) -> Option<&'a Deal> {
+    pub fn deal(&self, imp: &Imp, id: &[u8]) -> Option<&'a Deal> {
         let request = self.input.request;
-        request.deals(imp.deals).iter().find(|deal| request.text(deal.id) == id)
+        request.deals(imp.deals).iter().find(|deal| request.text_bytes(deal.id) == id)
     }
 }

@@ -58,9 +58,9 @@ pub struct Group {
 /// What the request and the partner block, looked up once for all bids.
 struct Blocked<'a> {
     cattax: u16,
-    categories: SmallVec<[&'a str; 16]>,
+    categories: SmallVec<[&'a [u8]; 16]>,
     advertisers: SmallVec<[Listed<'a>; 16]>,
-    apps: SmallVec<[&'a str; 4]>,
+    apps: SmallVec<[&'a [u8]; 4]>,
 }
 
 impl<'a> Blocked<'a> {
@@ -68,7 +68,7 @@ impl<'a> Blocked<'a> {
         let (request, partner) = (terms.input.request, terms.input.partner);
         let view = &request.view;
         let both = |list: List, own: &'a [String]| {
-            request.texts(list).chain(own.iter().map(String::as_str))
+            request.texts_bytes(list).chain(own.iter().map(String::as_bytes))
         };
         Self {
             cattax: view.cattax.unwrap_or(CATTAX_DEFAULT),
@@ -118,7 +118,7 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
 /// The bid ids of one answer so far.
 enum SeenIds<'a> {
     Few,
-    Many(HashSet<&'a str>),
+    Many(HashSet<&'a [u8]>),
 }
 
 impl<'a> SeenIds<'a> {
@@ -127,7 +127,7 @@ impl<'a> SeenIds<'a> {
     }
 
     /// Whether the id stands in an earlier bid of the answer.
-    fn is_repeated(&mut self, candidate: &Candidate<'a, '_>, id: &'a str) -> bool {
+    fn is_repeated(&mut self, candidate: &Candidate<'a, '_>, id: &'a [u8]) -> bool {
         let answer = candidate.answered.answer;
         match self {
             Self::Many(seen) => !seen.insert(id),
@@ -135,7 +135,7 @@ impl<'a> SeenIds<'a> {
                 let earlier = answer.bids.iter().take(candidate.at.bid as usize);
                 earlier
                     .filter(|bid| bid.id.len == candidate.bid.id.len)
-                    .any(|bid| answer.text(bid.id) == id)
+                    .any(|bid| answer.text_bytes(bid.id) == id)
             }
         }
     }
@@ -164,10 +164,10 @@ impl<'a> Candidate<'a, '_> {
     /// The imp that it bids on, among those that its bidder was offered.
     fn imp(&self) -> Option<(u32, &'a Imp)> {
         let (request, impid) =
-            (self.terms.input.request, self.answered.answer.text(self.bid.impid));
+            (self.terms.input.request, self.answered.answer.text_bytes(self.bid.impid));
         let offered = |index: u32| self.answered.imps.checked_shr(index).unwrap_or(0) & 1 == 1;
         let mut imps = (0u32..).zip(&request.view.imps);
-        imps.find(|(index, imp)| offered(*index) && request.text(imp.id) == impid)
+        imps.find(|(index, imp)| offered(*index) && request.text_bytes(imp.id) == impid)
     }
 
     /// All rules in their order.
@@ -176,7 +176,7 @@ impl<'a> Candidate<'a, '_> {
         imp: Option<(u32, &'a Imp)>,
         ids: &mut SeenIds<'a>,
     ) -> Result<Offer<'a>, Rejection> {
-        let id = self.answered.answer.text(self.bid.id);
+        let id = self.answered.answer.text_bytes(self.bid.id);
         if id.is_empty() {
             return Err(Rejection::IdMissing);
         }
@@ -245,11 +245,11 @@ impl<'a> Candidate<'a, '_> {
     }
 
     /// The seat, where all who have a say allow it. Seats are compared byte for byte.
-    fn seat(&self) -> Result<&'a str, Rejection> {
+    fn seat(&self) -> Result<&'a [u8], Rejection> {
         let request = self.terms.input.request;
         let rules = self.answered.seats;
         let seat = self.answered.seat_name(self.seatbid);
-        let is_in = |list: &[String]| list.iter().any(|entry| entry == seat);
+        let is_in = |list: &[String]| list.iter().any(|entry| entry.as_bytes() == seat);
         let is_ours = (rules.allowed.is_empty() || is_in(rules.allowed)) && !is_in(rules.blocked);
         let (wseat, bseat) = (request.view.wseat, request.view.bseat);
         let is_theirs = self.is_listed(wseat, seat).unwrap_or(true)
@@ -258,15 +258,15 @@ impl<'a> Candidate<'a, '_> {
     }
 
     /// Whether a list of the request holds the value; `None` where the list is empty.
-    fn is_listed(&self, list: List, value: &str) -> Option<bool> {
-        let mut entries = self.terms.input.request.texts(list);
+    fn is_listed(&self, list: List, value: &[u8]) -> Option<bool> {
+        let mut entries = self.terms.input.request.texts_bytes(list);
         (!list.is_empty()).then(|| entries.any(|entry| entry == value))
     }
 
     /// The deal that it bids under (3.2.11, 3.2.12).
-    fn deal(&self, imp: &Imp, seat: &str) -> Result<Option<&'a Deal>, Rejection> {
+    fn deal(&self, imp: &Imp, seat: &[u8]) -> Result<Option<&'a Deal>, Rejection> {
         let (request, answer) = (self.terms.input.request, self.answered.answer);
-        let id = answer.text(self.bid.dealid);
+        let id = answer.text_bytes(self.bid.dealid);
         if id.is_empty() {
             return if imp.is_private_auction { Err(Rejection::DealRequired) } else { Ok(None) };
         }
@@ -275,12 +275,13 @@ impl<'a> Candidate<'a, '_> {
             return Err(Rejection::SeatNotAllowed);
         }
         if !deal.wadomain.is_empty() {
-            let is_allowed = |domain: &str| {
+            let is_allowed = |domain: &[u8]| {
                 request
-                    .texts(deal.wadomain)
+                    .texts_bytes(deal.wadomain)
                     .any(|entry| Listed::new(entry).covers(Host::of(domain)))
             };
-            if self.bid.adomain.is_empty() || !answer.texts(self.bid.adomain).all(is_allowed) {
+            if self.bid.adomain.is_empty() || !answer.texts_bytes(self.bid.adomain).all(is_allowed)
+            {
                 return Err(Rejection::AdvertiserBlocked);
             }
         }
@@ -311,19 +312,20 @@ impl<'a> Candidate<'a, '_> {
         let (blocked, answer, bid) = (self.blocked, self.answered.answer, self.bid);
         let cattax = blocked.cattax;
         if !blocked.categories.is_empty() && bid.cattax.unwrap_or(CATTAX_DEFAULT) == cattax {
-            let is_hit = |c: &str| blocked.categories.iter().any(|b| category_covers(b, c, cattax));
-            if answer.texts(bid.cat).any(is_hit) {
+            let is_hit =
+                |c: &[u8]| blocked.categories.iter().any(|b| category_covers(b, c, cattax));
+            if answer.texts_bytes(bid.cat).any(is_hit) {
                 return Err(Rejection::CategoryBlocked);
             }
         }
         if !blocked.advertisers.is_empty() {
-            let mut hosts = answer.texts(bid.adomain).map(Host::of);
+            let mut hosts = answer.texts_bytes(bid.adomain).map(Host::of);
             if hosts.any(|host| blocked.advertisers.iter().any(|listed| listed.covers(host))) {
                 return Err(Rejection::AdvertiserBlocked);
             }
         }
         if !blocked.apps.is_empty() && !bid.bundle.is_empty() {
-            let bundle = answer.text(bid.bundle);
+            let bundle = answer.text_bytes(bid.bundle);
             if blocked.apps.iter().any(|app| app.eq_ignore_ascii_case(bundle)) {
                 return Err(Rejection::AppBlocked);
             }
@@ -338,7 +340,7 @@ impl<'a> Candidate<'a, '_> {
             None if imp.media.len() == 1 => {
                 Media::ALL.into_iter().find(|media| imp.media.contains(*media))
             }
-            None => markup::guess(self.answered.answer.text(self.bid.adm), imp.media),
+            None => markup::guess(self.answered.answer.text_bytes(self.bid.adm), imp.media),
         };
         media.filter(|media| imp.media.contains(*media)).ok_or(Rejection::MediaMismatch)
     }
@@ -399,7 +401,7 @@ impl<'a> Candidate<'a, '_> {
     /// The markup: there, not too long, of its kind, and secure where it must be (3.2.4 `secure`).
     fn markup(&self, imp: &Imp, media: Media) -> Result<(), Rejection> {
         let (partner, settings) = (self.terms.input.partner, self.terms.input.settings);
-        let adm = self.answered.answer.text(self.bid.adm);
+        let adm = self.answered.answer.text_bytes(self.bid.adm);
         if adm.trim_ascii().is_empty() {
             let is_served = partner.allows_nurl_markup && !self.bid.nurl.is_empty();
             return if is_served { Ok(()) } else { Err(Rejection::MarkupMissing) };

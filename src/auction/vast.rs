@@ -67,8 +67,8 @@ struct Scanner<'a> {
 }
 
 /// Whether the first element is `VAST` or `DAAST`.
-pub fn has_root(document: &str) -> bool {
-    let mut scanner = Scanner::new(document.as_bytes());
+pub fn has_root(document: &[u8]) -> bool {
+    let mut scanner = Scanner::new(document);
     while let Ok(Some(piece)) = scanner.next() {
         match piece {
             Piece::Open { name, .. } => return is_root(name),
@@ -80,8 +80,8 @@ pub fn has_root(document: &str) -> bool {
 }
 
 /// Whether the whole document is VAST, as far as this module checks.
-pub fn is_valid(document: &str) -> bool {
-    check(document.trim_start_matches('\u{feff}').as_bytes()).unwrap_or(false)
+pub fn is_valid(document: &[u8]) -> bool {
+    check(without_mark(document)).unwrap_or(false)
 }
 
 /// Whether the document makes a player load something by plain HTTP.
@@ -104,6 +104,14 @@ pub fn loads_plain_http(document: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// Without byte order marks before it.
+pub fn without_mark(mut document: &[u8]) -> &[u8] {
+    while let Some(rest) = document.strip_prefix(b"\xef\xbb\xbf") {
+        document = rest;
+    }
+    document
 }
 
 fn is_root(name: &[u8]) -> bool {
@@ -251,14 +259,14 @@ mod tests {
             ("https://example.com/vast.xml", false),
             ("", false),
         ] {
-            assert_eq!(is_valid(document), valid, "{document}");
+            assert_eq!(is_valid(document.as_bytes()), valid, "{document}");
         }
         let deep = |levels: usize| {
             let inner = "<a>".repeat(levels) + &"</a>".repeat(levels);
             format!("<VAST version='4'><Ad>{inner}</Ad></VAST>")
         };
-        assert!(is_valid(&deep(DEPTH_MAX - 2)));
-        assert!(!is_valid(&deep(DEPTH_MAX - 1)));
+        assert!(is_valid(deep(DEPTH_MAX - 2).as_bytes()));
+        assert!(!is_valid(deep(DEPTH_MAX - 1).as_bytes()));
     }
 
     #[test]
@@ -284,7 +292,7 @@ mod tests {
         ] {
             let document =
                 format!("<VAST version='4' x='http://example.com'><Ad>{inside}</Ad></VAST>");
-            assert!(is_valid(&document), "{document}");
+            assert!(is_valid(document.as_bytes()), "{document}");
             assert_eq!(loads_plain_http(document.as_bytes()), loads, "{document}");
         }
     }

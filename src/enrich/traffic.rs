@@ -4,7 +4,7 @@
 
 use crate::facts::Facts;
 use crate::negatives::refusal::Refusal;
-use crate::partner::Partner;
+use crate::partner::{BlockList, Partner};
 use crate::request::ValidRequest;
 
 /// Whether the request may go on: spiders, data centres and proxies, and blocked inventory may
@@ -20,11 +20,14 @@ pub fn check(request: &ValidRequest, facts: &Facts, partner: &Partner) -> Result
         return Err(Refusal::DataCenter);
     }
     let inventory = &request.view.inventory;
-    let page_host = host(request.text(inventory.page));
-    let is_blocked = blocks.domains.covers(request.text(inventory.domain))
-        || blocks.domains.covers(page_host)
-        || blocks.bundles.has(request.text(inventory.bundle))
-        || blocks.publishers.has(request.text(inventory.publisher_id));
+    // Most partners block nothing: then no string is looked at.
+    let is_site_blocked = !blocks.domains.is_empty()
+        && (blocks.domains.covers(request.text(inventory.domain))
+            || blocks.domains.covers(host(request.text(inventory.page))));
+    let is_listed = |list: &BlockList, text| !list.is_empty() && list.has(request.text(text));
+    let is_blocked = is_site_blocked
+        || is_listed(&blocks.bundles, inventory.bundle)
+        || is_listed(&blocks.publishers, inventory.publisher_id);
     if is_blocked { Err(Refusal::BlockedInventory) } else { Ok(()) }
 }
 

@@ -161,7 +161,7 @@ fn bid(answers: &[Answered<'_>], at: BidRef, end: Map<String, Value>) -> Value {
     let mut told = json!({
         "id": answer.text(bid.id),
         "impid": answer.text(bid.impid),
-        "seat": answered.seat_name(seatbid),
+        "seat": String::from_utf8_lossy(answered.seat_name(seatbid)),
         "price": bid.price,
         "cur": answer.currency.map(|currency| currency.to_string()),
         "dealid": some(answer.text(bid.dealid)),

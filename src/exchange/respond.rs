@@ -76,14 +76,14 @@ struct Winner<'a> {
     answered: &'a Answered<'a>,
     seatbid: &'a SeatBid,
     bid: &'a Bid,
-    seat: &'a str,
+    seat: &'a [u8],
 }
 
 /// What tells one `seatbid` of ours from another, in the order in which they are written.
 ///
 /// Seats of different bidders with equal names stay apart. Two of one bidder are one, but a
 /// group stays by itself: our partner may take all of it or nothing.
-type SeatKey<'a> = (u16, Option<u32>, &'a str);
+type SeatKey<'a> = (u16, Option<u32>, &'a [u8]);
 
 impl<'a> Winner<'a> {
     fn new(win: &'a Win, answers: &'a [Answered<'a>]) -> Option<Self> {
@@ -166,11 +166,11 @@ fn write_number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// A JSON string (RFC 8259, 7).
-fn write_text(out: &mut Vec<u8>, text: &str) {
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     out.push(b'"');
-    for byte in text.bytes() {
+    for byte in text.iter().copied() {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0..0x20 => {

@@ -31,7 +31,7 @@ fn a_full_answer_is_read_with_every_member_of_its_bids() {
     let bid = &answer.bids(seat)[0];
     assert_eq!(answer.text(bid.adm), "<b>\"\n</b>");
     assert_eq!(bid.price, Some(1.25));
-    assert_eq!(answer.texts(bid.adomain).collect::<Vec<_>>(), ["a.example", "b.example"]);
+    assert_eq!(answer.texts_bytes(bid.adomain).collect::<Vec<_>>(), [b"a.example", b"b.example"]);
     assert_eq!(answer.numbers(bid.attr), [1, 2]);
     assert_eq!(
         (bid.mtype, bid.w, bid.h, bid.exp, bid.dur),
@@ -91,7 +91,7 @@ fn scalars_are_read_as_bidders_write_them() {
     assert_eq!(bid.price, Some(2.5));
     assert_eq!((bid.w, bid.h, bid.mtype, bid.dur), (Some(300), Some(250), None, None));
     assert_eq!(answer.numbers(bid.attr), [3, 4]);
-    assert_eq!(answer.texts(bid.adomain).collect::<Vec<_>>(), ["a.example"]);
+    assert_eq!(answer.texts_bytes(bid.adomain).collect::<Vec<_>>(), [b"a.example"]);
     assert!(bid.cat.is_empty() && bid.adm.is_empty());
     for price in [json!(null), json!("NaN"), json!("x"), json!([1]), json!(true)] {
         assert_eq!(one_bid(&json!({ "price": price })).unwrap().bids[0].price, None, "{price}");
