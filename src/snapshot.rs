@@ -14,6 +14,7 @@ use crate::partner::Partner;
 use crate::telemetry::hub::Hub;
 use crate::telemetry::slots::{OTHER, Slot};
 use arc_swap::ArcSwapOption;
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,10 +33,29 @@ pub struct Snapshot {
     /// By `PartnerId`: agreed requests a second.
     pub partner_rates: Vec<Option<Arc<RateAccount>>>,
     /// By name; its hasher is seeded, for the names in it are compared with what strangers send.
-    partner_index: HashMap<String, PartnerId>,
+    doors: HashMap<Name, Door>,
     partner_slots: Vec<Slot>,
     bidder_slots: Vec<Slot>,
 }
+
+/// A partner's name; up to 16 bytes stand in the index itself.
+type Name = SmallVec<[u8; 16]>;
+
+/// What decides whether a caller is a partner. It stands in the index beside the name, so that
+/// most callers cost one place in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    pub id: PartnerId,
+    /// The first of the partner's `key_hashes`; `None`: no key is asked for.
+    pub key_hash: Option<[u8; 32]>,
+    /// Whether there are more.
+    pub has_more_keys: bool,
+    /// Whether there are `sources`.
+    pub has_sources: bool,
+}
+
+/// A line of the processor's cache.
+const _: () = assert!(size_of::<(Name, Door)>() <= 64);
 
 /// What a snapshot is put together from.
 #[derive(Debug)]
@@ -66,9 +86,10 @@ impl Snapshot {
     /// goes on as it was.
     pub fn new(generation: u64, parts: Parts, bank: &mut Bank, hub: &Hub, now: Instant) -> Self {
         let Parts { partners, bidders, rates, databases, roster } = parts;
-        let mut partner_index = HashMap::with_capacity(partners.len());
+        let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
-            partner_index.entry(partner.name.clone()).or_insert(PartnerId(id));
+            let name = Name::from_slice(partner.name.as_bytes());
+            doors.entry(name).or_insert_with(|| Door::of(PartnerId(id), partner));
         }
         let rate =
             |one: &Partner| one.qps.map(|qps| bank.rate(Payer::Partner, &one.name, qps, now));
@@ -83,13 +104,13 @@ impl Snapshot {
             rates,
             databases,
             partner_rates,
-            partner_index,
+            doors,
         }
     }
 
-    /// The partner that goes by `name`.
-    pub fn partner_named(&self, name: &str) -> Option<PartnerId> {
-        self.partner_index.get(name).copied()
+    /// How the partner that goes by `name` is told from others.
+    pub fn door(&self, name: &str) -> Option<&Door> {
+        self.doors.get(name.as_bytes())
     }
 
     /// A partner by its index.
@@ -110,6 +131,17 @@ impl Snapshot {
     /// Where a bidder is counted.
     pub fn bidder_slot(&self, id: BidderId) -> Slot {
         self.bidder_slots.get(usize::from(id.0)).copied().unwrap_or(OTHER)
+    }
+}
+
+impl Door {
+    fn of(id: PartnerId, partner: &Partner) -> Self {
+        Self {
+            id,
+            key_hash: partner.key_hashes.first().copied(),
+            has_more_keys: partner.key_hashes.len() > 1,
+            has_sources: !partner.sources.is_empty(),
+        }
     }
 }
 

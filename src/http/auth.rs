@@ -11,8 +11,8 @@
 
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::PartnerId;
-use crate::partner::Network;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Door, Snapshot};
+use std::iter;
 use std::net::IpAddr;
 use subtle::{Choice, ConstantTimeEq};
 
@@ -20,7 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 pub const KEY_BYTES_MAX: usize = 256;
 
 /// What an unknown partner's key is compared with; no known input hashes to it.
-const NO_HASH: [[u8; 32]; 1] = [[0; 32]];
+const NO_HASH: [u8; 32] = [0; 32];
 
 /// The partner, where the presented key and the client's address are its own.
 ///
@@ -31,17 +31,17 @@ pub fn authenticate(
     presented_key: Option<&[u8]>,
     client: IpAddr,
 ) -> Result<PartnerId, Refusal> {
-    let id = snapshot.partner_named(partner_name);
-    let partner = id.and_then(|id| snapshot.partner(id));
-    let hashes = match partner {
-        Some(partner) if !partner.key_hashes.is_empty() => partner.key_hashes.as_slice(),
-        _ => &NO_HASH,
-    };
-    let is_keyless = partner.is_some_and(|partner| partner.key_hashes.is_empty());
+    let door = snapshot.door(partner_name);
+    let first = door.and_then(|door| door.key_hash.as_ref());
+    // Most partners have one key and no ranges: nothing of them but the door is looked at.
+    let partner = |door: &Door| snapshot.partner(door.id);
+    let rotating = door.filter(|door| door.has_more_keys).and_then(partner);
+    let others = rotating.and_then(|partner| partner.key_hashes.get(1..)).unwrap_or_default();
+    let is_keyless = door.is_some_and(|door| door.key_hash.is_none());
+    let hashes = iter::once(first.unwrap_or(&NO_HASH)).chain(others);
     let is_key_good = is_one_of(hashes, presented_key.unwrap_or_default());
-    let is_source_good = partner.is_some_and(|partner| is_inside(&partner.sources, client));
-    match id {
-        Some(id) if (is_keyless | is_key_good) & is_source_good => Ok(id),
+    match door {
+        Some(door) if (is_keyless | is_key_good) & is_inside(door, snapshot, client) => Ok(door.id),
         _ => Err(Refusal::Unauthorised),
     }
 }
@@ -51,15 +51,18 @@ pub fn hash_key(key: &[u8]) -> [u8; 32] {
     *blake3::hash(key).as_bytes()
 }
 
-fn is_one_of(hashes: &[[u8; 32]], key: &[u8]) -> bool {
+fn is_one_of<'h>(hashes: impl Iterator<Item = &'h [u8; 32]>, key: &[u8]) -> bool {
     let is_usable = !key.is_empty() && key.len() <= KEY_BYTES_MAX;
     let presented = hash_key(if is_usable { key } else { &[] });
-    let any = hashes.iter().fold(Choice::from(0), |any, known| any | known.ct_eq(&presented));
+    let compare = |any, known: &[u8; 32]| any | known.ct_eq(&presented);
+    let any = hashes.fold(Choice::from(0), compare);
     is_usable & bool::from(any)
 }
 
-fn is_inside(sources: &[Network], client: IpAddr) -> bool {
-    sources.is_empty() || sources.iter().any(|network| network.contains(client))
+/// Whether the partner behind the door may call from there.
+fn is_inside(door: &Door, snapshot: &Snapshot, client: IpAddr) -> bool {
+    let sources = || snapshot.partner(door.id).map_or(&[][..], |partner| &partner.sources);
+    !door.has_sources || sources().iter().any(|network| network.contains(client))
 }
 
 #[cfg(test)]
@@ -69,7 +72,7 @@ mod tests {
     use crate::limits::bank::Bank;
     use crate::limits::rate::LeaseSettings;
 
-    use crate::partner::Partner;
+    use crate::partner::{Network, Partner};
     use crate::snapshot::Parts;
     use crate::telemetry::hub::{Hub, TelemetrySettings};
 
