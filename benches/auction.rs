@@ -5,15 +5,14 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that panics has failed")]
 
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use gavel::admit;
 use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
 use gavel::auction::offer::{Answered, AuctionInput, AuctionSettings, SeatRules};
 use gavel::bid::BidAnswer;
-use gavel::bidder::answer;
+use gavel::bidder::answer::{self, AnswerScratch};
 use gavel::exchange::respond::{self, Response};
-use gavel::json::scratch::Scratch;
 use gavel::money::Rates;
 use gavel::openrtb::ids::BidderId;
 use gavel::partner::Partner;
@@ -51,12 +50,10 @@ fn last_leg(c: &mut Criterion) {
         (fixture::partner(), Rates::default(), AuctionSettings::default());
     let request = admitted(&partner);
     let id = request.text(request.view.id);
-    let mut scratch = Scratch::new(64);
+    let mut scratch = AnswerScratch::new(64);
     let bodies: Vec<_> = (1u8..=5).map(|n| answer_json(f64::from(n) * 0.75)).collect();
-    let read: Vec<BidAnswer> = bodies
-        .iter()
-        .map(|body| answer::read(body.clone(), id, 100, &mut scratch).unwrap())
-        .collect();
+    let read: Vec<BidAnswer> =
+        bodies.iter().map(|body| answer::read(body, id, 100, &mut scratch).unwrap()).collect();
     let answers: Vec<_> = (0..)
         .zip(&read)
         .map(|(number, answer)| Answered {
@@ -79,11 +76,10 @@ fn last_leg(c: &mut Criterion) {
 
     c.bench_function("read an answer of 700 B", |b| {
         let body = bodies.first().unwrap();
-        b.iter_batched(
-            || body.clone(),
-            |body| answer::read(body, id, 100, &mut scratch).unwrap(),
-            BatchSize::SmallInput,
-        );
+        b.iter(|| {
+            let answer = answer::read(black_box(body), id, 100, &mut scratch).unwrap();
+            scratch.recycle(answer);
+        });
     });
     c.bench_function("screen and clear 5 answers", |b| {
         b.iter(|| gavel::auction::run(black_box(&input)));

@@ -14,7 +14,6 @@ use gavel::config::reader::{Findings, Table};
 use gavel::enrich::databases::Databases;
 use gavel::http::ClientHeader;
 use gavel::http::client_addr;
-use gavel::json;
 use gavel::money::Rates;
 use gavel::partner::{Network, Partner};
 use std::cell::RefCell;
@@ -46,8 +45,8 @@ pub fn request(bytes: &[u8]) {
 
 /// A bidder's bid response.
 pub fn answer(bytes: &[u8]) {
-    let mut scratch = json::scratch::Scratch::new(64);
-    let _ = answer::read(bytes.to_vec(), "r-1", 100, &mut scratch);
+    let mut scratch = answer::AnswerScratch::new(64);
+    let _ = answer::read(bytes, "r-1", 100, &mut scratch);
 }
 
 /// A bidder's HTTP answer, in pieces whose size the first byte chooses.

@@ -76,6 +76,20 @@ pub struct BidAnswer {
 }
 
 impl BidAnswer {
+    /// Nothing read, but with the memory that was in use.
+    pub fn clear(&mut self) {
+        let Self { body, text, id, bidid, currency, nbr, seats, bids, texts, numbers, members } =
+            self;
+        (*id, *bidid, *currency, *nbr) = (Text::default(), Text::default(), None, None);
+        body.clear();
+        text.clear();
+        seats.clear();
+        bids.clear();
+        texts.clear();
+        numbers.clear();
+        members.clear();
+    }
+
     /// A string; empty where it is absent.
     pub fn text(&self, text: Text) -> &str {
         let (at, len) = (text.at as usize, text.len as usize);

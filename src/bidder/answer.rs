@@ -22,43 +22,97 @@ use crate::money::Currency;
 use crate::negatives::no_answer::NoAnswer;
 use crate::request::{Key, List, Text};
 
+/// What a worker reuses from answer to answer.
+#[derive(Debug)]
+pub struct AnswerScratch {
+    json: Scratch,
+    /// Answers whose auctions have ended, emptied.
+    spares: Vec<BidAnswer>,
+}
+
+/// Answers kept for later auctions of a worker; about 10 KB each.
+const SPARES_MAX: usize = 128;
+
+/// An answer with a buffer beyond this many bytes is not kept.
+const SPARE_BYTES_MAX: usize = 32 << 10;
+
+/// Nor is one with an arena beyond this many entries.
+const SPARE_ENTRIES_MAX: usize = 1024;
+
+impl AnswerScratch {
+    /// For answers of at most `depth_max` nested objects and arrays.
+    pub fn new(depth_max: usize) -> Self {
+        Self { json: Scratch::new(depth_max), spares: Vec::new() }
+    }
+
+    /// Takes an answer that is done with, so that the next needs no memory of its own.
+    pub fn recycle(&mut self, mut answer: BidAnswer) {
+        let is_small = answer.body.capacity().max(answer.text.capacity()) <= SPARE_BYTES_MAX
+            && answer.seats.capacity() <= SPARE_ENTRIES_MAX
+            && answer.bids.capacity() <= SPARE_ENTRIES_MAX
+            && answer.texts.capacity() <= SPARE_ENTRIES_MAX
+            && answer.numbers.capacity() <= SPARE_ENTRIES_MAX
+            && answer.members.capacity() <= SPARE_ENTRIES_MAX;
+        if is_small && self.spares.len() < SPARES_MAX {
+            answer.clear();
+            self.spares.push(answer);
+        }
+    }
+}
+
 /// Reads what came over HTTP: decodes it within the bidder's limits, then as [`read`].
 pub fn read_encoded(
     raw: Raw<'_>,
     request_id: &str,
     limits: &CallLimits,
-    scratch: &mut Scratch,
+    scratch: &mut AnswerScratch,
 ) -> Result<BidAnswer, NoAnswer> {
     let caps = Caps { body_bytes_max: limits.body_bytes_max, ..Caps::default() };
     let coding = Coding::parse([raw.encoding]).map_err(CodingError::no_answer)?;
     let body = coding::decode(coding, raw.content, &caps).map_err(CodingError::no_answer)?;
-    read(body.into_owned(), request_id, limits.bids_max, scratch)
+    read(&body, request_id, limits.bids_max, scratch)
 }
 
 /// Reads a decoded body. An answer that is `Ok` has at least one bid and at most `bids_max`.
 pub fn read(
-    body: Vec<u8>,
+    body: &[u8],
     request_id: &str,
     bids_max: u32,
-    scratch: &mut Scratch,
+    scratch: &mut AnswerScratch,
 ) -> Result<BidAnswer, NoAnswer> {
-    let mut text = Vec::new();
-    let mut answer = {
-        let document = scratch.read(&body, &mut text).map_err(|_| NoAnswer::NotJson)?;
-        let Kind::Object(members) = document.root().kind() else { return Err(NoAnswer::NotJson) };
-        let mut reader = Reader { body: &body, answer: BidAnswer::default(), bids_max };
-        reader.response(members, request_id)?;
-        reader.answer
-    };
-    text.truncate(body.len());
-    answer.body = body;
+    let mut answer = scratch.spares.pop().unwrap_or_default();
+    let mut text = std::mem::take(&mut answer.text);
+    let result = fill(&mut answer, &mut text, body, (request_id, bids_max), &mut scratch.json);
     answer.text = text;
-    Ok(answer)
+    match result {
+        Ok(()) => {
+            answer.text.truncate(body.len());
+            answer.body.extend_from_slice(body);
+            Ok(answer)
+        }
+        Err(why) => {
+            scratch.recycle(answer);
+            Err(why)
+        }
+    }
+}
+
+/// Fills all but the two buffers of `answer`, of which `text` stands beside it.
+fn fill(
+    answer: &mut BidAnswer,
+    text: &mut Vec<u8>,
+    body: &[u8],
+    (request_id, bids_max): (&str, u32),
+    scratch: &mut Scratch,
+) -> Result<(), NoAnswer> {
+    let document = scratch.read(body, text).map_err(|_| NoAnswer::NotJson)?;
+    let Kind::Object(members) = document.root().kind() else { return Err(NoAnswer::NotJson) };
+    Reader { body, answer, bids_max }.response(members, request_id)
 }
 
 struct Reader<'b> {
     body: &'b [u8],
-    answer: BidAnswer,
+    answer: &'b mut BidAnswer,
     bids_max: u32,
 }
 

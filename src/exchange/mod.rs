@@ -16,7 +16,7 @@ use crate::admit::{self, Admitted, RefusedImps};
 use crate::arrival::{Arrival, Body};
 use crate::auction;
 use crate::auction::offer::{Answered, AuctionInput, AuctionResult, AuctionSettings, SeatRules};
-use crate::bidder::answer;
+use crate::bidder::answer::{self, AnswerScratch};
 use crate::bidder::desk::{Desk, Permit};
 use crate::bidder::fanout::fan_out;
 use crate::bidder::roster::{Ask, RosterScratch};
@@ -26,7 +26,6 @@ use crate::clock;
 use crate::deadline::Deadline;
 use crate::enrich::{self, EnrichScratch, EnrichSettings};
 use crate::facts::Facts;
-use crate::json;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -88,7 +87,7 @@ struct Scratch {
     enrich: EnrichScratch,
     roster: RosterScratch,
     shape: ShapeScratch,
-    answer: json::scratch::Scratch,
+    answer: AnswerScratch,
 }
 
 /// A request on its way to the bidders, with all that is needed when they have answered.
@@ -126,7 +125,7 @@ impl Exchange {
             enrich: EnrichScratch::new(&settings.enrich),
             roster: RosterScratch::default(),
             shape: ShapeScratch::new(settings.shape),
-            answer: json::scratch::Scratch::new(settings.limits.depth_max),
+            answer: AnswerScratch::new(settings.limits.depth_max),
         };
         Self { settings, desk, cells, scratch: RefCell::new(scratch) }
     }
@@ -140,7 +139,7 @@ impl Exchange {
         let verdict = match self.ask(&snapshot, partner, &arrival, body) {
             Ok((asked, calls)) => {
                 let answers = self.await_bidders(&asked, &snapshot, calls).await;
-                self.settle(&snapshot, partner, &arrival, asked, &answers)
+                self.settle(&snapshot, partner, &arrival, asked, answers)
             }
             Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
             Err(Early::NoBid { id_json, rule }) => {
@@ -228,7 +227,7 @@ impl Exchange {
         partner: &Partner,
         arrival: &Arrival,
         asked: Asked,
-        answers: &[Answer],
+        answers: Vec<Answer>,
     ) -> Verdict {
         let answered: Vec<Answered> =
             answers.iter().filter_map(|answer| as_answered(snapshot, answer)).collect();
@@ -239,13 +238,16 @@ impl Exchange {
             settings: &self.settings.auction,
             answers: &answered,
         });
-        let settled = Settled { answers, answered: &answered, result: &result };
+        let settled = Settled { answers: &answers, answered: &answered, result: &result };
         let verdict = verdict(snapshot, partner, arrival, &asked, &settled);
 
         let whole = clock::monotonic().saturating_duration_since(arrival.at);
-        self.cells.auction(whole, whole.saturating_sub(slowest(answers)));
+        self.cells.auction(whole, whole.saturating_sub(slowest(&answers)));
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
-        self.scratch.borrow_mut().admit.recycle(asked.request);
+        let scratch = &mut *self.scratch.borrow_mut();
+        scratch.admit.recycle(asked.request);
+        let read = answers.into_iter().filter_map(|answer| answer.result.ok());
+        read.for_each(|answer| scratch.answer.recycle(answer));
         verdict
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::Write;
 
 fn read_text(body: &str) -> Result<BidAnswer, NoAnswer> {
-    read(body.as_bytes().to_vec(), "r1", 3, &mut Scratch::new(64))
+    read(body.as_bytes(), "r1", 3, &mut AnswerScratch::new(64))
 }
 
 fn one_bid(bid: &serde_json::Value) -> Result<BidAnswer, NoAnswer> {
@@ -116,7 +116,7 @@ fn currency_is_dollars_where_absent_and_unknown_where_it_is_no_code() {
 fn a_numeric_request_id_is_echoed_either_way() {
     for id in ["12", "\"12\""] {
         let body = format!(r#"{{"id":{id},"seatbid":[{{"bid":[{{}}]}}]}}"#);
-        assert!(read(body.into_bytes(), "12", 3, &mut Scratch::new(64)).is_ok(), "{id}");
+        assert!(read(body.as_bytes(), "12", 3, &mut AnswerScratch::new(64)).is_ok(), "{id}");
     }
 }
 
@@ -130,7 +130,7 @@ fn a_coded_answer_is_decoded_within_its_caps() {
     let read = |content: &[u8], encoding: &[u8], body_bytes_max| {
         let limits = CallLimits { body_bytes_max, ..CallLimits::default() };
         let raw = Raw { encoding, content };
-        read_encoded(raw, "r1", &limits, &mut Scratch::new(64)).map(|answer| answer.body)
+        read_encoded(raw, "r1", &limits, &mut AnswerScratch::new(64)).map(|answer| answer.body)
     };
     assert_eq!(read(&wire, b"gzip", 20_000), Ok(body.clone().into_bytes()));
     assert_eq!(read(&wire, b"gzip", 5_000), Err(NoAnswer::TooLarge));
@@ -138,6 +138,35 @@ fn a_coded_answer_is_decoded_within_its_caps() {
     assert_eq!(read(body.as_bytes(), b"", 5_000), Err(NoAnswer::TooLarge));
     assert_eq!(read(body.as_bytes(), b"gzip", 20_000), Err(NoAnswer::Encoding));
     assert_eq!(read(body.as_bytes(), b"br", 20_000), Err(NoAnswer::Encoding));
+}
+
+#[test]
+fn what_was_read_before_into_the_same_buffers_leaves_no_trace() {
+    let full = r#"{"id":"r1","bidid":"x","cur":"EUR","nbr":3,"seatbid":[{"seat":"s","group":1,"bid":[
+        {"id":"b","impid":"1","price":2,"adm":"\u003cb>","adomain":["a.example"],"attr":[1]}]}]}"#;
+    let least = r#"{"id":"r1","seatbid":[{"bid":[{}]}]}"#;
+    let broken = r#"{"id":"r1","bidid":"y","cur":"x","seatbid":[{"seat":"t","bid":[{"id":"c","cat":["d"]},4]}]}"#;
+    let mut scratch = AnswerScratch::new(64);
+    for body in [full, least, broken, least, "{", least, full, broken, full] {
+        let read_again = read(body.as_bytes(), "r1", 3, &mut scratch);
+        assert_eq!(format!("{read_again:?}"), format!("{:?}", read_text(body)), "{body}");
+        if let Ok(answer) = read_again {
+            scratch.recycle(answer);
+        }
+        assert_eq!(scratch.spares.len(), 1);
+    }
+}
+
+#[test]
+fn only_a_few_small_answers_are_kept() {
+    let mut scratch = AnswerScratch::new(64);
+    scratch.recycle(BidAnswer {
+        body: Vec::with_capacity(SPARE_BYTES_MAX + 1),
+        ..BidAnswer::default()
+    });
+    assert_eq!(scratch.spares.len(), 0);
+    (0..=SPARES_MAX).for_each(|_| scratch.recycle(BidAnswer::default()));
+    assert_eq!(scratch.spares.len(), SPARES_MAX);
 }
 
 proptest! {

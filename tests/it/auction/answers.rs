@@ -3,6 +3,7 @@
 use super::fixture::{Case, bid, bids};
 use super::properties::any_case;
 use gavel::auction::offer::AuctionResult;
+use gavel::bidder::answer::{AnswerScratch, read};
 use gavel::exchange::explain::{BidderStory, Call, Explanation, explain, is_wanted};
 use gavel::exchange::respond::{Response, id_json, write};
 use gavel::facts::{Facts, Geo};
@@ -38,8 +39,8 @@ fn two_imps(id: &Json, answers: &[(&str, Json)]) -> Case {
 /// An answer of the bidder as it wrote it, blanks and escapes included.
 fn verbatim(case: &mut Case, name: &str, seatbid: &str) {
     let id = case.request.text(case.request.view.id);
-    let body = format!("{{\"id\":\"{id}\",\"seatbid\":{seatbid}}}").into_bytes();
-    let answer = gavel::bidder::answer::read(body, id, 9, &mut Scratch::new(64)).unwrap();
+    let body = format!("{{\"id\":\"{id}\",\"seatbid\":{seatbid}}}");
+    let answer = read(body.as_bytes(), id, 9, &mut AnswerScratch::new(64)).unwrap();
     case.bidders.push((name.to_owned(), u64::MAX, answer));
 }
 
@@ -54,9 +55,8 @@ fn a_winner_is_copied_byte_for_byte_but_for_price_imp_and_media() {
     let id = case.request.text(case.request.view.id).to_owned();
     let seatbid = r#"[{"seat":"s \"1\"","bid":[{ "id" : "b\/1","impid":"1","price":1.50,
         "adm":"<p title=\"\u00e9\">\n<\/p>", "ext":{"a":[1.0,{"b":null}],"a2":1e2},"mtype":null,"nurl":"https://b.example/w?p=${AUCTION_PRICE}","x":[ ] }]}]"#;
-    let body =
-        format!("{{\"id\":{},\"seatbid\":{seatbid}}}", Json::String(id.clone())).into_bytes();
-    let answer = gavel::bidder::answer::read(body, &id, 9, &mut Scratch::new(64)).unwrap();
+    let body = format!("{{\"id\":{},\"seatbid\":{seatbid}}}", Json::String(id.clone()));
+    let answer = read(body.as_bytes(), &id, 9, &mut AnswerScratch::new(64)).unwrap();
     case.bidders.push(("a".into(), u64::MAX, answer));
     assert_eq!(id_json(&case.request), br#""r\u00e9\"1""#);
     assert_eq!(

@@ -8,7 +8,7 @@ use gavel::auction::offer::{
     Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, SeatRules,
 };
 use gavel::bid::BidAnswer;
-use gavel::json::scratch::Scratch;
+use gavel::bidder::answer::{AnswerScratch, read};
 use gavel::money::{Cpm, Currency, Rates};
 use gavel::openrtb::ids::BidderId;
 use gavel::partner::Partner;
@@ -147,8 +147,8 @@ pub fn bids(bids: &[Json]) -> Json {
 pub fn answer(answer: &Json) -> BidAnswer {
     let mut answer = answer.clone();
     answer.as_object_mut().unwrap().insert("id".into(), json!("r1"));
-    let body = answer.to_string().into_bytes();
-    gavel::bidder::answer::read(body, "r1", 100, &mut Scratch::new(64)).unwrap()
+    let body = answer.to_string();
+    read(body.as_bytes(), "r1", 100, &mut AnswerScratch::new(64)).unwrap()
 }
 
 /// Admits a request. What a rule of admission needs and an auction does not is added: a size, a
