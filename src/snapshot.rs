@@ -1,7 +1,7 @@
 //! All hot-swappable state at one moment, and the one place that swaps it.
 //!
-//! Owns: [`Snapshot`] and [`Live`]. Invariant: a request takes one `Arc<Snapshot>` when its
-//! headers are complete and sees no other; nothing inside a snapshot changes.
+//! Owns: [`Snapshot`], [`Live`] and a worker's [`Latest`]. Invariant: a request takes one [`Held`]
+//! snapshot when its headers are complete and sees no other; nothing inside a snapshot changes.
 
 use crate::bidder::Bidder;
 use crate::bidder::roster::{Roster, RosterSettings};
@@ -14,8 +14,12 @@ use crate::partner::Partner;
 use crate::telemetry::hub::Hub;
 use crate::telemetry::slots::{OTHER, Slot};
 use arc_swap::ArcSwapOption;
+use arc_swap::cache::Cache;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -147,7 +151,24 @@ impl Door {
 
 /// The snapshot that new requests take. Empty until the first good one.
 #[derive(Debug, Default)]
-pub struct Live(ArcSwapOption<Snapshot>);
+pub struct Live(Arc<ArcSwapOption<Snapshot>>);
+
+/// One worker's reading of [`Live`]: a request that takes a snapshot writes nothing that other
+/// workers read.
+#[derive(Debug)]
+pub struct Latest(RefCell<Reading>);
+
+#[derive(Debug)]
+struct Reading {
+    shared: Cache<Arc<ArcSwapOption<Snapshot>>, Option<Arc<Snapshot>>>,
+    /// What `shared` held when it was asked last.
+    held: Option<Held>,
+}
+
+/// A request's snapshot, counted on its worker alone.
+#[derive(Clone, Debug)]
+#[expect(clippy::redundant_allocation, reason = "the outer count is the worker's, the inner all's")]
+pub struct Held(Rc<Arc<Snapshot>>);
 
 impl Live {
     /// Makes `snapshot` the one that new requests take; gives back the one before.
@@ -158,5 +179,68 @@ impl Live {
     /// The snapshot of this moment.
     pub fn take(&self) -> Option<Arc<Snapshot>> {
         self.0.load_full()
+    }
+
+    /// For one worker.
+    pub fn latest(&self) -> Latest {
+        let shared = Cache::new(Arc::clone(&self.0));
+        Latest(RefCell::new(Reading { shared, held: None }))
+    }
+}
+
+impl Latest {
+    /// The snapshot of this moment. The one before is let go of: a worker that takes none for long
+    /// keeps an old one in memory.
+    pub fn take(&self) -> Option<Held> {
+        let Reading { shared, held } = &mut *self.0.borrow_mut();
+        let now = shared.load().as_ref();
+        let is_same = match (&*held, now) {
+            (Some(held), Some(now)) => Arc::ptr_eq(&held.0, now),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            *held = now.map(|now| Held(Rc::new(Arc::clone(now))));
+        }
+        held.clone()
+    }
+}
+
+impl Deref for Held {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::limits::rate::LeaseSettings;
+    use crate::telemetry::hub::TelemetrySettings;
+
+    fn snapshot(generation: u64) -> Arc<Snapshot> {
+        let mut bank = Bank::new(1, LeaseSettings::default());
+        let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+        let parts = Parts::plain(Vec::new(), Vec::new());
+        Arc::new(Snapshot::new(generation, parts, &mut bank, &hub, clock::monotonic()))
+    }
+
+    #[test]
+    fn a_worker_takes_the_snapshot_of_the_moment_and_lets_go_of_the_one_before() {
+        let live = Live::default();
+        let latest = live.latest();
+        assert!(latest.take().is_none());
+        live.publish(snapshot(1));
+        let first = latest.take().unwrap();
+        assert_eq!((first.generation, latest.take().unwrap().generation), (1, 1));
+        let replaced = live.publish(snapshot(2)).unwrap();
+        assert_eq!(latest.take().unwrap().generation, 2);
+        // this test's own, and that of the request which goes on under it
+        assert_eq!((first.generation, Arc::strong_count(&replaced)), (1, 2));
+        drop(first);
+        assert_eq!(Arc::strong_count(&replaced), 1);
     }
 }

@@ -34,12 +34,11 @@ use crate::openrtb::ids::BidderId;
 use crate::partner::Partner;
 use crate::privacy;
 use crate::request::ValidRequest;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Held, Snapshot};
 use crate::telemetry::cells::WorkerCells;
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How a request ended.
@@ -131,7 +130,7 @@ impl Exchange {
     }
 
     /// Takes a request to its end.
-    pub async fn hold(&self, snapshot: Arc<Snapshot>, arrival: Arrival, body: Body) -> Outcome {
+    pub async fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> Outcome {
         let generation = snapshot.generation;
         let Some(partner) = snapshot.partner(arrival.partner) else {
             return Outcome { generation, verdict: Verdict::Refused(Refusal::Unauthorised) };

@@ -22,8 +22,7 @@ use crate::coding::Caps;
 use crate::exchange::{Exchange, Outcome};
 use crate::negatives::refusal::Refusal;
 use crate::partner::{Network, ShedStyle};
-use crate::snapshot::Snapshot;
-use std::sync::Arc;
+use crate::snapshot::Held;
 use std::time::Duration;
 
 /// Limits and times of public connections.
@@ -148,21 +147,11 @@ pub enum ClientHeader {
 /// The seam to the road, so that the server can be tested, and measured, without an exchange.
 pub trait Road: 'static {
     /// Takes a request to its end. It is never dropped half-way for a client that went away.
-    fn hold(
-        &self,
-        snapshot: Arc<Snapshot>,
-        arrival: Arrival,
-        body: Body,
-    ) -> impl Future<Output = Outcome>;
+    fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> impl Future<Output = Outcome>;
 }
 
 impl Road for Exchange {
-    fn hold(
-        &self,
-        snapshot: Arc<Snapshot>,
-        arrival: Arrival,
-        body: Body,
-    ) -> impl Future<Output = Outcome> {
+    fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> impl Future<Output = Outcome> {
         self.hold(snapshot, arrival, body)
     }
 }

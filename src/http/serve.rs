@@ -21,7 +21,7 @@ use crate::lifecycle::load::Load;
 use crate::lifecycle::tasks::Tasks;
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
-use crate::snapshot::{Live, Snapshot};
+use crate::snapshot::{Held, Latest, Live};
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::EXPECT;
@@ -62,7 +62,7 @@ pub struct FrontParts<R> {
 #[derive(Debug)]
 pub struct Front<R> {
     road: Rc<R>,
-    live: Arc<Live>,
+    latest: Rc<Latest>,
     settings: Arc<HttpSettings>,
     tasks: Tasks,
     load: Rc<Load>,
@@ -99,7 +99,7 @@ struct Line {
 
 /// A request that may have its body read.
 struct Admitted {
-    snapshot: Arc<Snapshot>,
+    snapshot: Held,
     arrival: Arrival,
     styles: Styles,
     slot: Slot,
@@ -129,13 +129,14 @@ impl<R: Road> Front<R> {
         let ledger = Rc::new(Ledger::new(&settings));
         let watched = Rc::clone(&ledger);
         let every = settings.sweep_every;
-        spawn_local(sweep(watched, parts.lifecycle, Rc::clone(&parts.load), every));
+        let (latest, load) = (Rc::new(parts.live.latest()), Rc::clone(&parts.load));
+        spawn_local(sweep(watched, parts.lifecycle, load, Rc::clone(&latest), every));
         let gates = Rc::new(parts.gates);
         spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
             gates,
             road: Rc::new(parts.road),
-            live: parts.live,
+            latest,
             replier: Replier::new(settings.retry_after_s),
             h1: http1_builder(&settings),
             h2: http2_builder(&settings, parts.tasks.clone()),
@@ -275,7 +276,7 @@ impl<R: Road> Front<R> {
         at: Instant,
         peer: IpAddr,
     ) -> Result<Admitted, Denial> {
-        let snapshot = self.live.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
+        let snapshot = self.latest.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
         let client = head::client_of(parts, peer, &self.settings);
         let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
         let styles = snapshot.partner(partner).map_or(Styles::default(), |partner| Styles {
@@ -411,7 +412,13 @@ async fn linger(stream: &TcpStream, settings: &HttpSettings) {
     let _ = timeout(settings.linger_time, read_past).await;
 }
 
-async fn sweep(ledger: Rc<Ledger>, lifecycle: Arc<Lifecycle>, load: Rc<Load>, every: Duration) {
+async fn sweep(
+    ledger: Rc<Ledger>,
+    lifecycle: Arc<Lifecycle>,
+    load: Rc<Load>,
+    latest: Rc<Latest>,
+    every: Duration,
+) {
     let began = clock::monotonic();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -422,6 +429,8 @@ async fn sweep(ledger: Rc<Ledger>, lifecycle: Arc<Lifecycle>, load: Rc<Load>, ev
         if share > 0 {
             ledger.let_go(share);
         }
+        // A worker without requests lets go of a replaced snapshot here.
+        drop(latest.take());
     }
 }
 

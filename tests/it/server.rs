@@ -17,7 +17,7 @@ use gavel::runtime::acceptor::{AcceptSettings, AcceptorParts};
 use gavel::runtime::listener::ListenSettings;
 use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
 use gavel::runtime::{acceptor, listener, workers};
-use gavel::snapshot::{Live, Parts, Snapshot};
+use gavel::snapshot::{Held, Live, Parts, Snapshot};
 use gavel::telemetry::hub::{Hub, ProcessState, TelemetrySettings, Value};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,7 +49,7 @@ impl Default for Echo {
 }
 
 impl Road for Echo {
-    async fn hold(&self, snapshot: Arc<Snapshot>, arrival: Arrival, body: Body) -> Outcome {
+    async fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> Outcome {
         self.begun.fetch_add(1, Ordering::SeqCst);
         self.clients.lock().unwrap().push(arrival);
         match body.as_slice() {
