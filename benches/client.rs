@@ -137,7 +137,9 @@ fn ours(addresses: &[SocketAddr]) -> Auction {
                 .map(|at| {
                     let permit = table.admit(BidderId(at), now, left).expect("admitted");
                     let invitation = Invitation { bidder: BidderId(at), imps: ImpSet(1) };
-                    (permit, Outgoing { invitation, body: vec![b'x'; REQUEST] })
+                    let mut packet = desk.shelves.packet();
+                    packet.body_mut().extend_from_slice(&[b'x'; REQUEST]);
+                    (permit, Outgoing { invitation, packet })
                 })
                 .collect();
             let answers = fan_out(&desk, calls, now + left, |_, raw| {

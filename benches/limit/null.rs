@@ -117,7 +117,9 @@ async fn answer(
             let bidder = BidderId(u16::try_from(index).ok()?);
             let permit = table.admit(bidder, now, DEADLINE).ok()?;
             let invitation = Invitation { bidder, imps: ImpSet(1) };
-            Some((permit, Outgoing { invitation, body: body.as_slice().to_vec() }))
+            let mut packet = desk.shelves.packet();
+            packet.body_mut().extend_from_slice(body.as_slice());
+            Some((permit, Outgoing { invitation, packet }))
         })
         .collect();
     let answers = fan_out(desk, calls, now + DEADLINE, |_, raw| {

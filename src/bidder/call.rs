@@ -12,6 +12,7 @@ use crate::bidder::http1::Exchange1;
 use crate::bidder::line::count;
 use crate::bidder::pool::{Carrier, Waiter};
 use crate::bidder::response::Fault;
+use crate::bidder::shelf::Packet;
 use crate::bidder::{Answer, Invitation, Outgoing};
 use crate::negatives::no_answer::NoAnswer;
 use std::rc::Rc;
@@ -34,6 +35,8 @@ pub struct Raw<'a> {
     reason = "nearly every call is over HTTP/1.1: a box there would cost each an allocation"
 )]
 pub enum Step {
+    /// Nothing has happened; the packet is in the call.
+    Fresh,
     Waiting(Rc<Waiter>),
     Http1(Exchange1),
     Http2(Exchange2),
@@ -55,7 +58,8 @@ pub struct Call {
     invitation: Invitation,
     /// Until the call ends.
     permit: Option<Permit>,
-    body: Vec<u8>,
+    /// Until it is sent.
+    packet: Option<Packet>,
     step: Step,
     /// When it is late, and when it must have a connection.
     due: Instant,
@@ -66,38 +70,32 @@ pub struct Call {
 }
 
 impl Call {
-    /// Takes a connection, or a place in the queue for one.
-    pub fn start(
-        desk: &Desk,
-        permit: Permit,
-        outgoing: Outgoing,
-        now: Instant,
-        deadline: Instant,
-    ) -> Self {
+    /// Nothing happens before the first poll.
+    pub fn new(permit: Permit, outgoing: Outgoing, now: Instant, deadline: Instant) -> Self {
         let time = permit.entry.time;
         let due = deadline.min(now + time.most);
-        let mut call = Self {
+        Self {
             invitation: outgoing.invitation,
-            permit: None,
-            body: desk.pack(outgoing.body, permit.entry.is_gzip),
-            step: Step::Done,
+            permit: Some(permit),
+            packet: Some(outgoing.packet),
+            step: Step::Fresh,
             due,
             connect_due: due.min(now + time.connect),
             took: Duration::ZERO,
             status: 0,
             result: Err(NoAnswer::Late),
-        };
-        count(&permit.entry.line.counters.calls, 1);
-        let entry = permit.entry.clone();
-        call.permit = Some(permit);
-        match take(&entry, now) {
-            Ok(step) => match step {
-                Taken::Carrier(carrier) => call.begin(desk, &entry, carrier),
-                Taken::Waiter(waiter) => call.step = Step::Waiting(waiter),
-            },
-            Err(why) => call.end(desk, now, Duration::ZERO, Err(why)),
         }
-        call
+    }
+
+    /// Takes a connection, or a place in the queue for one.
+    fn start(&mut self, desk: &Desk, now: Instant) {
+        let Some(entry) = self.permit.as_ref().map(|permit| permit.entry.clone()) else { return };
+        count(&entry.line.counters.calls, 1);
+        match take(&entry, now) {
+            Ok(Taken::Carrier(carrier)) => self.begin(desk, &entry, carrier),
+            Ok(Taken::Waiter(waiter)) => self.step = Step::Waiting(waiter),
+            Err(why) => self.end(desk, now, Duration::ZERO, Err(why)),
+        }
     }
 
     /// Whether it has ended.
@@ -125,6 +123,9 @@ impl Call {
     where
         R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, NoAnswer>,
     {
+        if let Step::Fresh = &self.step {
+            self.start(desk, start);
+        }
         if let Step::Waiting(waiter) = &self.step {
             let Poll::Ready(got) = waiter.poll(cx) else { return };
             let Some(entry) = self.permit.as_ref().map(|permit| permit.entry.clone()) else {
@@ -140,7 +141,7 @@ impl Call {
         }
         let (end, answer) = match &mut self.step {
             Step::Http1(exchange) => {
-                let Poll::Ready(result) = exchange.poll(cx) else { return };
+                let Poll::Ready(result) = exchange.poll(cx, &desk.shelves) else { return };
                 let end = end_http1(exchange, result);
                 let (encoding, content) = (exchange.reading.encoding(), exchange.reading.content());
                 let raw = Raw { encoding, content };
@@ -158,7 +159,7 @@ impl Call {
                 });
                 (end, answer)
             }
-            Step::Waiting(_) | Step::Done => return,
+            Step::Fresh | Step::Waiting(_) | Step::Done => return,
         };
         let now = crate::clock::monotonic();
         self.status = end.status;
@@ -184,18 +185,18 @@ impl Call {
     }
 
     fn begin(&mut self, desk: &Desk, entry: &Entry, carrier: Carrier) {
-        let body = std::mem::take(&mut self.body);
+        let Some(packet) = self.packet.take() else { return };
+        let packet = desk.pack(packet, entry.is_gzip);
         self.step = match carrier {
             Carrier::Http1(connection) => {
                 if connection.is_used {
                     count(&entry.line.counters.reused, 1);
                 }
-                let (prelude, buffers) = (&entry.prelude, desk.buffers());
-                Step::Http1(Exchange1::new(connection, prelude, &body, entry.limits, buffers))
+                Step::Http1(Exchange1::new(connection, &entry.prelude, packet, entry.limits))
             }
             Carrier::Http2(handle) => {
                 let most = entry.limits.wire_bytes_max;
-                Step::Http2(Exchange2::new(handle, &entry.prelude2, body, most))
+                Step::Http2(Exchange2::new(handle, &entry.prelude2, packet.body(), most))
             }
         };
     }
@@ -258,9 +259,7 @@ pub fn release(desk: &Desk, entry: &Entry, step: Step, now: Instant, end: End) {
             if exchange.is_reused() && is_dead {
                 count(&line.counters.reused_broken, 1);
             }
-            let (connection, buffers) = exchange.into_parts();
-            desk.keep(buffers);
-            if let Some(connection) = connection {
+            if let Some(connection) = exchange.finish(&desk.shelves) {
                 line.pool.give(connection, now, entry.ages());
             }
         }
@@ -268,7 +267,7 @@ pub fn release(desk: &Desk, entry: &Entry, step: Step, now: Instant, end: End) {
             drop(exchange);
             dial::offer_streams(line, &entry.net.settings);
         }
-        Step::Waiting(_) | Step::Done => {}
+        Step::Fresh | Step::Waiting(_) | Step::Done => {}
     }
     if let (429 | 503, Some(seconds @ 1..)) = (end.status, end.retry_after_s) {
         line.breaker.hold(entry.net.millis(now), Duration::from_secs(u64::from(seconds)));

@@ -9,12 +9,13 @@
 use crate::bidder::breaker::{self, View};
 use crate::bidder::dial;
 use crate::bidder::h2::Prelude2;
-use crate::bidder::http1::{Buffers, Prelude};
+use crate::bidder::http1::Prelude;
 use crate::bidder::line::{Line, LineKey};
 use crate::bidder::net::NetSettings;
 use crate::bidder::pool::Ages;
 use crate::bidder::resolve::Resolver;
 use crate::bidder::response::ReadLimits;
+use crate::bidder::shelf::{Packet, ShelfLimits, Shelves};
 use crate::bidder::tls::{Tls, TlsFault};
 use crate::bidder::{Bidder, CallTime};
 use crate::clock;
@@ -177,7 +178,7 @@ pub struct Desk {
     /// The live one first.
     tables: RefCell<Vec<Rc<Table>>>,
     lines: RefCell<HashMap<LineKey, Weak<Line>>>,
-    buffers: RefCell<Vec<Buffers>>,
+    pub shelves: Shelves,
     /// Made when the first bidder wants it.
     gzip: RefCell<Option<Gzip>>,
     /// Late answers that are read in the background.
@@ -188,13 +189,18 @@ impl Desk {
     /// On the own thread of worker number `worker` (from 0), inside its runtime: idle connections
     /// are swept from here on.
     pub fn new(net: Arc<Net>, worker: usize) -> Rc<Self> {
+        let shelves = Shelves::new(ShelfLimits {
+            bytes: net.settings.buffer_bytes,
+            bytes_max: net.settings.buffer_kept_bytes_max,
+            kept_max: net.settings.buffers_kept_max,
+        });
         let desk = Rc::new(Self {
             net,
             worker,
             gzip: RefCell::default(),
             tables: RefCell::default(),
             lines: RefCell::default(),
-            buffers: RefCell::default(),
+            shelves,
             drains: Cell::default(),
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&desk)));
@@ -217,37 +223,17 @@ impl Desk {
     }
 
     /// A request's body as it goes out.
-    pub fn pack(&self, body: Vec<u8>, is_gzip: bool) -> Vec<u8> {
+    pub fn pack(&self, packet: Packet, is_gzip: bool) -> Packet {
         if !is_gzip {
-            return body;
+            return packet;
         }
-        let mut packed = Vec::new();
+        let mut zipped = Vec::new();
         let mut gzip = self.gzip.borrow_mut();
-        match gzip.get_or_insert_default().encode(&body, &mut packed) {
-            Ok(()) => packed,
-            // from memory into memory: cannot fail, and an empty body only costs this call
-            Err(_) => Vec::new(),
+        // from memory into memory: cannot fail, and an empty body only costs this call
+        if gzip.get_or_insert_default().encode(packet.body(), &mut zipped).is_err() {
+            zipped.clear();
         }
-    }
-
-    /// Buffers for one call.
-    pub fn buffers(&self) -> Buffers {
-        let kept = self.buffers.borrow_mut().pop();
-        let size = self.net.settings.buffer_bytes;
-        kept.unwrap_or_else(|| Buffers { read: vec![0; size], message: Vec::with_capacity(size) })
-    }
-
-    /// Keeps buffers for the next call.
-    pub fn keep(&self, buffers: Buffers) {
-        let settings = &self.net.settings;
-        let bytes_max = settings.buffer_kept_bytes_max;
-        let mut kept = self.buffers.borrow_mut();
-        if kept.len() < settings.buffers_kept_max
-            && buffers.read.len() <= bytes_max
-            && buffers.message.capacity() <= bytes_max
-        {
-            kept.push(buffers);
-        }
+        Packet::of(&zipped)
     }
 
     /// Closes what is old; lets go of the table of a snapshot that nobody uses any more.

@@ -50,7 +50,7 @@ pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
 async fn run(place: Place, permit: Permit, mut step: Step, start: Instant) {
     let desk = &place.0;
     let most = desk.net.settings.drain_time_max;
-    let Ok(end) = timeout(most, poll_fn(|cx| poll(&mut step, cx))).await else {
+    let Ok(end) = timeout(most, poll_fn(|cx| poll(desk, &mut step, cx))).await else {
         give_up(desk, &permit, &step);
         return;
     };
@@ -66,14 +66,16 @@ async fn run(place: Place, permit: Permit, mut step: Step, start: Instant) {
     line.ended(desk.net.millis(now), end.result, false);
 }
 
-fn poll(step: &mut Step, cx: &mut Context<'_>) -> Poll<End> {
+fn poll(desk: &Desk, step: &mut Step, cx: &mut Context<'_>) -> Poll<End> {
     match step {
-        Step::Http1(exchange) => exchange.poll(cx).map(|result| call::end_http1(exchange, result)),
+        Step::Http1(exchange) => {
+            exchange.poll(cx, &desk.shelves).map(|result| call::end_http1(exchange, result))
+        }
         Step::Http2(exchange) => {
             exchange.poll(cx).map(|result| call::end_http2(result.as_ref().map_err(|f| *f)))
         }
         // never given to a drain
-        Step::Waiting(_) | Step::Done => {
+        Step::Fresh | Step::Waiting(_) | Step::Done => {
             Poll::Ready(End { status: 0, retry_after_s: None, result: Err(NoAnswer::Late) })
         }
     }
@@ -86,7 +88,7 @@ fn give_up(desk: &Desk, permit: &Permit, step: &Step) {
     let has_bytes = match step {
         Step::Http1(exchange) => exchange.reading.has_bytes(),
         Step::Http2(exchange) => exchange.has_bytes(),
-        Step::Waiting(_) | Step::Done => false,
+        Step::Fresh | Step::Waiting(_) | Step::Done => false,
     };
     line.ended(desk.net.millis(clock::monotonic()), Err(NoAnswer::Late), !has_bytes);
 }

@@ -5,6 +5,7 @@ use crate::bidder::call::Raw;
 use crate::bidder::desk::{Desk, Net, Permit};
 use crate::bidder::fanout::fan_out;
 use crate::bidder::net::NetSettings;
+use crate::bidder::shelf::Packet;
 use crate::bidder::{
     Answer, Bidder, CallLimits, CallTime, Endpoint, ImpSet, Invitation, Outgoing, Seats, Targeting,
     Wire,
@@ -158,7 +159,7 @@ pub async fn call(desk: &Rc<Desk>, bidders: &[Bidder], body: &str, most: Duratio
     let calls = (0..u16::try_from(bidders.len()).unwrap())
         .map(|at| {
             let invitation = Invitation { bidder: BidderId(at), imps: ImpSet(1) };
-            let outgoing = Outgoing { invitation, body: body.as_bytes().to_vec() };
+            let outgoing = Outgoing { invitation, packet: Packet::of(body.as_bytes()) };
             (admit(desk, generation, bidders, at).unwrap(), outgoing)
         })
         .collect();

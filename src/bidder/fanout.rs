@@ -35,14 +35,19 @@ where
     R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, NoAnswer>,
 {
     let start = clock::monotonic();
-    let mut open: Vec<Call> = calls
-        .into_iter()
-        .map(|(permit, outgoing)| Call::start(desk, permit, outgoing, start, deadline))
-        .collect();
-    let mut timer = pin!(sleep_until(next_due(&open).unwrap_or(deadline).into()));
+    let mut timer = pin!(sleep_until(deadline.into()));
+    let mut open: Vec<Call> = Vec::with_capacity(calls.len());
+    let mut fresh = calls.into_iter();
     poll_fn(|cx| {
         for call in open.iter_mut().filter(|call| !call.is_done()) {
             call.poll(desk, cx, start, &mut read);
+        }
+        // the first time: each is sent before the next is begun, while its bytes are near
+        for (permit, outgoing) in fresh.by_ref() {
+            open.push(Call::new(permit, outgoing, start, deadline));
+            if let Some(call) = open.last_mut() {
+                call.poll(desk, cx, start, &mut read);
+            }
         }
         expire(desk, &mut open, timer.as_mut(), start, cx)
     })
@@ -60,6 +65,9 @@ fn expire(
 ) -> Poll<()> {
     loop {
         let Some(next) = next_due(open) else { return Poll::Ready(()) };
+        if next < timer.deadline().into_std() {
+            timer.as_mut().reset(next.into());
+        }
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }

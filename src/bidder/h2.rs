@@ -152,8 +152,8 @@ impl std::fmt::Debug for Exchange2 {
 
 impl Exchange2 {
     /// Nothing is sent before the first poll.
-    pub fn new(handle: Handle, prelude: &Prelude2, body: Vec<u8>, wire_bytes_max: usize) -> Self {
-        let mut request = Request::new(Full::new(Bytes::from(body)));
+    pub fn new(handle: Handle, prelude: &Prelude2, body: &[u8], wire_bytes_max: usize) -> Self {
+        let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = prelude.uri.clone();
         *request.version_mut() = Version::HTTP_2;

@@ -1,14 +1,17 @@
 //! One HTTP/1.1 call over a connection of our own: write the request, read the answer.
 //!
-//! Owns: [`Connection`], [`Prelude`], [`Buffers`] and [`Exchange1`]. Never: a timer, a pool, a retry, a
+//! Owns: [`Connection`], [`Prelude`] and [`Exchange1`]. Never: a timer, a pool, a retry, a
 //! redirect. Invariants: a request goes out in one system call where the kernel takes it; a
 //! connection comes back only when its state is certain.
 //!
 //! The head of a bidder's requests never changes but for `content-length`, which therefore
 //! stands last: a request is that head, a number and a body in one buffer.
+//! A call holds a buffer only while it must: that of the request until it is sent, that of the
+//! answer from its first byte.
 
 use crate::bidder::pool::Slot;
 use crate::bidder::response::{Fault, ReadLimits, Reading};
+use crate::bidder::shelf::{Packet, Shelves};
 use crate::bidder::stream::Stream;
 use crate::bidder::{Bidder, OpenRtbVersion};
 use crate::coding::Coding;
@@ -18,14 +21,6 @@ use std::time::Instant;
 
 /// What ends the value of `content-length` and the head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
-
-/// Scratch of one call.
-#[derive(Debug)]
-pub struct Buffers {
-    /// Initialised throughout; what it holds does not matter.
-    pub read: Vec<u8>,
-    pub message: Vec<u8>,
-}
 
 /// A connection that can carry one call at a time.
 #[derive(Debug)]
@@ -85,9 +80,10 @@ pub const fn version_field(version: OpenRtbVersion) -> &'static str {
 #[derive(Debug)]
 pub struct Exchange1 {
     connection: Connection,
-    /// The whole request: one copy of its body is cheaper than a gathering write, which costs the
-    /// kernel more than 2 KB of copying.
+    /// The whole request, one piece: a gathering write costs the kernel more than the copying of
+    /// 2 KB. Empty once it is sent.
     message: Vec<u8>,
+    /// Where what is not sent yet begins.
     sent: usize,
     is_pushed: bool,
     pub reading: Reading,
@@ -98,33 +94,33 @@ impl Exchange1 {
     pub fn new(
         connection: Connection,
         prelude: &Prelude,
-        body: &[u8],
+        packet: Packet,
         limits: ReadLimits,
-        buffers: Buffers,
     ) -> Self {
-        let Buffers { read, mut message } = buffers;
-        let reading = Reading::new(limits, read);
         let mut length = itoa::Buffer::new();
-        let length = length.format(body.len()).as_bytes();
-        message.clear();
-        message.reserve(prelude.0.len() + length.len() + HEAD_END.len() + body.len());
-        for part in [&*prelude.0, length, HEAD_END, body] {
-            message.extend_from_slice(part);
-        }
-        Self { connection, message, sent: 0, is_pushed: false, reading }
+        let length = length.format(packet.body().len()).as_bytes();
+        let (message, sent) = packet.into_message(&[&prelude.0, length, HEAD_END]);
+        let reading = Reading::new(limits, Vec::new());
+        Self { connection, message, sent, is_pushed: false, reading }
     }
 
     /// Goes as far as it can without waiting; ready when the answer is complete.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, shelves: &Shelves) -> Poll<Result<(), Fault>> {
         if !self.is_pushed && self.poll_send(cx).map_err(|_| Fault::Broken)?.is_ready() {
             self.is_pushed = true;
+            shelves.messages.keep(std::mem::take(&mut self.message));
         }
         // an answer may come before the request is out: a refusal of its size, for one
         loop {
+            if !self.reading.has_buffer() {
+                self.reading.lend(shelves.reads.take());
+            }
             let space = self.reading.space();
-            let Ok(count) = ready!(self.connection.stream.poll_read_some(cx, space)) else {
-                return Poll::Ready(Err(Fault::Broken));
+            let Poll::Ready(read) = self.connection.stream.poll_read_some(cx, space) else {
+                self.reading.reclaim().into_iter().for_each(|buffer| shelves.reads.keep(buffer));
+                return Poll::Pending;
             };
+            let Ok(count) = read else { return Poll::Ready(Err(Fault::Broken)) };
             if count == 0 {
                 return Poll::Ready(self.reading.ended());
             }
@@ -134,12 +130,13 @@ impl Exchange1 {
         }
     }
 
-    /// The connection where it may carry another call, and the buffers.
-    pub fn into_parts(mut self) -> (Option<Connection>, Buffers) {
+    /// The connection where it may carry another call; the buffers go back.
+    pub fn finish(mut self, shelves: &Shelves) -> Option<Connection> {
         self.connection.is_used = true;
         let is_reusable = self.is_pushed && self.reading.is_reusable();
-        let buffers = Buffers { read: self.reading.into_buffer(), message: self.message };
-        (is_reusable.then_some(self.connection), buffers)
+        shelves.reads.keep(self.reading.into_buffer());
+        shelves.messages.keep(self.message);
+        is_reusable.then_some(self.connection)
     }
 
     /// Whether the connection had carried a call before this one.

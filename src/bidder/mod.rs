@@ -28,11 +28,13 @@ pub mod roster;
 #[cfg(test)]
 mod secure_tests;
 pub mod shape;
+pub mod shelf;
 pub mod splice;
 pub mod stream;
 pub mod tls;
 
 use crate::bid::BidAnswer;
+use crate::bidder::shelf::Packet;
 use crate::money::Cpm;
 use crate::negatives::no_answer::NoAnswer;
 use crate::openrtb::ids::{BidderId, Channel, Country, MediaSet};
@@ -230,7 +232,7 @@ pub struct Invitation {
 pub struct Outgoing {
     pub invitation: Invitation,
     /// The JSON body, before any compression.
-    pub body: Vec<u8>,
+    pub packet: Packet,
 }
 
 /// What came of one call.

@@ -25,11 +25,11 @@ pub struct NetSettings {
     pub head_bytes_max: usize,
     /// Interim (1xx) heads before an answer.
     pub interim_max: u32,
-    /// First size of the buffers of a call, one to write from and one to read into (bytes).
+    /// First size of a buffer of a call: there are such to write from and such to read into (bytes).
     pub buffer_bytes: usize,
     /// A buffer that grew over this is not kept (bytes).
     pub buffer_kept_bytes_max: usize,
-    /// Pairs of buffers kept for reuse, for each worker.
+    /// Buffers of either kind kept for reuse, for each worker.
     pub buffers_kept_max: usize,
     /// HTTP/2 connections to one bidder, for each worker.
     pub h2_connections_max: u32,

@@ -111,6 +111,23 @@ impl Reading {
         }
     }
 
+    /// Whether there is a buffer to read into.
+    pub fn has_buffer(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Takes a buffer: scratch, whose content does not matter.
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        if !self.has_buffer() {
+            self.buffer = buffer;
+        }
+    }
+
+    /// Gives the buffer back while nothing is in it.
+    pub fn reclaim(&mut self) -> Option<Vec<u8>> {
+        (!self.has_bytes && self.has_buffer()).then(|| std::mem::take(&mut self.buffer))
+    }
+
     /// Where the next bytes go; never empty.
     pub fn space(&mut self) -> &mut [u8] {
         if self.filled >= self.buffer.len() {

@@ -108,18 +108,20 @@ pub struct Shaper<'a> {
 }
 
 impl Shaper<'_> {
-    /// The body for one bidder; `tmax_ms` is written as it is. `Err(Rendering)`: the chain is at
-    /// its hop limit, the invitation has no imp of this request, or spans contradict each other.
+    /// Appends the body for one bidder to `out`; `tmax_ms` is written as it is. `Err(Rendering)`:
+    /// the chain is at its hop limit, the invitation has no imp of this request, or spans
+    /// contradict each other; what `out` got is then worth nothing.
     pub fn shape(
         &mut self,
         invitation: &Invitation,
         bidder: &Bidder,
         disclosure: Disclosure,
         tmax_ms: u32,
-    ) -> Result<Vec<u8>, NotCalled> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotCalled> {
         let request = self.subject.request;
         self.draft(bidder.wire.version, disclosure)
-            .and_then(|draft| draft.body(&request.view, invitation.imps, tmax_ms))
+            .and_then(|draft| draft.body(&request.view, invitation.imps, tmax_ms, out))
             .ok_or(NotCalled::Rendering)
     }
 

@@ -192,8 +192,9 @@ impl Exchange {
             let left = deadline.left(now);
             let call = table.admit(id, now, left).and_then(|permit| {
                 let tmax_ms = tmax_for(left, bidder.time.margin + permit.round_trip());
-                let body = shaper.shape(invitation, bidder, disclosure, tmax_ms)?;
-                Ok((permit, Outgoing { invitation: *invitation, body }))
+                let mut packet = self.desk.shelves.packet();
+                shaper.shape(invitation, bidder, disclosure, tmax_ms, packet.body_mut())?;
+                Ok((permit, Outgoing { invitation: *invitation, packet }))
             });
             match call {
                 Ok(call) => calls.push(call),

@@ -315,8 +315,9 @@ impl<R: Road> Front<R> {
         let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
         let flying = Flying::new(&self.load);
         let road = Rc::clone(&self.road);
-        let walked = self.tasks.spawn(async move {
-            let _held = (flying, permit);
+        let held = (self.tasks.enter(), flying, permit);
+        let walked = spawn_local(async move {
+            let _held = held;
             road.hold(snapshot, arrival, body).await
         });
         let verdict = match walked.await {

@@ -18,8 +18,9 @@ struct Open {
     none: Notify,
 }
 
-/// One open task.
-struct Counted(Rc<Open>);
+/// One open task; the count goes down when this is dropped.
+#[derive(Debug)]
+pub struct Counted(Rc<Open>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -38,12 +39,18 @@ impl Tasks {
         F: Future + 'static,
         F::Output: 'static,
     {
-        self.0.count.set(self.0.count.get() + 1);
-        let counted = Counted(Rc::clone(&self.0));
+        let counted = self.enter();
         spawn_local(async move {
             let _counted = counted;
             future.await
         })
+    }
+
+    /// Counts a task that holds this until its end. For a large future: `spawn` has room for it
+    /// twice and copies it once more.
+    pub fn enter(&self) -> Counted {
+        self.0.count.set(self.0.count.get() + 1);
+        Counted(Rc::clone(&self.0))
     }
 
     /// How many are open.

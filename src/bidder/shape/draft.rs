@@ -49,17 +49,17 @@ impl Draft {
         self.bytes = bytes.unwrap_or_default();
     }
 
-    /// A body: the draft with some of its imps and a `tmax`.
-    pub fn body(&self, view: &View, set: ImpSet, tmax_ms: u32) -> Option<Vec<u8>> {
+    /// Appends a body to `out`: the draft with some of its imps and a `tmax`.
+    pub fn body(&self, view: &View, set: ImpSet, tmax_ms: u32, out: &mut Vec<u8>) -> Option<()> {
         if !self.is_complete {
             return None;
         }
         // A `u32` has at most ten digits.
-        let mut out = Vec::with_capacity(self.bytes.len() + 10);
+        out.reserve(self.bytes.len() + 10);
         let mut chosen = view.imps.iter().enumerate().filter(|(index, _)| set.contains(*index));
         let (_, first) = chosen.next()?;
         let first = first.position as usize;
-        self.copy(0..self.imps.first()?.start, tmax_ms, &mut out)?;
+        self.copy(0..self.imps.first()?.start, tmax_ms, out)?;
         out.extend_from_slice(self.bytes.get(self.imps.get(first)?.clone())?);
         for (_, imp) in chosen {
             let position = imp.position as usize;
@@ -67,8 +67,7 @@ impl Draft {
             let before = self.imps.get(position.checked_sub(1)?)?.end;
             out.extend_from_slice(self.bytes.get(before..self.imps.get(position)?.end)?);
         }
-        self.copy(self.imps.last()?.end..self.bytes.len(), tmax_ms, &mut out)?;
-        Some(out)
+        self.copy(self.imps.last()?.end..self.bytes.len(), tmax_ms, out)
     }
 
     /// Copies a part of the draft, with `tmax` if that is inside.

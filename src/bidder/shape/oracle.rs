@@ -179,17 +179,20 @@ impl Case {
         };
         let disclosure = if self.is_strict { Disclosure::STRICT } else { Disclosure::FULL };
         let mut scratch = ShapeScratch::default();
-        let body = scratch.begin(subject).shape(
+        let mut body = Vec::new();
+        let shaped = scratch.begin(subject).shape(
             &Invitation { bidder: BidderId(0), imps },
             &fixture::bidder(self.version),
             disclosure,
             77,
+            &mut body,
         );
         if offered.is_empty() {
-            assert_eq!(body, Err(NotCalled::Rendering));
+            assert_eq!(shaped, Err(NotCalled::Rendering));
             return None;
         }
-        let body = String::from_utf8(body.unwrap()).unwrap();
+        assert_eq!(shaped, Ok(()));
+        let body = String::from_utf8(body).unwrap();
         assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok(), "{body}");
         let positions: Vec<usize> =
             offered.iter().map(|at| request.view.imps[*at].position as usize).collect();

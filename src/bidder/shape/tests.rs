@@ -50,8 +50,9 @@ impl Case {
         let mut scratch = ShapeScratch::default();
         let mut shaper = scratch.begin(subject);
         let bidder = fixture::bidder(self.version);
-        let body = shaper.shape(&invitation, &bidder, self.disclosure, 80)?;
-        let again = shaper.shape(&invitation, &bidder, self.disclosure, 80)?;
+        let (mut body, mut again) = (Vec::new(), Vec::new());
+        shaper.shape(&invitation, &bidder, self.disclosure, 80, &mut body)?;
+        shaper.shape(&invitation, &bidder, self.disclosure, 80, &mut again)?;
         assert_eq!(body, again, "a draft gives the same body twice");
         Ok(String::from_utf8(body).unwrap())
     }
