@@ -64,7 +64,7 @@ fn request(ip: IpAddr, ua: &str) -> ValidRequest {
     let len = u32::try_from(ua.len()).unwrap();
     let device = DeviceFields { ip: Some(ip), ua: Text { at: 0, len }, ..DeviceFields::default() };
     let bytes = Bytes::copy_from_slice(ua.as_bytes());
-    ValidRequest::new(Body(bytes), ua.into(), View { device, ..View::default() })
+    ValidRequest::new(Body(bytes), ua.into(), Box::new(View { device, ..View::default() }))
 }
 
 fn enrich(c: &mut Criterion) {

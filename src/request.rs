@@ -328,28 +328,27 @@ pub struct View {
 }
 
 impl View {
-    /// Nothing read, but with the memory that was in use.
-    #[must_use]
-    pub fn emptied(mut self) -> Self {
-        self.imps.clear();
-        self.imp_elements.clear();
-        self.currencies.clear();
-        self.texts.clear();
-        self.numbers.clear();
-        self.sizes.clear();
-        self.deals.clear();
-        self.members.clear();
-        Self {
-            imps: self.imps,
-            imp_elements: self.imp_elements,
-            currencies: self.currencies,
-            texts: self.texts,
-            numbers: self.numbers,
-            sizes: self.sizes,
-            deals: self.deals,
-            members: self.members,
-            ..Self::default()
-        }
+    /// Makes it as if nothing had been read, with the memory that is in use. In place, since a
+    /// view is large; each field by its name, so that one that is forgotten does not compile.
+    #[rustfmt::skip]
+    pub fn clear(&mut self) {
+        let Self {
+            id, objects, imps, imps_received, imp_elements, is_test, auction_type,
+            has_auction_type, tmax_ms, currencies, channel, inventory, device, user, regs,
+            bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, deals, members,
+        } = self;
+        (*id, *objects, *imps_received, *is_test) = Default::default();
+        (*auction_type, *has_auction_type, *tmax_ms, *channel) = Default::default();
+        (*inventory, *device, *user, *regs) = Default::default();
+        (*bcat, *badv, *bapp, *wseat, *bseat, *cattax) = Default::default();
+        imps.clear();
+        imp_elements.clear();
+        currencies.clear();
+        texts.clear();
+        numbers.clear();
+        sizes.clear();
+        deals.clear();
+        members.clear();
     }
 }
 
@@ -358,21 +357,19 @@ impl View {
 pub struct ValidRequest {
     body: Body,
     text: Vec<u8>,
-    /// What was read.
-    pub view: View,
+    /// What was read. Boxed, since a request moves from stage to stage and a view is large.
+    pub view: Box<View>,
 }
 
 impl ValidRequest {
     /// Puts the parts together; `admit` alone calls it.
-    pub fn new(body: Body, text: Vec<u8>, view: View) -> Self {
+    pub fn new(body: Body, text: Vec<u8>, view: Box<View>) -> Self {
         Self { body, text, view }
     }
 
-    /// Takes apart a request that has ended: its two buffers to be filled again, emptied.
-    pub fn into_buffers(self) -> (Vec<u8>, View) {
-        let mut text = self.text;
-        text.clear();
-        (text, self.view.emptied())
+    /// Takes apart a request that has ended: its two buffers, to be emptied and filled again.
+    pub fn into_buffers(self) -> (Vec<u8>, Box<View>) {
+        (self.text, self.view)
     }
 
     /// The bytes as they came.

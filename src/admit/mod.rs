@@ -53,7 +53,9 @@ pub struct Scratch {
     nested: scratch::Scratch,
     nested_text: Vec<u8>,
     /// Buffers of requests that have ended.
-    spares: Vec<(Vec<u8>, View)>,
+    spares: Vec<(Vec<u8>, Box<View>)>,
+    /// Finds an escaped NUL, which has only one spelling inside a JSON string.
+    escaped_nul: memmem::Finder<'static>,
 }
 
 /// Buffers kept for later requests of a worker; about 20 KB each.
@@ -73,6 +75,7 @@ impl Scratch {
             nested: scratch::Scratch::new(limits.depth_max),
             nested_text: Vec::new(),
             spares: Vec::new(),
+            escaped_nul: memmem::Finder::new(b"\\u0000"),
         }
     }
 
@@ -82,7 +85,7 @@ impl Scratch {
         self.keep(text, view);
     }
 
-    fn keep(&mut self, text: Vec<u8>, view: View) {
+    fn keep(&mut self, mut text: Vec<u8>, mut view: Box<View>) {
         let is_small = text.capacity() <= SPARE_BYTES_MAX
             && view.members.capacity() <= SPARE_ENTRIES_MAX
             && view.texts.capacity() <= SPARE_ENTRIES_MAX
@@ -90,6 +93,8 @@ impl Scratch {
             && view.sizes.capacity() <= SPARE_ENTRIES_MAX
             && view.deals.capacity() <= SPARE_ENTRIES_MAX;
         if is_small && self.spares.len() < SPARES_MAX {
+            text.clear();
+            view.clear();
             self.spares.push((text, view));
         }
     }
@@ -112,21 +117,21 @@ pub fn admit(
             Ok(Admitted { request, leniencies, refused_imps })
         }
         Err(refusal) => {
-            scratch.keep(text, view.emptied());
+            scratch.keep(text, view);
             Err(refusal)
         }
     }
 }
 
 /// Buffers with room for a common request, so that few of them grow.
-fn fresh() -> (Vec<u8>, View) {
+fn fresh() -> (Vec<u8>, Box<View>) {
     let view = View {
         texts: Vec::with_capacity(64),
         numbers: Vec::with_capacity(32),
         members: Vec::with_capacity(128),
         ..View::default()
     };
-    (Vec::new(), view)
+    (Vec::new(), Box::new(view))
 }
 
 /// What a request is held to.
@@ -144,7 +149,7 @@ fn read(
     scratch: &mut Scratch,
     Rules { partner, limits, rates }: Rules<'_>,
 ) -> Result<(Leniencies, RefusedImps), Refusal> {
-    let Scratch { outer, nested, nested_text, .. } = scratch;
+    let Scratch { outer, nested, nested_text, escaped_nul, .. } = scratch;
     let document = outer.read(body.as_slice(), text).map_err(|fault| match fault {
         Fault::NotJson => Refusal::NotJson,
         Fault::TooDeep => Refusal::TooDeep,
@@ -154,8 +159,7 @@ fn read(
         leniencies: Leniencies::default(),
         limits,
         rates,
-        // NUL has only one spelling inside a JSON string.
-        has_nul: memmem::find(body.as_slice(), b"\\u0000").is_some(),
+        has_nul: escaped_nul.find(body.as_slice()).is_some(),
         nested,
         nested_text,
     };

@@ -133,7 +133,7 @@ mod tests {
     fn request(text: &'static str, fill: impl FnOnce(Text, &mut View)) -> ValidRequest {
         let mut view = View::default();
         fill(Text { at: 0, len: u32::try_from(text.len()).unwrap() }, &mut view);
-        ValidRequest::new(Body(Bytes::from_static(text.as_bytes())), text.into(), view)
+        ValidRequest::new(Body(Bytes::from_static(text.as_bytes())), text.into(), Box::new(view))
     }
 
     fn restriction(text: &'static str, fill: impl FnOnce(Text, &mut View)) -> Option<Signal> {

@@ -44,6 +44,15 @@ fn every_truncation_is_refused() {
     }
 }
 
+#[test]
+fn a_request_leaves_nothing_behind_in_its_buffers() {
+    let mut scratch = Scratch::new(&Limits::default());
+    read(&mut scratch, SEED.as_bytes());
+    assert_eq!(scratch.spares.len(), 1);
+    let empty = crate::request::View::default();
+    assert_eq!(format!("{:?}", scratch.spares[0]), format!("{:?}", (Vec::<u8>::new(), empty)));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..400)) {
