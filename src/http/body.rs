@@ -10,7 +10,8 @@ use crate::negatives::refusal::Refusal;
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -27,9 +28,12 @@ pub async fn read<B>(body: B, declared: Option<usize>, bounds: Bounds) -> Result
 where
     B: hyper::body::Body<Data = Bytes> + Unpin,
 {
-    // A body that is already there never arms the timer.
-    let read = timeout(bounds.time, gather(body, declared, bounds.bytes_max)).await;
-    read.unwrap_or(Err(Refusal::BodyTooSlow))
+    let mut reading = pin!(gather(body, declared, bounds.bytes_max));
+    // A body that is already there, as most are, costs no timer.
+    if let Poll::Ready(read) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+        return read;
+    }
+    timeout(bounds.time, reading).await.unwrap_or(Err(Refusal::BodyTooSlow))
 }
 
 async fn gather<B>(mut body: B, declared: Option<usize>, bytes_max: usize) -> Result<Bytes, Refusal>
@@ -113,7 +117,7 @@ mod tests {
     use hyper::body::Frame;
     use std::collections::VecDeque;
     use std::convert::Infallible;
-    use std::task::{Context, Poll};
+    use std::task::Context;
 
     /// A body in pieces; `stalls` leaves it without an end.
     struct Pieces {
