@@ -385,6 +385,18 @@ fn admission(root: &mut Table) -> AdmissionSettings {
             "Lag of the event loop that is aimed at under overload.",
         ),
         lag_tick: t.duration("lag_tick", d.lag_tick, ms(1)..=ms(50), "How often it is measured."),
+        burst_time: t.duration(
+            "burst_time",
+            d.burst_time,
+            ms(0)..=ms(1000),
+            "For so long a burst may keep the lag over its target before anything is shed.",
+        ),
+        burst_lag: t.duration(
+            "burst_lag",
+            d.burst_lag,
+            ms(1)..=ms(1000),
+            "A greater lag is overload at once, however short it is.",
+        ),
     };
     t.end();
     settings

@@ -6,7 +6,9 @@
 //! ready request waits. While the lag's recent minimum (a single pause is no overload) stands
 //! over the target, a growing part of the requests is shed, and a shrinking one while it stands
 //! under: a proportional-integral controller as in RFC 8033 (PIE), which settles with the worker
-//! busy and the lag at its target, where steps up and down would swing around both. Which request
+//! busy and the lag at its target, where steps up and down would swing around both. A worker that
+//! keeps up takes a burst on: shedding begins when the lag has stood over its target for longer
+//! than a burst may, or is more than a burst may cause. Which request
 //! is shed is counted out evenly, so that the part holds over any few requests.
 //!
 //! Invariant: never more than `in_flight_max` permits are out; each comes back by its drop.
@@ -25,6 +27,10 @@ pub struct AdmissionSettings {
     pub lag_target: Duration,
     /// How often the lag is to be observed (1 ms to 50 ms).
     pub lag_tick: Duration,
+    /// For so long a burst may keep the lag over its target before anything is shed (0 to 1 s).
+    pub burst_time: Duration,
+    /// A greater lag is overload at once (1 ms to 1 s).
+    pub burst_lag: Duration,
 }
 
 impl Default for AdmissionSettings {
@@ -33,6 +39,8 @@ impl Default for AdmissionSettings {
             in_flight_max: 10_000,
             lag_target: Duration::from_millis(5),
             lag_tick: Duration::from_millis(5),
+            burst_time: Duration::from_millis(100),
+            burst_lag: Duration::from_millis(50),
         }
     }
 }
@@ -47,6 +55,8 @@ const PROPORTIONAL: f64 = 10.0;
 const FORGET: f64 = 0.3;
 /// Some are always let in, else nothing would show that they could be served.
 const SHED_MOST: f64 = 0.99;
+/// Below this part nothing is being shed: the next lag may be that of a burst.
+const SHED_LEAST: f64 = 0.01;
 /// A longer time between two adjustments counts as this, in seconds.
 const STEP_MOST: f64 = 0.05;
 
@@ -70,6 +80,8 @@ struct State {
     ticked_at: Cell<Instant>,
     lag: Cell<Duration>,
     adjusted_at: Cell<Instant>,
+    /// When the lag was last at its target or below.
+    calm_at: Cell<Instant>,
     /// Until then the ticker cannot be said to be overdue.
     patient_until: Cell<Instant>,
     recent: Cell<[Duration; WINDOW]>,
@@ -88,6 +100,7 @@ impl Admission {
             ticked_at: Cell::new(now),
             lag: Cell::new(Duration::ZERO),
             adjusted_at: Cell::new(now),
+            calm_at: Cell::new(now),
             patient_until: Cell::new(now + 2 * settings.lag_tick),
             recent: Cell::new([Duration::ZERO; WINDOW]),
             low_before: Cell::new(0.0),
@@ -150,10 +163,17 @@ impl State {
         let [_, second, third] = self.recent.get();
         let recent = [second, third, lag];
         self.recent.set(recent);
-        let low = recent.into_iter().min().unwrap_or_default().as_secs_f64();
+        let before = self.shed.get();
+        let low = recent.into_iter().min().unwrap_or_default();
+        if lag <= self.settings.lag_target {
+            self.calm_at.set(now);
+        }
+        let is_burst = before < SHED_LEAST
+            && low <= self.settings.burst_lag
+            && now.saturating_duration_since(self.calm_at.get()) < self.settings.burst_time;
+        let low = if is_burst { 0.0 } else { low.as_secs_f64() };
         let grown = low - self.low_before.replace(low);
         let target = self.settings.lag_target.as_secs_f64();
-        let before = self.shed.get();
         let shed = before + INTEGRAL * step * (low - target) + PROPORTIONAL * grown;
         let is_at_ease = low < target / 2.0;
         let shed = if is_at_ease { shed.min(before) * (1.0 - step / FORGET) } else { shed };
@@ -316,6 +336,20 @@ mod tests {
             let seconds = Worker::new(3_000).play(&[load; 5]);
             let refused = seconds.iter().filter(|second| second.slowest_refusal_ns > 0).count();
             assert_eq!(refused, 0, "{seconds:?} at {load}");
+        }
+    }
+
+    #[test]
+    fn a_burst_passes_that_is_worked_off_in_time_and_a_larger_one_does_not() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        for (last, lag, is_shed) in [(95, 45, false), (150, 45, true), (30, 80, true)] {
+            let admission = Admission::new(AdmissionSettings::default(), start);
+            admission.observe_lag(start, ms(0));
+            for at in (5..=last).step_by(5) {
+                admission.observe_lag(start + ms(at), ms(lag));
+            }
+            assert_eq!(admission.shed_part() > 0.01, is_shed, "{lag} ms up to {last} ms");
         }
     }
 
