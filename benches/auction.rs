@@ -89,7 +89,7 @@ fn last_leg(c: &mut Criterion) {
             request: &request,
             answers: &answers,
             result: &result,
-            bidid: "1-1",
+            bidid: (0x5_a1f0, 1),
             nbr: 0,
             ext: None,
         };

@@ -42,7 +42,8 @@ pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     let winner_of =
         |imp: u32| best.get(imp as usize).copied().flatten().and_then(|at| offers.get(at));
     let wins = best.iter().flatten().filter_map(|at| offers.get(*at));
-    let wins = wins.map(|winner| win(terms, winner, &offers)).collect();
+    let wins: Vec<_> = wins.map(|winner| win(terms, winner, &offers)).collect();
+    losses.reserve(offers.len().saturating_sub(wins.len()));
     losses.extend(offers.iter().filter_map(|offer| {
         let winner = winner_of(offer.imp)?;
         (winner.at != offer.at).then(|| {

@@ -179,7 +179,9 @@ impl Exchange {
         let ask =
             Ask { request: &request, facts: &facts, consent, partner: arrival.partner, rates };
         let roll = snapshot.roster.eligible(&ask, &mut scratch.roster);
-        let mut not_called = roll.not_called.to_vec();
+        let mut not_called =
+            Vec::with_capacity(roll.not_called.len().saturating_add(roll.invitations.len()));
+        not_called.extend_from_slice(roll.not_called);
 
         let disclosure = consent.disclosure();
         let table = self.desk.table(snapshot.generation, &snapshot.bidders, now);
@@ -272,12 +274,12 @@ fn verdict(
         let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));
         return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None };
     }
-    let bidid = format!("{:x}-{:x}", arrival.wall.as_micros(), arrival.serial);
+    let arrived_us = u64::try_from(arrival.wall.as_micros()).unwrap_or(u64::MAX);
     Verdict::Answered(Bytes::from(respond::write(&respond::Response {
         request: &asked.request,
         answers: settled.answered,
         result: settled.result,
-        bidid: &bidid,
+        bidid: (arrived_us, arrival.serial),
         nbr: nbr::UNKNOWN_ERROR,
         ext: explanation.as_deref(),
     })))

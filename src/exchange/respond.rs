@@ -21,30 +21,34 @@ pub struct Response<'a> {
     /// Those that the auction was held with, in the same order.
     pub answers: &'a [Answered<'a>],
     pub result: &'a AuctionResult,
-    /// Our id of this answer; letters, digits and the like, not escaped.
-    pub bidid: &'a str,
+    /// Our id of this answer: written in hexadecimal, with a hyphen between the two.
+    pub bidid: (u64, u64),
     /// Why there is no win, where there is none (4.2.1 `nbr`).
     pub nbr: u16,
     /// A JSON object for `ext`, such as the explanation.
     pub ext: Option<&'a [u8]>,
 }
 
-/// What goes around the winning bids, in bytes.
-const FRAME_BYTES: usize = 256;
+/// What goes around the winning bids, in bytes: about 80, and the names of a few seats.
+const FRAME_BYTES: usize = 192;
+
+/// What goes around one of them: its seat's 31, and what our price, imp and media have more.
+const BID_FRAME_BYTES: usize = 64;
 
 /// The response's JSON. Without a win it has `nbr` and no `seatbid`.
 pub fn write(response: &Response<'_>) -> Vec<u8> {
     let mut winners: SmallVec<[Winner<'_>; 8]> =
         response.result.wins.iter().filter_map(|win| Winner::new(win, response.answers)).collect();
     winners.sort_by(|one, other| one.order().cmp(&other.order()));
-    let copied = winners.iter().map(|winner| winner.bid.close.saturating_sub(winner.bid.open));
-    let copied = copied.fold(0u32, u32::saturating_add) as usize;
-    let ext_bytes = response.ext.map_or(0, <[u8]>::len);
-    let capacity = copied.saturating_add(ext_bytes).saturating_add(FRAME_BYTES);
-    let mut out = Vec::with_capacity(capacity);
+    let id = id_json(response.request);
+    let copied = winners.iter().map(|winner| {
+        (winner.bid.close.saturating_sub(winner.bid.open) as usize).saturating_add(BID_FRAME_BYTES)
+    });
+    let parts = [FRAME_BYTES, id.len(), response.ext.map_or(0, <[u8]>::len)];
+    let mut out = Vec::with_capacity(copied.chain(parts).fold(0, usize::saturating_add));
 
     out.extend_from_slice(b"{\"id\":");
-    out.extend_from_slice(id_json(response.request));
+    out.extend_from_slice(id);
     if winners.is_empty() {
         out.extend_from_slice(b",\"nbr\":");
         write_number(&mut out, response.nbr.into());
@@ -52,7 +56,9 @@ pub fn write(response: &Response<'_>) -> Vec<u8> {
         out.extend_from_slice(b",\"seatbid\":[");
         write_seats(&mut out, response.request, &winners);
         out.extend_from_slice(b"],\"bidid\":\"");
-        out.extend_from_slice(response.bidid.as_bytes());
+        write_hex(&mut out, response.bidid.0);
+        out.push(b'-');
+        write_hex(&mut out, response.bidid.1);
         out.push(b'"');
         write_currency(&mut out, response.result.currency);
     }
@@ -165,20 +171,48 @@ fn write_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// In lower case, without leading zeros.
+fn write_hex(out: &mut Vec<u8>, number: u64) {
+    let nibbles = number.checked_ilog2().unwrap_or(0) >> 2;
+    let nibbles = (0..=nibbles).rev().filter_map(|at| number.checked_shr(at.saturating_mul(4)));
+    out.extend(nibbles.map(|shifted| digit(shifted.to_le_bytes()[0])));
+}
+
+/// The digit of a byte's lower half.
+fn digit(byte: u8) -> u8 {
+    match byte & 15 {
+        low @ 0..10 => b'0' | low,
+        low => b'a'.saturating_add(low).saturating_sub(10),
+    }
+}
+
 /// A JSON string (RFC 8259, 7).
 fn write_text(out: &mut Vec<u8>, text: &[u8]) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
     out.push(b'"');
     for byte in text.iter().copied() {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0..0x20 => {
                 out.extend_from_slice(b"\\u00");
-                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+                out.extend_from_slice(&[digit(byte >> 4), digit(byte)]);
             }
             _ => out.push(byte),
         }
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_written_as_the_standard_library_writes_it() {
+        let powers = (0..64).map(|bit| 1u64 << bit);
+        for number in powers.flat_map(|power| [power, power - 1, power | 0x0123_4567_89ab_cdef]) {
+            let mut out = Vec::new();
+            write_hex(&mut out, number);
+            assert_eq!(out, format!("{number:x}").into_bytes());
+        }
+    }
 }

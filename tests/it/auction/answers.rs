@@ -24,7 +24,7 @@ fn respond(case: &Case, ext: Option<&[u8]>) -> String {
         request: &case.request,
         answers: &answers,
         result: &result,
-        bidid: "g-1",
+        bidid: (0x5_a1f0, 1),
         nbr: 2,
         ext,
     };
@@ -64,7 +64,7 @@ fn a_winner_is_copied_byte_for_byte_but_for_price_imp_and_media() {
         concat!(
             r#"{"id":"r\u00e9\"1","seatbid":[{"seat":"s \"1\"","bid":[{"id" : "b\/1","impid":"\u0031","price":0.01,"#,
             r#""adm":"<p title=\"\u00e9\">\n<\/p>","ext":{"a":[1.0,{"b":null}],"a2":1e2},"#,
-            r#""nurl":"https://b.example/w?p=${AUCTION_PRICE}","x":[ ],"mtype":1}]}],"bidid":"g-1","cur":"USD"}"#
+            r#""nurl":"https://b.example/w?p=${AUCTION_PRICE}","x":[ ],"mtype":1}]}],"bidid":"5a1f0-1","cur":"USD"}"#
         )
     );
 }
