@@ -4,7 +4,7 @@
 //! Never: an `f64` past the edge. Invariant: arithmetic never wraps; what does not fit is `None`.
 //!
 //! Rounding: a price read from the wire is rounded half away from zero to a micro; a converted
-//! price likewise. One micro is a millionth of a currency unit per thousand impressions, that is
+//! price likewise, but for a floor that is sent, which is rounded up. One micro is a millionth of a currency unit per thousand impressions, that is
 //! one billionth of a unit per impression: below any price that is paid.
 
 use std::fmt;
@@ -182,6 +182,28 @@ impl Rates {
         Cpm::from_wire(price.micros() as f64 / MICROS as f64 * factor)
     }
 
+    /// A floor as it is sent to a bidder, in the currency `to`: [`Self::convert`], raised by the
+    /// micro or two that it takes for a bid of what was sent to reach the floor when both are
+    /// compared in a third currency (the auction's).
+    pub fn convert_up(
+        &self,
+        floor: Cpm,
+        (from, to): (Currency, Currency),
+        compared_in: Currency,
+    ) -> Option<Cpm> {
+        let mut sent = self.convert(floor, from, to)?;
+        let Some(wanted) = self.convert(floor, from, compared_in) else { return Some(sent) };
+        // The nearest micro is at most half of one short, and what follows from the two divisions
+        // is less than another.
+        for _ in 0..2 {
+            if self.convert(sent, to, compared_in)? >= wanted {
+                break;
+            }
+            sent = sent.checked_add(Cpm(1))?;
+        }
+        Some(sent)
+    }
+
     fn rate(&self, currency: Currency) -> Option<f64> {
         let found = self.per_base.binary_search_by_key(&currency, |(known, _)| *known).ok()?;
         self.per_base.get(found).map(|(_, rate)| *rate)
@@ -242,7 +264,47 @@ mod tests {
         assert_eq!(Rates::new(Currency::USD, [(code("EUR"), 0.0)]), Err(code("EUR")));
     }
 
+    #[test]
+    fn a_floor_is_rounded_up_only_where_its_bid_would_fall_short() {
+        let code = |text| Currency::parse(text).unwrap();
+        let rates = Rates::new(code("USD"), [(code("EUR"), 0.5), (code("JPY"), 150.0)]).unwrap();
+        for (floor, from, to, expected) in [
+            ("50", "JPY", "USD", Some("0.333334")),
+            ("75", "JPY", "USD", Some("0.5")),
+            ("1", "EUR", "USD", Some("2")),
+            ("0.000001", "USD", "EUR", Some("0.000001")),
+            ("7", "XXX", "XXX", Some("7")),
+            ("7", "XXX", "USD", None),
+        ] {
+            let floor = Cpm::from_wire(floor.parse().unwrap()).unwrap();
+            let sent = rates.convert_up(floor, (code(from), code(to)), code("JPY"));
+            assert_eq!(sent.map(|sent| sent.to_string()).as_deref(), expected, "{floor} {from}");
+        }
+        let same = rates.convert_up(Cpm::CENT, (code("USD"), code("USD")), code("JPY"));
+        assert_eq!(same, Some(Cpm::CENT));
+    }
+
     proptest! {
+        #[test]
+        fn a_bid_of_the_sent_floor_is_never_below_the_floor(
+            micros in 0i64..=2_000_000_000,
+            rates in (1e-3f64..2e4, 1e-3f64..2e4),
+            (from, to, compared_in) in (0usize..3, 0usize..3, 0usize..3),
+        ) {
+            let codes = ["USD", "EUR", "JPY"].map(|text| Currency::parse(text).unwrap());
+            let [usd, eur, jpy] = codes;
+            let table = Rates::new(usd, [(eur, rates.0), (jpy, rates.1)]).unwrap();
+            let (from, to, compared_in) = (codes[from], codes[to], codes[compared_in]);
+            let floor = Cpm::from_micros(micros);
+            let sent = table.convert_up(floor, (from, to), compared_in).unwrap();
+            // As the bidder reads it and sends it back.
+            let bid = Cpm::from_wire(sent.to_string().parse().unwrap()).unwrap();
+            let value = table.convert(bid, to, compared_in).unwrap();
+            prop_assert!(value >= table.convert(floor, from, compared_in).unwrap());
+            let nearest = table.convert(floor, from, to).unwrap();
+            prop_assert!(sent.micros() - nearest.micros() <= 1);
+        }
+
         #[test]
         fn every_price_survives_its_own_text(micros in -1_000_000_000_000_000i64..=1_000_000_000_000_000) {
             let price = Cpm::from_micros(micros);

@@ -9,7 +9,7 @@ use crate::negatives::rejection::Rejection;
 use crate::openrtb::codes::loss;
 use crate::openrtb::ids::{AuctionType, BidderId, Media};
 use crate::partner::Partner;
-use crate::request::{Deal, Imp, ValidRequest};
+use crate::request::{Deal, Imp, ValidRequest, View};
 
 /// Limits of screening and clearing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,21 +215,26 @@ pub struct Terms<'a> {
     pub partner_floor: Option<Cpm>,
 }
 
+/// The currency of the auction: the partner's where the request's `cur` is empty or holds it,
+/// else the first of `cur` that has a rate (3.2.1).
+pub fn currency(view: &View, partner: &Partner, rates: &Rates) -> Currency {
+    let (own, taken) = (partner.currency, &view.currencies);
+    if taken.is_empty() || taken.contains(&own) {
+        return own;
+    }
+    let known = taken.iter().find(|currency| rates.knows(**currency));
+    known.or(taken.first()).copied().unwrap_or(own)
+}
+
 impl<'a> Terms<'a> {
     /// From the input.
     ///
-    /// The currency is the partner's where the request's `cur` is empty or holds it, else the
-    /// first of `cur` that has a rate (3.2.1). The type is the partner's where it forces one,
+    /// For the currency see [`currency`]. The type is the partner's where it forces one,
     /// else the request's; `Fixed` is for deals only and counts as first price here.
     pub fn new(input: &'a AuctionInput<'a>) -> Self {
         let (partner, view) = (input.partner, &input.request.view);
         let own = partner.currency;
-        let currency = if view.currencies.is_empty() || view.currencies.contains(&own) {
-            own
-        } else {
-            let known = view.currencies.iter().find(|currency| input.rates.knows(**currency));
-            known.or(view.currencies.first()).copied().unwrap_or(own)
-        };
+        let currency = currency(view, partner, input.rates);
         let auction_type = match partner.auction_type.unwrap_or(view.auction_type) {
             AuctionType::SecondPrice => AuctionType::SecondPrice,
             AuctionType::FirstPrice | AuctionType::Fixed => AuctionType::FirstPrice,

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Net`], what the process shares; [`Desk`], one a worker; [`Entry`], one bidder of one
 //! snapshot on one worker; [`Permit`], the right to one call. Never: a byte to a bidder.
-//! Invariants: breaker, budget, in-flight and time are asked in this order; an open call is
+//! Invariants: time, in-flight, budget and breaker are asked in this order; an open call is
 //! counted until its permit is dropped; a line lives as long as a snapshot in use names it or a
 //! call is open on it.
 
@@ -145,19 +145,24 @@ pub struct Table {
 }
 
 impl Table {
-    /// Whether a bidder may be called, with `left` until the deadline.
+    /// Whether a bidder may be called, with `left` until the deadline. What costs something to
+    /// ask, a probe of the breaker and a token of the budget, comes last: neither is spent on a
+    /// call that something else forbids.
     pub fn admit(&self, id: BidderId, now: Instant, left: Duration) -> Result<Permit, NotCalled> {
         let entry = self.entries.get(usize::from(id.0)).ok_or(NotCalled::Rendering)?;
+        let network = entry.line.round_trip() + entry.time.margin;
+        if left.min(entry.time.most) < network + entry.time.least {
+            return Err(NotCalled::NoTime);
+        }
+        let in_flight = entry.gate.try_enter().ok_or(NotCalled::InFlight)?;
+        if entry.rate.as_ref().is_some_and(|rate| !rate.has(now)) {
+            return Err(NotCalled::Budget);
+        }
         if !entry.line.breaker.may_call(entry.net.millis(now)) {
             return Err(NotCalled::BreakerOpen);
         }
-        if entry.rate.as_ref().is_some_and(|rate| !rate.try_take(now)) {
-            return Err(NotCalled::Budget);
-        }
-        let in_flight = entry.gate.try_enter().ok_or(NotCalled::InFlight)?;
-        let network = entry.line.round_trip() + entry.time.margin;
-        if left < network + entry.time.least {
-            return Err(NotCalled::NoTime);
+        if let Some(rate) = &entry.rate {
+            rate.take();
         }
         let open = &entry.line.open_calls;
         open.set(open.get() + 1);

@@ -35,10 +35,10 @@ pub fn bidder(version: OpenRtbVersion) -> Bidder {
     }
 }
 
-/// Dollars, and euros at two for a dollar.
+/// Dollars, euros at two dollars each, and yen at 150 for a dollar.
 pub fn rates() -> Rates {
-    let eur = Currency::parse("EUR").unwrap();
-    Rates::new(Currency::USD, [(eur, 0.5)]).unwrap()
+    let [eur, jpy] = ["EUR", "JPY"].map(|code| Currency::parse(code).unwrap());
+    Rates::new(Currency::USD, [(eur, 0.5), (jpy, 150.0)]).unwrap()
 }
 
 /// Reads a request as the road does.

@@ -124,6 +124,7 @@ pub struct Targeting {
     pub is_deal_only: bool,
     /// Calls only for users with a `buyeruid` or an eid of one of `eid_sources`.
     pub is_matched_only: bool,
+    /// In lower case.
     pub eid_sources: Vec<String>,
     /// Never pays more: imps with a higher floor are not offered (USD).
     pub floor_ceiling: Option<Cpm>,
@@ -177,6 +178,15 @@ impl Default for CallTime {
             most: Duration::from_secs(1),
             connect: Duration::from_millis(150),
         }
+    }
+}
+
+impl CallTime {
+    /// The `tmax` that a bidder is told, with `left` until the deadline: how long it is waited
+    /// for, less what its network takes.
+    pub fn tmax_ms(&self, left: Duration, round_trip: Duration) -> u32 {
+        let own = left.min(self.most).saturating_sub(self.margin + round_trip);
+        u32::try_from(own.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 }
 
@@ -244,4 +254,18 @@ pub struct Answer {
     /// HTTP status; 0 where none came.
     pub status: u16,
     pub result: Result<BidAnswer, NoAnswer>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bidder_is_told_the_time_that_it_is_waited_for() {
+        let ms = Duration::from_millis;
+        let time = CallTime { margin: ms(5), most: ms(80), ..CallTime::default() };
+        for (left, round_trip, tmax) in [(60, 10, 45), (80, 0, 75), (500, 10, 65), (3, 10, 1)] {
+            assert_eq!(time.tmax_ms(ms(left), ms(round_trip)), tmax, "{left} {round_trip}");
+        }
+    }
 }

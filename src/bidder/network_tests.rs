@@ -320,17 +320,24 @@ fn what_refuses_a_call_is_asked_in_order() {
     on_worker(cold(), async |desk| {
         let mut bidder = evil.bidder();
         bidder.limits.in_flight_max = 1;
-        // a burst is 200 ms of the rate: three calls
-        bidder.limits.qps = Some(15);
-        let bidders = [bidder];
+        // a burst is 200 ms of the rate: one call
+        bidder.limits.qps = Some(5);
+        bidder.time.most = MS(600);
+        let mut hasty = bidder.clone();
+        hasty.name = "hasty".into();
+        hasty.time.most = MS(14);
+        let bidders = [bidder, hasty];
         let now = clock::monotonic();
         let table = desk.table(1, &bidders, now);
         let admit = |left| table.admit(BidderId(0), now, left).map(drop);
         // the least is 10 ms beside a margin of 5
         assert_eq!(admit(MS(14)), Err(NotCalled::NoTime));
+        // what it is given is what counts, not what is left
+        assert_eq!(table.admit(BidderId(1), now, MS(500)).map(drop), Err(NotCalled::NoTime));
+        // the one token is still there
         let held = table.admit(BidderId(0), now, MS(15)).unwrap();
-        assert_eq!(admit(MS(1)), Err(NotCalled::InFlight));
-        assert_eq!(admit(MS(500)), Err(NotCalled::Budget));
+        assert_eq!(admit(MS(14)), Err(NotCalled::NoTime));
+        assert_eq!(admit(MS(500)), Err(NotCalled::InFlight));
         drop(held);
         assert_eq!(admit(MS(500)), Err(NotCalled::Budget));
         desk.each_line(|line| assert_eq!(line.open_calls.get(), 0));

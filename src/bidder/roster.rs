@@ -18,7 +18,7 @@
 //! - The floor that is compared with a ceiling is the lowest by which the imp can be bought: its
 //!   own, raised to the partner's, unless the auction is private; or that of one of its deals. One
 //!   that cannot be converted passes.
-//! - Names are compared in lower case, publishers, seats, deals and eid sources as they are.
+//! - Names and eid sources are compared in lower case, publishers, seats and deals as they are.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -214,9 +214,12 @@ impl Roster {
         }
         scratch.part.copy(&self.matched_only);
         if allows_ids {
-            let sources = ask.request.texts(user.eid_sources);
-            let knowing = sources.filter_map(|source| self.eid_sources.get(source));
-            knowing.for_each(|bidders| scratch.part.remove(bidders));
+            for source in ask.request.texts(user.eid_sources) {
+                fold(source, &mut scratch.fold);
+                if let Some(bidders) = self.eid_sources.get(scratch.fold.as_str()) {
+                    scratch.part.remove(bidders);
+                }
+            }
         }
         scratch.pass.copy(&self.all);
         scratch.pass.remove(&scratch.part);

@@ -10,7 +10,7 @@
 //! | where | edit |
 //! |---|---|
 //! | `imp` | elements that this bidder is not offered, and refused ones, are left out |
-//! | `imp[].bidfloor` | raised to the partner's floor in the imp's own `bidfloorcur`, where that is higher and can be converted; inserted where absent |
+//! | `imp[].bidfloor` | raised to the partner's floor in the imp's own `bidfloorcur`, rounded up ([`Rates::convert_up`]), where that is higher and can be converted; inserted where absent |
 //! | `tmax` | replaced or inserted: what this bidder has |
 //! | `at` | replaced or inserted where the partner forces another type |
 //! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in |

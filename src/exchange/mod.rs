@@ -193,7 +193,7 @@ impl Exchange {
             let Some(bidder) = snapshot.bidder(id) else { continue };
             let left = deadline.left(now);
             let call = table.admit(id, now, left).and_then(|permit| {
-                let tmax_ms = tmax_for(left, bidder.time.margin + permit.round_trip());
+                let tmax_ms = bidder.time.tmax_ms(left, permit.round_trip());
                 let mut packet = self.desk.shelves.packet();
                 shaper.shape(invitation, bidder, disclosure, tmax_ms, packet.body_mut())?;
                 Ok((permit, Outgoing { invitation: *invitation, packet }))
@@ -299,11 +299,6 @@ fn as_answered<'a>(snapshot: &'a Snapshot, answer: &'a Answer) -> Option<Answere
         imps: answer.invitation.imps.0,
         answer: answer.result.as_ref().ok()?,
     })
-}
-
-/// The `tmax` that a bidder is told: what is left to us, less what its network takes.
-fn tmax_for(left: Duration, network: Duration) -> u32 {
-    u32::try_from(left.saturating_sub(network).as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 /// The time that nobody can be blamed for but the bidders: that of the slowest awaited one.

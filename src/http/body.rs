@@ -80,7 +80,8 @@ where
 /// The body as the road reads it.
 pub fn decoded(coding: Coding, wire: Bytes, caps: &Caps) -> Result<Body, Refusal> {
     if coding == Coding::Identity {
-        return Ok(Body(wire));
+        let fits = wire.len() <= caps.body_bytes_max;
+        return if fits { Ok(Body(wire)) } else { Err(Refusal::BodyTooLarge) };
     }
     match coding::decode(coding, &wire, caps).map_err(super::super::coding::CodingError::refusal)? {
         Cow::Owned(bytes) => Ok(Body(bytes.into())),
@@ -190,6 +191,8 @@ mod tests {
         let plain = Bytes::from_static(b"{}");
         let got = decoded(Coding::Identity, plain.clone(), &caps).unwrap();
         assert_eq!(got.0.as_ptr(), plain.as_ptr());
-        assert_eq!(decoded(Coding::Gzip, plain, &caps), Err(Refusal::EncodingBroken));
+        assert_eq!(decoded(Coding::Gzip, plain.clone(), &caps), Err(Refusal::EncodingBroken));
+        let small = Caps { body_bytes_max: 1, ..caps };
+        assert_eq!(decoded(Coding::Identity, plain, &small), Err(Refusal::BodyTooLarge));
     }
 }

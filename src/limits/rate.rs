@@ -114,11 +114,25 @@ impl RateAccount {
 impl RateLease {
     /// Takes one token, or counts that there was none.
     pub fn try_take(&self, now: Instant) -> bool {
+        let has = self.has(now);
+        if has {
+            self.take();
+        }
+        has
+    }
+
+    /// Takes the token that [`Self::has`] saw: nobody but this worker takes of its share.
+    pub fn take(&self) {
+        let Some(block) = self.account.blocks.get(self.worker) else { return };
+        block.taken.store(block.taken.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Whether there is a token; counts that there was none.
+    pub fn has(&self, now: Instant) -> bool {
         let Some(block) = self.account.blocks.get(self.worker) else { return false };
         let taken = block.taken.load(Ordering::Relaxed);
         let granted = block.granted.load(Ordering::Acquire);
         if taken < granted || taken < granted.saturating_add(self.overdue(block, now)) {
-            block.taken.store(taken + 1, Ordering::Relaxed);
             return true;
         }
         let refused = block.refused.load(Ordering::Relaxed);

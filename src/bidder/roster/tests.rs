@@ -105,7 +105,7 @@ fn request(dice: &mut Dice) -> Value {
         },
         "user": {
             "buyeruid": dice.pick(&["", "", "u"]),
-            "eids": dice.some(NAMES).iter()
+            "eids": dice.some(&["a", "B", "c", "C"]).iter()
                 .map(|source| json!({"source": source, "uids": [{"id": "1"}]}))
                 .collect::<Vec<_>>(),
         },
@@ -186,7 +186,10 @@ impl Naive<'_> {
         let mut sources = eids.filter_map(|eid| eid["source"].as_str());
         self.request["regs"]["coppa"] == 0
             && (user["buyeruid"] != ""
-                || sources.any(|one| bidder.targeting.eid_sources.iter().any(|own| own == one)))
+                || sources.any(|one| {
+                    let mut own = bidder.targeting.eid_sources.iter();
+                    own.any(|own| *own == one.to_lowercase())
+                }))
     }
 
     /// `"*"` stands for a seat that nobody names.

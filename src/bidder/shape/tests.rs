@@ -151,6 +151,16 @@ fn floors_are_raised_to_the_partners_and_never_lowered() {
 }
 
 #[test]
+fn a_bid_of_the_floor_that_was_sent_reaches_the_partners() {
+    let yen = Currency::parse("JPY").unwrap();
+    let partner =
+        Partner { floor: Cpm::from_micros(50_000_000), currency: yen, ..fixture::partner() };
+    let case = Case { partner, ..Case::default() };
+    let body = case.body(&format!(r#"{{"id":"r","imp":[{IMP}],"tmax":80,"site":{{}}}}"#));
+    assert!(body.unwrap().contains(r#","bidfloor":0.333334}"#));
+}
+
+#[test]
 fn a_forced_auction_type_is_written_where_it_differs() {
     let partner = Partner { auction_type: Some(AuctionType::FirstPrice), ..fixture::partner() };
     let case = Case { partner, ..Case::default() };

@@ -7,6 +7,7 @@ use super::lists::Missing;
 use super::moves::{self, Change, Moves, Name};
 use super::node::Node;
 use super::{ShapeSettings, Subject, schain};
+use crate::auction::offer;
 use crate::bidder::OpenRtbVersion;
 use crate::bidder::splice::{Members, Splicer};
 use crate::money::Cpm;
@@ -154,7 +155,9 @@ impl<'a, 'd> Walk<'a, 'd> {
         let mut moves = self.moves((&imp.object, imp.ext.as_ref()), None, moves::IMP);
         if partner.floor > Cpm::ZERO {
             let rates = self.subject.rates;
-            let floor = rates.convert(partner.floor, partner.currency, imp.bidfloorcur);
+            let auction = offer::currency(&self.request.view, partner, rates);
+            let currencies = (partner.currency, imp.bidfloorcur);
+            let floor = rates.convert_up(partner.floor, currencies, auction);
             if let Some(floor) = floor.filter(|floor| *floor > imp.bidfloor) {
                 floor.write_decimal(&mut floor_text);
                 let name = moves::BIDFLOOR;
