@@ -9,7 +9,9 @@ use crate::http::Denial;
 use crate::negatives::refusal::Refusal;
 use crate::partner::{NoBidStyle, ShedStyle};
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 
@@ -29,6 +31,11 @@ pub struct Styles {
     pub shed: ShedStyle,
 }
 
+/// A request's table of headers, emptied: an answer's go into its memory, and hyper takes it from
+/// there for the connection's next request.
+#[derive(Debug, Default)]
+pub struct Table(HeaderMap);
+
 /// What operators are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Page {
@@ -47,6 +54,14 @@ pub struct Replier {
     retry_after: HeaderValue,
 }
 
+impl Table {
+    /// Lets go of the request's headers.
+    pub fn emptied(mut headers: HeaderMap) -> Self {
+        headers.clear();
+        Self(headers)
+    }
+}
+
 impl Replier {
     /// `retry_after_s` is said with every 429 and 503.
     pub fn new(retry_after_s: u32) -> Self {
@@ -54,17 +69,17 @@ impl Replier {
     }
 
     /// The answer to a request that walked the road.
-    pub fn verdict(&self, verdict: Verdict, styles: Styles) -> Reply {
+    pub fn verdict(&self, verdict: Verdict, styles: Styles, table: Table) -> Reply {
         match verdict {
-            Verdict::Answered(json) => answered(json),
+            Verdict::Answered(json) => answered(json, table),
             Verdict::NoBid { nbr, id_json, rule } => {
-                let reply = no_bid(nbr, &id_json, styles.no_bid);
+                let reply = no_bid(nbr, &id_json, styles.no_bid, table);
                 match rule {
                     Some(rule) => with_reason(reply, rule.label()),
                     None => reply,
                 }
             }
-            Verdict::Refused(refusal) => self.refused(refusal, styles.shed),
+            Verdict::Refused(refusal) => self.refused(refusal, styles.shed, table),
         }
     }
 
@@ -76,13 +91,13 @@ impl Replier {
             Denial::Ambiguous(what) => with_reason(empty(StatusCode::BAD_REQUEST), what.label()),
             Denial::TooManyHeaders => empty(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Denial::UriTooLong => empty(StatusCode::URI_TOO_LONG),
-            Denial::Refused(refusal, shed) => self.refused(refusal, shed),
+            Denial::Refused(refusal, shed) => self.refused(refusal, shed, Table::default()),
         }
     }
 
-    fn refused(&self, refusal: Refusal, shed: ShedStyle) -> Reply {
+    fn refused(&self, refusal: Refusal, shed: ShedStyle, table: Table) -> Reply {
         let status = status(refusal, shed);
-        let mut reply = empty(status);
+        let mut reply = empty_in(table, status);
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             reply.headers_mut().insert(RETRY_AFTER, self.retry_after.clone());
         }
@@ -174,21 +189,22 @@ pub fn close_after(reply: &mut Reply) {
     reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-fn answered(json: Bytes) -> Reply {
-    let mut reply = Response::new(Full::new(json));
-    let headers = reply.headers_mut();
+fn answered(json: Bytes, Table(mut headers): Table) -> Reply {
     headers.insert(CONTENT_TYPE, JSON);
     headers.insert(OPENRTB_VERSION, VERSION);
+    let mut reply = Response::new(Full::new(json));
+    *reply.headers_mut() = headers;
     reply
 }
 
-fn no_bid(nbr: u16, id_json: &[u8], style: NoBidStyle) -> Reply {
+fn no_bid(nbr: u16, id_json: &[u8], style: NoBidStyle, table: Table) -> Reply {
     match style {
-        NoBidStyle::Empty => empty(StatusCode::NO_CONTENT),
+        NoBidStyle::Empty => empty_in(table, StatusCode::NO_CONTENT),
         NoBidStyle::Reason => {
             let id = if id_json.is_empty() { b"\"\"" } else { id_json };
             let nbr = nbr.to_string();
-            answered([b"{\"id\":", id, b",\"nbr\":", nbr.as_bytes(), b"}"].concat().into())
+            let json = [b"{\"id\":", id, b",\"nbr\":", nbr.as_bytes(), b"}"].concat();
+            answered(json.into(), table)
         }
     }
 }
@@ -200,8 +216,13 @@ fn not_allowed(methods: &'static str) -> Reply {
 }
 
 fn empty(status: StatusCode) -> Reply {
+    empty_in(Table::default(), status)
+}
+
+fn empty_in(Table(headers): Table, status: StatusCode) -> Reply {
     let mut reply = Response::new(Full::default());
     *reply.status_mut() = status;
+    *reply.headers_mut() = headers;
     reply
 }
 
@@ -220,11 +241,18 @@ mod tests {
         reply.headers().get(name).map_or("", |value| value.to_str().unwrap())
     }
 
+    /// As it comes from a request.
+    fn table() -> Table {
+        let asked = [(CONTENT_TYPE, "text/asked"), (RETRY_AFTER, "9"), (REASON, "asked")];
+        let headers = asked.map(|(name, value)| (name, HeaderValue::from_static(value)));
+        Table::emptied(headers.into_iter().collect())
+    }
+
     #[test]
     fn every_refusal_has_its_status_and_says_its_code() {
         let replier = Replier::new(1);
         for refusal in Refusal::ALL {
-            let reply = replier.verdict(Verdict::Refused(refusal), Styles::default());
+            let reply = replier.verdict(Verdict::Refused(refusal), Styles::default(), table());
             let expected = match refusal {
                 Refusal::Unauthorised => 401,
                 Refusal::PartnerQps => 429,
@@ -260,7 +288,7 @@ mod tests {
             (Refusal::Unauthorised, 401),
             (Refusal::NotJson, 400),
         ] {
-            let reply = Replier::new(1).verdict(Verdict::Refused(refusal), styles);
+            let reply = Replier::new(1).verdict(Verdict::Refused(refusal), styles, table());
             assert_eq!(reply.status().as_u16(), status, "{refusal:?}");
         }
     }
@@ -273,11 +301,11 @@ mod tests {
             id_json: Bytes::from_static(b"\"a\\\"b\""),
             rule: Some(Refusal::KnownSpider),
         };
-        let reply = replier.verdict(verdict(), Styles::default());
+        let reply = replier.verdict(verdict(), Styles::default(), table());
         assert_eq!(header(&reply, "x-gavel-reason"), "known_spider");
         assert_eq!((reply.status().as_u16(), header(&reply, "content-type")), (204, ""));
         let styles = Styles { no_bid: NoBidStyle::Reason, ..Styles::default() };
-        let reply = replier.verdict(verdict(), styles);
+        let reply = replier.verdict(verdict(), styles, table());
         assert_eq!(
             (reply.status().as_u16(), header(&reply, "content-type")),
             (200, "application/json")
@@ -303,7 +331,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_json_and_names_the_version() {
-        let reply = Replier::new(1).verdict(Verdict::Answered("{}".into()), Styles::default());
+        let verdict = Verdict::Answered("{}".into());
+        let reply = Replier::new(1).verdict(verdict, Styles::default(), table());
         assert_eq!(reply.status().as_u16(), 200);
         assert_eq!(header(&reply, "content-type"), "application/json");
         assert_eq!(header(&reply, "x-openrtb-version"), "2.6");

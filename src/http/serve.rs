@@ -12,7 +12,7 @@ use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
-use crate::http::reply::{self, Replier, Reply, Styles};
+use crate::http::reply::{self, Replier, Reply, Styles, Table};
 use crate::http::watch::{CutReason, Ledger, Order, Watch};
 use crate::http::wire::{Scratch, Wire};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
@@ -234,9 +234,10 @@ impl<R: Road> Front<R> {
         };
         let mut reply = match judged {
             Ok((admitted, coding, declared)) => {
-                drop(parts);
+                let Parts { headers, .. } = parts;
+                let table = Table::emptied(headers);
                 match self.take_in(body, coding, declared).await {
-                    Ok(body) => self.walk(admitted, body).await,
+                    Ok(body) => self.walk(admitted, body, table).await,
                     Err(refusal) => self.broken_off(refusal, &admitted, &line),
                 }
             }
@@ -311,7 +312,7 @@ impl<R: Road> Front<R> {
 
     /// Walks the road in a task of its own: a client that goes away drops the HTTP request, not
     /// the auction, and a panic ends here.
-    async fn walk(&self, admitted: Admitted, body: Body) -> Reply {
+    async fn walk(&self, admitted: Admitted, body: Body, table: Table) -> Reply {
         let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
         let flying = Flying::new(&self.load);
         let road = Rc::clone(&self.road);
@@ -327,7 +328,7 @@ impl<R: Road> Front<R> {
             Err(_) => Verdict::Refused(Refusal::NotReady),
         };
         self.gates.count(slot, &verdict);
-        self.replier.verdict(verdict, styles)
+        self.replier.verdict(verdict, styles, table)
     }
 
     /// Answers without the body, which is read past so that the connection can be used again;
@@ -351,7 +352,8 @@ impl<R: Road> Front<R> {
     /// Answers a request whose body was not read to its end, or does not decode.
     fn broken_off(&self, refusal: Refusal, admitted: &Admitted, line: &Line) -> Reply {
         self.gates.count_refusal(admitted.slot, refusal);
-        let mut reply = self.replier.verdict(Verdict::Refused(refusal), admitted.styles);
+        let verdict = Verdict::Refused(refusal);
+        let mut reply = self.replier.verdict(verdict, admitted.styles, Table::default());
         let is_unread =
             matches!(refusal, Refusal::BodyTooLarge | Refusal::BodyTooSlow | Refusal::BodyBroken);
         if is_unread && !line.is_h2 {
