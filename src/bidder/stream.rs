@@ -56,9 +56,19 @@ impl Stream {
     /// nobody asked for. Costs no system call while the kernel has reported nothing.
     pub fn is_quiet(&mut self) -> bool {
         let mut byte = [0u8; 1];
-        let mut context = Context::from_waker(Waker::noop());
-        // TLS reads its own records here (session tickets), and stays pending behind them
-        self.poll_read_some(&mut context, &mut byte).is_pending()
+        match self {
+            // as cheap as a look at a flag: a poll would also take a lock to leave its waker
+            Self::Plain(stream) => matches!(
+                stream.try_read(&mut byte),
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock
+            ),
+            Self::Tls(stream) => {
+                let mut context = Context::from_waker(Waker::noop());
+                let mut into = ReadBuf::new(&mut byte);
+                // TLS reads its own records here (session tickets), and stays pending behind them
+                Pin::new(stream.as_mut()).poll_read(&mut context, &mut into).is_pending()
+            }
+        }
     }
 }
 
