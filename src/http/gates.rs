@@ -1,11 +1,12 @@
 //! One worker's limits as a request meets them: its partner's rate, then the worker's own room.
 //!
 //! Owns: [`Gates`], the worker's leases of partner rates (taken anew with each generation), the
-//! pulse that measures the worker's lag, and the count of how each request ended.
+//! pulse that measures the worker's lag and compares its clocks, and the count of how each request
+//! ended.
 //! Never: an account (the control side keeps them), a status code.
 //! Invariant: each bid request ends in exactly one count, and so does a stranger's.
 
-use crate::clock;
+use crate::clock::{self, Anchor};
 use crate::exchange::Verdict;
 use crate::lifecycle::load::Load;
 use crate::limits::admission::{Admission, AdmissionSettings, Permit};
@@ -15,10 +16,10 @@ use crate::openrtb::ids::PartnerId;
 use crate::snapshot::Snapshot;
 use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::slots::{Slot, UNKNOWN};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 /// What gates are made of.
@@ -38,6 +39,8 @@ pub struct Gates {
     settings: AdmissionSettings,
     cells: Rc<WorkerCells>,
     load: Rc<Load>,
+    /// Set anew with each pulse.
+    anchor: Cell<Anchor>,
 }
 
 /// The leases of one generation.
@@ -63,7 +66,13 @@ impl Gates {
             settings: parts.admission,
             cells: parts.cells,
             load: parts.load,
+            anchor: Cell::new(Anchor::now()),
         }
+    }
+
+    /// The wall clock at a moment.
+    pub fn wall_at(&self, at: Instant) -> Duration {
+        self.anchor.get().wall_at(at)
     }
 
     /// The partner's rate, then the worker's room.
@@ -115,6 +124,7 @@ impl Gates {
         let mut due = clock::monotonic() + self.settings.lag_tick;
         loop {
             sleep_until(TokioInstant::from_std(due)).await;
+            self.anchor.set(Anchor::now());
             let now = clock::monotonic();
             let lag = now.saturating_duration_since(due);
             self.admission.observe_lag(now, lag);

@@ -289,8 +289,8 @@ impl<R: Road> Front<R> {
             self.gates.count_refusal(slot, refusal);
             Denial::Refused(refusal, styles.shed)
         })?;
-        let arrival =
-            Arrival { at, wall: clock::wall(), client, partner, serial: self.next_serial() };
+        let wall = self.gates.wall_at(at);
+        let arrival = Arrival { at, wall, client, partner, serial: self.next_serial() };
         Ok(Admitted { snapshot, arrival, styles, slot, permit })
     }
 
