@@ -3,7 +3,9 @@
 //! Owns: tiers, prices, ties and groups.
 //!
 //! - Tiers: an offer under a deal outranks every offer without one, whatever the prices; within
-//!   a tier the highest price wins (implementation notes, 7.3).
+//!   a tier the one of most worth wins (implementation notes, 7.3). An offer is worth what it bids,
+//!   but under a deal of a fixed price that price: what is bid above it is never paid, so it
+//!   neither wins anything nor raises what another pays.
 //! - First price: the winner pays its bid. Second price: one cent over the next offer of its
 //!   tier, at least its floor, at most its bid; alone in its tier, its floor, or a cent where
 //!   that is zero. Offers of the same bidder and seat do not raise
@@ -74,7 +76,7 @@ fn best_of_each(terms: &Terms<'_>, offers: &[Offer<'_>]) -> Best {
 
 /// Which of two offers for one imp is better; never `Equal` for different bids.
 fn rank(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Ordering {
-    let tier = |offer: &Offer<'_>| (offer.deal.is_some(), offer.value);
+    let tier = |offer: &Offer<'_>| (offer.deal.is_some(), offer.worth());
     tier(one).cmp(&tier(other)).then_with(|| {
         if one.bidder == other.bidder {
             return other.at.cmp(&one.at);
@@ -138,12 +140,12 @@ fn won(group: &Group, best: &Best, offers: &[Offer<'_>]) -> u64 {
     own.fold(0, |imps, offer| imps | 1u64.checked_shl(offer.imp).unwrap_or(0))
 }
 
-/// What a group bids in all.
+/// What a group would pay at most in all.
 fn worth(group: &Group, offers: &[Offer<'_>]) -> i64 {
     let own = offers
         .iter()
         .filter(|offer| (offer.at.answer, offer.at.seat) == (group.answer, group.seat));
-    own.fold(0, |sum: i64, offer| sum.saturating_add(offer.value.micros()))
+    own.fold(0, |sum: i64, offer| sum.saturating_add(offer.worth().micros()))
 }
 
 /// Orders groups of equal worth, whatever the order of the answers.
@@ -184,12 +186,12 @@ fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
     }
 }
 
-/// The highest other price in the winner's tier, of another bidder or seat.
+/// The highest other worth in the winner's tier, of another bidder or seat.
 fn runner_up(winner: &Offer<'_>, offers: &[Offer<'_>]) -> Option<Cpm> {
     let others = offers.iter().filter(|offer| {
         offer.imp == winner.imp
             && offer.deal.is_some() == winner.deal.is_some()
             && (offer.bidder, offer.seat) != (winner.bidder, winner.seat)
     });
-    others.map(|offer| offer.value).max()
+    others.map(Offer::worth).max()
 }

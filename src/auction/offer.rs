@@ -127,6 +127,13 @@ pub struct Offer<'a> {
     pub is_group: bool,
 }
 
+impl Offer<'_> {
+    /// The most that it would ever pay: its bid, or the price that its deal fixes.
+    pub fn worth(&self) -> Cpm {
+        self.fixed.map_or(self.value, |fixed| fixed.min(self.value))
+    }
+}
+
 /// What came of an auction: every bid of every answer is in exactly one of the two lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuctionResult {
@@ -175,7 +182,7 @@ pub struct Loss {
 pub enum LossReason {
     /// It did not take part.
     Rejected(Rejection),
-    /// Another bid of its tier was higher, or as high and drawn first.
+    /// Another bid of its tier was worth more, or as much and drawn first.
     HigherBid,
     /// A bid under a deal outranked it.
     Deal,

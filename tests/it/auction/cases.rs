@@ -1,49 +1,9 @@
 //! One table for each rule: what goes in, who wins at what price, and why the others lose.
 
-use super::fixture::{Case, bid, bids, cpm, currency};
+use super::fixture::{Case, banner, bid, bids, check, cpm, currency, fate, one_imp, pmp, price};
 use gavel::money::Currency;
 use gavel::openrtb::ids::AuctionType;
 use serde_json::{Value as Json, json};
-
-fn banner(more: &Json) -> Json {
-    let mut imp =
-        json!({ "id": "1", "banner": { "format": [{ "w": 300, "h": 250 }] }, "bidfloor": 0.5 });
-    for (key, value) in more.as_object().unwrap() {
-        imp[key] = value.clone();
-    }
-    imp
-}
-
-/// One banner with a floor of 0.5 dollars, and these bids of bidders a, b, c ... on it.
-fn one_imp(request: &Json, imp: &Json, each: &[Json]) -> Case {
-    let mut request = request.clone();
-    request["imp"] = json!([banner(imp)]);
-    let names = ["a", "b", "c", "d"];
-    let answers: Vec<_> = names
-        .into_iter()
-        .zip(each)
-        .map(|(name, bid)| (name, bids(std::slice::from_ref(bid))))
-        .collect();
-    Case::new(&request, &answers)
-}
-
-fn price(price: f64) -> Json {
-    bid("x", "1", price, &json!({}))
-}
-
-/// What becomes of one bid on one banner: the price that it wins at, or why not.
-fn fate(request: &Json, imp: &Json, more: &Json) -> String {
-    let outcome = one_imp(request, imp, &[bid("x", "1", 2.0, more)]).outcome();
-    assert_eq!(outcome.len(), 1, "{outcome:?}");
-    let words: Vec<_> = outcome[0].split(' ').collect();
-    if words[0] == "1:" { "won".to_owned() } else { words[1].to_owned() }
-}
-
-fn check(rule: &str, rows: &[(Json, Json, Json, &str)]) {
-    for (request, imp, more, expected) in rows {
-        assert_eq!(fate(request, imp, more), *expected, "{rule}: {request} {imp} {more}");
-    }
-}
 
 #[test]
 fn in_a_first_price_auction_the_highest_bid_wins_and_pays_itself() {
@@ -176,10 +136,6 @@ fn what_is_paid_is_told_in_the_currency_of_the_bid_too() {
     assert_eq!((win.price, win.value), (cpm(2.0), cpm(4.0)));
     assert_eq!((win.clearing, win.clearing_in_bid_currency), (cpm(3.01), cpm(1.505)));
     assert_eq!(case.run().currency, Currency::USD);
-}
-
-fn pmp(deals: &Json, private: u8) -> Json {
-    json!({ "bidfloor": 1.0, "pmp": { "private_auction": private, "deals": deals } })
 }
 
 #[test]

@@ -138,6 +138,50 @@ pub fn bid(id: &str, impid: &str, price: f64, more: &Json) -> Json {
     bid
 }
 
+pub fn banner(more: &Json) -> Json {
+    let mut imp =
+        json!({ "id": "1", "banner": { "format": [{ "w": 300, "h": 250 }] }, "bidfloor": 0.5 });
+    for (key, value) in more.as_object().unwrap() {
+        imp[key] = value.clone();
+    }
+    imp
+}
+
+/// One banner with a floor of 0.5 dollars, and these bids of bidders a, b, c ... on it.
+pub fn one_imp(request: &Json, imp: &Json, each: &[Json]) -> Case {
+    let mut request = request.clone();
+    request["imp"] = json!([banner(imp)]);
+    let names = ["a", "b", "c", "d"];
+    let answers: Vec<_> = names
+        .into_iter()
+        .zip(each)
+        .map(|(name, bid)| (name, bids(std::slice::from_ref(bid))))
+        .collect();
+    Case::new(&request, &answers)
+}
+
+pub fn price(price: f64) -> Json {
+    bid("x", "1", price, &json!({}))
+}
+
+/// What becomes of one bid on one banner: the price that it wins at, or why not.
+pub fn fate(request: &Json, imp: &Json, more: &Json) -> String {
+    let outcome = one_imp(request, imp, &[bid("x", "1", 2.0, more)]).outcome();
+    assert_eq!(outcome.len(), 1, "{outcome:?}");
+    let words: Vec<_> = outcome[0].split(' ').collect();
+    if words[0] == "1:" { "won".to_owned() } else { words[1].to_owned() }
+}
+
+pub fn check(rule: &str, rows: &[(Json, Json, Json, &str)]) {
+    for (request, imp, more, expected) in rows {
+        assert_eq!(fate(request, imp, more), *expected, "{rule}: {request} {imp} {more}");
+    }
+}
+
+pub fn pmp(deals: &Json, private: u8) -> Json {
+    json!({ "bidfloor": 1.0, "pmp": { "private_auction": private, "deals": deals } })
+}
+
 /// An answer of one seat without a name.
 pub fn bids(bids: &[Json]) -> Json {
     json!({ "seatbid": [{ "bid": bids }] })

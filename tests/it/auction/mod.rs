@@ -3,4 +3,5 @@
 mod answers;
 mod cases;
 pub mod fixture;
+mod money;
 mod properties;

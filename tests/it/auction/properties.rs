@@ -4,6 +4,7 @@ use super::fixture::{Case, bid, cpm, currency};
 use gavel::auction::offer::LossReason;
 use gavel::money::{Cpm, Currency, Rates};
 use gavel::negatives::rejection::Rejection;
+use gavel::openrtb::ids::AuctionType;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use std::collections::HashSet;
@@ -82,6 +83,19 @@ fn floor(case: &Case, imp: usize, deal: &str) -> Cpm {
     case.rates.convert(floor, from, to).unwrap()
 }
 
+/// The most that a bid would pay: no more than the price that its deal fixes.
+fn worth(case: &Case, imp: u32, deal: &str, value: Cpm) -> Cpm {
+    let imp = &case.request.view.imps[imp as usize];
+    let mut deals = case.request.deals(imp.deals).iter();
+    let deal = deals.find(|one| case.request.text(one.id) == deal);
+    let fixed =
+        deal.filter(|deal| deal.at == Some(AuctionType::Fixed) && deal.bidfloor > Cpm::ZERO);
+    fixed.map_or(value, |deal| {
+        let to = case.partner.currency;
+        value.min(case.rates.convert(deal.bidfloor, deal.bidfloorcur, to).unwrap())
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
@@ -136,8 +150,11 @@ proptest! {
             let price = Cpm::from_wire(bid.price.unwrap()).unwrap();
             let currency = answered.answer.currency.unwrap();
             let value = case.rates.convert(price, currency, result.currency).unwrap();
+            let worth = worth(&case, loss.imp.unwrap(), answered.answer.text(bid.dealid), value);
             let winner = result.wins.iter().find(|win| Some(win.imp) == loss.imp).unwrap();
-            prop_assert!(winner.value >= value);
+            let (answered, _, bid) = winner.at.resolve(&answers).unwrap();
+            let deal = answered.answer.text(bid.dealid);
+            prop_assert!(self::worth(&case, winner.imp, deal, winner.value) >= worth);
         }
     }
 

@@ -1,0 +1,62 @@
+//! What a bid is worth and what it has to reach, where that is not its price and `bidfloor`.
+
+use super::fixture::{bid, one_imp, pmp, price};
+use serde_json::json;
+
+#[test]
+fn a_bid_under_a_fixed_price_is_worth_that_price_whatever_it_bids() {
+    let deals = json!([
+        { "id": "first", "bidfloor": 1.0, "at": 1 },
+        { "id": "second", "bidfloor": 1.0, "at": 2 },
+        { "id": "fixed", "bidfloor": 2.0, "at": 3 },
+        { "id": "dear", "bidfloor": 30.0, "at": 3 },
+        { "id": "free", "at": 3 },
+    ]);
+    let under = |deal: &str, price: f64| bid("x", "1", price, &json!({ "dealid": deal }));
+    for (each, expected) in [
+        (
+            vec![under("fixed", 50.0), under("first", 20.0)],
+            &["1: b/x 20 USD", "a/x lost_to_higher_bid"][..],
+        ),
+        (
+            vec![under("second", 20.0), under("fixed", 15.0)],
+            &["1: a/x 2.01 USD", "b/x lost_to_higher_bid"],
+        ),
+        (
+            vec![under("dear", 50.0), under("first", 20.0)],
+            &["1: a/x 30 USD", "b/x lost_to_higher_bid"],
+        ),
+        (
+            vec![under("free", 50.0), under("first", 20.0)],
+            &["1: a/x 50 USD", "b/x lost_to_higher_bid"],
+        ),
+        (vec![under("fixed", 2.0), price(50.0)], &["1: a/x 2 USD", "b/x lost_to_deal"]),
+    ] {
+        assert_eq!(one_imp(&json!({}), &pmp(&deals, 0), &each).outcome(), expected);
+    }
+}
+
+#[test]
+fn a_group_is_worth_what_it_would_pay() {
+    let imp = pmp(&json!([{ "id": "fixed", "bidfloor": 2.0, "at": 3 }, { "id": "open" }]), 0);
+    let imps: Vec<_> = ["1", "2"]
+        .into_iter()
+        .map(|id| {
+            let mut one = super::fixture::banner(&imp);
+            one["id"] = json!(id);
+            one
+        })
+        .collect();
+    let group = |deal: &str, one: f64, two: f64| {
+        let offer = |id: &str, imp: &str, price| bid(id, imp, price, &json!({ "dealid": deal }));
+        json!({ "seatbid": [{ "group": 1, "bid": [offer("x", "1", one), offer("y", "2", two)] }] })
+    };
+    // each of the two wins one imp; the fixed price makes 50 + 50 worth no more than 2 + 2
+    let mut answers = vec![("a", group("fixed", 50.0, 50.0)), ("b", group("open", 3.0, 1.5))];
+    for _ in 0..2 {
+        let case = super::fixture::Case::new(&json!({ "imp": imps }), &answers);
+        let outcome = case.outcome();
+        assert_eq!(outcome[..2], ["1: b/x 3 USD", "2: b/y 1.5 USD"], "{outcome:?}");
+        answers.reverse();
+    }
+}
