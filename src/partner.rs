@@ -36,6 +36,7 @@ pub struct Partner {
     /// Lowest floor, in `currency`, added to the request's own.
     pub floor: Cpm,
     /// Merged with the request's lists.
+    /// `bcat` is of Content Taxonomy 1.0, whatever taxonomy a request's is of.
     pub bcat: Vec<String>,
     pub badv: Vec<String>,
     pub bapp: Vec<String>,
@@ -54,8 +55,8 @@ pub struct Partner {
     pub is_direct: bool,
     /// Whether a bid without `adm` may be served from its `nurl`.
     pub allows_nurl_markup: bool,
-    /// Bids over this are taken for mistakes (in `currency`).
-    pub bid_max: Cpm,
+    /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
+    pub bid_max: Option<Cpm>,
 }
 
 /// An address range, such as `192.0.2.0/24`.
@@ -140,11 +141,12 @@ impl Partner {
             blocks: TrafficBlocks::default(),
             is_direct: false,
             allows_nurl_markup: false,
-            bid_max: Self::BID_MAX,
+            bid_max: None,
         }
     }
 
-    /// Bids over this per thousand are mistakes, unless a partner says otherwise.
+    /// Bids over this are mistakes, unless a partner says otherwise: 1,000 US dollars per
+    /// thousand, in whatever currency the auction is.
     pub const BID_MAX: Cpm = Cpm::from_micros(1_000_000_000);
 }
 

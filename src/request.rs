@@ -62,7 +62,7 @@ impl List {
 #[rustfmt::skip]
 pub enum Key {
     Other,
-    Accuracy, Adid, Adm, Adomain, Allimps, Api, Apis, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
+    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, Apis, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
     Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Btype, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
     Connectiontype, Consent, Content, Coppa, Country, Crid, Cur, Customdata, Data, Dealid, Deals, Device,
     Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Eids, Exp, Expdir, Ext,
@@ -311,7 +311,8 @@ pub struct View {
     pub device: DeviceFields,
     pub user: UserFields,
     pub regs: RegsFields,
-    /// In `texts`.
+    /// In `texts`. `acat` and `bcat` are of taxonomy `cattax`.
+    pub acat: List,
     pub bcat: List,
     pub badv: List,
     pub bapp: List,
@@ -335,12 +336,12 @@ impl View {
         let Self {
             id, objects, imps, imps_received, imp_elements, is_test, auction_type,
             has_auction_type, tmax_ms, currencies, channel, inventory, device, user, regs,
-            bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, deals, members,
+            acat, bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, deals, members,
         } = self;
         (*id, *objects, *imps_received, *is_test) = Default::default();
         (*auction_type, *has_auction_type, *tmax_ms, *channel) = Default::default();
         (*inventory, *device, *user, *regs) = Default::default();
-        (*bcat, *badv, *bapp, *wseat, *bseat, *cattax) = Default::default();
+        (*acat, *bcat, *badv, *bapp, *wseat, *bseat, *cattax) = Default::default();
         imps.clear();
         imp_elements.clear();
         currencies.clear();

@@ -46,6 +46,7 @@ pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d
             Key::Tmax => tmax(reader, value),
             Key::Cur => currencies(reader, value)?,
             Key::Cattax => category_taxonomy(reader, value)?,
+            Key::Acat => reader.view.acat = reader.texts(value, Field::Acat)?,
             Key::Bcat => reader.view.bcat = reader.texts(value, Field::Bcat)?,
             Key::Badv => reader.view.badv = reader.texts(value, Field::Badv)?,
             Key::Bapp => reader.view.bapp = reader.texts(value, Field::Bapp)?,

@@ -9,7 +9,7 @@
 #[repr(u8)]
 #[rustfmt::skip]
 pub enum LenientField {
-    Id, Test, At, Tmax, Cur, Wseat, Bseat, Bcat, Badv, Bapp, Cattax, Imp, Site, App, Dooh,
+    Id, Test, At, Tmax, Cur, Wseat, Bseat, Acat, Bcat, Badv, Bapp, Cattax, Imp, Site, App, Dooh,
     InventoryId, InventoryName, InventoryDomain, InventoryPage, InventoryBundle, InventoryStoreurl,
     InventoryCat, Publisher, PublisherId, Device, DeviceUa, DeviceIp, DeviceIpv6, DeviceType,
     DeviceMake, DeviceModel, DeviceOs, DeviceOsv, DeviceLanguage, DeviceIfa, DeviceLmt, DeviceDnt,
@@ -28,7 +28,7 @@ pub enum LenientField {
 #[rustfmt::skip]
 /// Labels in the order of [`LenientField::ALL`].
 pub static LABELS: [&str; LenientField::ALL.len()] = [
-    "id", "test", "at", "tmax", "cur", "wseat", "bseat", "bcat", "badv", "bapp", "cattax", "imp",
+    "id", "test", "at", "tmax", "cur", "wseat", "bseat", "acat", "bcat", "badv", "bapp", "cattax", "imp",
     "site", "app", "dooh", "inventory.id", "inventory.name", "inventory.domain", "inventory.page",
     "inventory.bundle", "inventory.storeurl", "inventory.cat", "publisher", "publisher.id",
     "device", "device.ua", "device.ip", "device.ipv6", "device.devicetype", "device.make",
@@ -49,8 +49,8 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
 impl LenientField {
     /// All, in the order of their discriminants.
     #[rustfmt::skip]
-    pub const ALL: [Self; 102] = [
-        Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Bcat,
+    pub const ALL: [Self; 103] = [
+        Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Acat, Self::Bcat,
         Self::Badv, Self::Bapp, Self::Cattax, Self::Imp, Self::Site, Self::App, Self::Dooh,
         Self::InventoryId, Self::InventoryName, Self::InventoryDomain, Self::InventoryPage,
         Self::InventoryBundle, Self::InventoryStoreurl, Self::InventoryCat, Self::Publisher,

@@ -1,10 +1,104 @@
-//! Block lists and allow lists: categories, advertiser domains, apps, seats.
+//! Block lists and allow lists: categories, advertiser domains, apps.
 //!
-//! Owns: how one entry of a list matches one value of a bid. Never: which list applies.
+//! Owns: [`Blocked`], what the request and the partner do not want to show, and how one entry of a
+//! list matches one value of a bid. Never: the lists of a deal, seats.
+//!
+//! Categories are of a taxonomy. The request's lists are of its `cattax`, the partner's of Content
+//! Taxonomy 1.0, a bid's of its own `cattax`; where one is absent it is 1, in the bid too, as the
+//! standard says (3.2.1, 4.2.3), and not what the request uses. Each list judges the bids of its
+//! own taxonomy; the ids of two cannot be compared, and there the bid passes.
+//!
+//! - Blocked (`bcat`, `badv`, `bapp`): a bid that names none passes: the standard requires none.
+//! - Allowed (`acat`): one of the bid's categories has to be in it, so a bid that names none does
+//!   not pass.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::offer::Terms;
+use crate::bid::{Bid, BidAnswer};
+use crate::negatives::rejection::Rejection;
+use crate::request::List;
+use smallvec::SmallVec;
 
 /// The taxonomy of `bcat` and `cat` where `cattax` is absent: Content Taxonomy 1.0 (3.2.1, 4.2.3).
 pub const CATTAX_DEFAULT: u16 = 1;
+
+/// What the request and the partner do not want to show, looked up once for all bids.
+#[derive(Debug)]
+pub struct Blocked<'a> {
+    /// The request's list, and the partner's.
+    categories: [Categories<'a>; 2],
+    allowed: Categories<'a>,
+    advertisers: SmallVec<[Listed<'a>; 16]>,
+    apps: SmallVec<[&'a [u8]; 4]>,
+}
+
+/// A list of categories, and the taxonomy that they are of.
+#[derive(Debug)]
+struct Categories<'a> {
+    cattax: u16,
+    listed: SmallVec<[&'a [u8]; 16]>,
+}
+
+impl Categories<'_> {
+    fn is_of(&self, cattax: u16) -> bool {
+        !self.listed.is_empty() && self.cattax == cattax
+    }
+
+    fn cover(&self, category: &[u8]) -> bool {
+        self.listed.iter().any(|listed| category_covers(listed, category, self.cattax))
+    }
+}
+
+impl<'a> Blocked<'a> {
+    /// From the lists of both.
+    pub fn new(terms: &Terms<'a>) -> Self {
+        let (request, partner) = (terms.input.request, terms.input.partner);
+        let view = &request.view;
+        let cattax = view.cattax.unwrap_or(CATTAX_DEFAULT);
+        let both = |list: List, own: &'a [String]| {
+            request.texts_bytes(list).chain(own.iter().map(String::as_bytes))
+        };
+        let theirs =
+            |list: List| Categories { cattax, listed: request.texts_bytes(list).collect() };
+        let ours = partner.bcat.iter().map(String::as_bytes).collect();
+        Self {
+            categories: [theirs(view.bcat), Categories { cattax: CATTAX_DEFAULT, listed: ours }],
+            allowed: theirs(view.acat),
+            advertisers: both(view.badv, &partner.badv).map(Listed::new).collect(),
+            apps: both(view.bapp, &partner.bapp).collect(),
+        }
+    }
+
+    /// Judges a bid of an answer.
+    pub fn judge(&self, answer: &BidAnswer, bid: &Bid) -> Result<(), Rejection> {
+        let cattax = bid.cattax.unwrap_or(CATTAX_DEFAULT);
+        let mut blocked = self.categories.iter().filter(|list| list.is_of(cattax));
+        if blocked.any(|list| answer.texts_bytes(bid.cat).any(|one| list.cover(one))) {
+            return Err(Rejection::CategoryBlocked);
+        }
+        let allowed = &self.allowed;
+        let is_judged = allowed.is_of(cattax) || bid.cat.is_empty();
+        if !allowed.listed.is_empty()
+            && is_judged
+            && !answer.texts_bytes(bid.cat).any(|one| allowed.cover(one))
+        {
+            return Err(Rejection::CategoryBlocked);
+        }
+        if !self.advertisers.is_empty() {
+            let mut hosts = answer.texts_bytes(bid.adomain).map(Host::of);
+            if hosts.any(|host| self.advertisers.iter().any(|listed| listed.covers(host))) {
+                return Err(Rejection::AdvertiserBlocked);
+            }
+        }
+        if !self.apps.is_empty() && !bid.bundle.is_empty() {
+            let bundle = answer.text_bytes(bid.bundle);
+            if self.apps.iter().any(|app| app.eq_ignore_ascii_case(bundle)) {
+                return Err(Rejection::AppBlocked);
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Whether `blocked` covers `category`, both of taxonomy `cattax`.
 ///

@@ -216,7 +216,7 @@ pub struct Terms<'a> {
     pub currency: Currency,
     /// Of the open auction; never `Fixed`.
     pub auction_type: AuctionType,
-    /// `Partner::bid_max` in the auction's currency; `None` where a rate is missing.
+    /// Over it a bid is a mistake, in the auction's currency; `None` where a rate is missing.
     pub bid_max: Option<Cpm>,
     /// `Partner::floor` in the auction's currency; `None` where a rate is missing.
     pub partner_floor: Option<Cpm>,
@@ -247,13 +247,13 @@ impl<'a> Terms<'a> {
             AuctionType::FirstPrice | AuctionType::Fixed => AuctionType::FirstPrice,
         };
         let converted = |price| input.rates.convert(price, own, currency);
-        Self {
-            input,
-            currency,
-            auction_type,
-            bid_max: converted(partner.bid_max),
-            partner_floor: converted(partner.floor),
-        }
+        // where dollars have no rate, as many units of the auction's own currency
+        let usual = || input.rates.convert(Partner::BID_MAX, Currency::USD, currency);
+        let bid_max = match partner.bid_max {
+            Some(max) => converted(max),
+            None => usual().or(Some(Partner::BID_MAX)),
+        };
+        Self { input, currency, auction_type, bid_max, partner_floor: converted(partner.floor) }
     }
 
     /// The deal of an imp by its id.

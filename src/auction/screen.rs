@@ -11,7 +11,8 @@
 //! 5. the deal is one of the imp, allows the seat and the advertiser; a private auction takes no
 //!    bid without one
 //! 6. the price reaches the floor
-//! 7. no category, advertiser or app that the request or the partner blocks
+//! 7. no category, advertiser or app that the request or the partner blocks or leaves out (see
+//!    `block`)
 //! 8. the media is offered; then, of that media: attributes, size, duration; then expiry
 //! 9. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
 //!    on a secure imp
@@ -22,7 +23,7 @@
 //! monotone, so a bid that reaches a floor of its own currency reaches it here too.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::block::{CATTAX_DEFAULT, Host, Listed, category_covers};
+use super::block::{Blocked, Host, Listed};
 use super::markup;
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
 use crate::bid::{Bid, SeatBid};
@@ -30,7 +31,6 @@ use crate::money::{Cpm, Currency};
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::{AuctionType, Media};
 use crate::request::{Deal, Imp, List, Size};
-use smallvec::SmallVec;
 use std::collections::HashSet;
 
 /// Answers with more bids than this have their ids looked up in a set.
@@ -53,30 +53,6 @@ pub struct Group {
     pub imps: u64,
     /// One of its bids names no imp at all: it can never be complete.
     pub is_hopeless: bool,
-}
-
-/// What the request and the partner block, looked up once for all bids.
-struct Blocked<'a> {
-    cattax: u16,
-    categories: SmallVec<[&'a [u8]; 16]>,
-    advertisers: SmallVec<[Listed<'a>; 16]>,
-    apps: SmallVec<[&'a [u8]; 4]>,
-}
-
-impl<'a> Blocked<'a> {
-    fn new(terms: &Terms<'a>) -> Self {
-        let (request, partner) = (terms.input.request, terms.input.partner);
-        let view = &request.view;
-        let both = |list: List, own: &'a [String]| {
-            request.texts_bytes(list).chain(own.iter().map(String::as_bytes))
-        };
-        Self {
-            cattax: view.cattax.unwrap_or(CATTAX_DEFAULT),
-            categories: both(view.bcat, &partner.bcat).collect(),
-            advertisers: both(view.badv, &partner.badv).map(Listed::new).collect(),
-            apps: both(view.bapp, &partner.bapp).collect(),
-        }
-    }
 }
 
 /// Judges every bid of every answer.
@@ -191,7 +167,7 @@ impl<'a> Candidate<'a, '_> {
         if value < floor.value {
             return Err(floor.below);
         }
-        self.blocks()?;
+        self.blocked.judge(self.answered.answer, self.bid)?;
         let media = self.media(imp)?;
         self.fits(imp, media)?;
         self.markup(imp, media)?;
@@ -302,35 +278,6 @@ impl<'a> Candidate<'a, '_> {
         let own = convert(imp.bidfloor, imp.bidfloorcur)?;
         let partner = terms.partner_floor.ok_or(Rejection::CurrencyUnknown)?;
         Ok(Floor { value: own.max(partner), below: Rejection::BelowFloor, fixed: None })
-    }
-
-    /// The block lists of the request and the partner.
-    ///
-    /// Categories of different taxonomies cannot be compared and pass. A bid that names no
-    /// category, advertiser or app passes: the standard requires none of them.
-    fn blocks(&self) -> Result<(), Rejection> {
-        let (blocked, answer, bid) = (self.blocked, self.answered.answer, self.bid);
-        let cattax = blocked.cattax;
-        if !blocked.categories.is_empty() && bid.cattax.unwrap_or(CATTAX_DEFAULT) == cattax {
-            let is_hit =
-                |c: &[u8]| blocked.categories.iter().any(|b| category_covers(b, c, cattax));
-            if answer.texts_bytes(bid.cat).any(is_hit) {
-                return Err(Rejection::CategoryBlocked);
-            }
-        }
-        if !blocked.advertisers.is_empty() {
-            let mut hosts = answer.texts_bytes(bid.adomain).map(Host::of);
-            if hosts.any(|host| blocked.advertisers.iter().any(|listed| listed.covers(host))) {
-                return Err(Rejection::AdvertiserBlocked);
-            }
-        }
-        if !blocked.apps.is_empty() && !bid.bundle.is_empty() {
-            let bundle = answer.text_bytes(bid.bundle);
-            if blocked.apps.iter().any(|app| app.eq_ignore_ascii_case(bundle)) {
-                return Err(Rejection::AppBlocked);
-            }
-        }
-        Ok(())
     }
 
     /// What it is: its `mtype`, else the imp's only media, else what its markup looks like.

@@ -49,7 +49,12 @@ pub fn read(mut table: Table) -> Option<Partner> {
             )
             .unwrap_or_default(),
         floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
-        bcat: t.list("bcat", "a category", "Blocked categories, added to the request's.", text),
+        bcat: t.list(
+            "bcat",
+            "a category",
+            "Blocked categories of Content Taxonomy 1.0, added to the request's.",
+            text,
+        ),
         badv: t.list("badv", "a domain", "Blocked advertisers, likewise.", lower),
         bapp: t.list("bapp", "a bundle", "Blocked apps, likewise.", text),
         no_bid: no_bid(t),
@@ -67,9 +72,12 @@ pub fn read(mut table: Table) -> Option<Partner> {
             false,
             "A bid without `adm` may be served from its `nurl`.",
         ),
-        bid_max: t
-            .decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000.", price)
-            .unwrap_or(Partner::BID_MAX),
+        bid_max: t.decimal(
+            "bid_max",
+            PRICE,
+            "Bids over this are mistakes. Default 1000 US dollars.",
+            price,
+        ),
     };
     table.end();
     name.map(|_| partner)

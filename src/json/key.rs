@@ -7,8 +7,8 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 157] = [
-    ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
+const NAMES: [(&str, Key); 158] = [
+    ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
     ("allimps", Key::Allimps), ("api", Key::Api), ("apis", Key::Apis), ("app", Key::App), ("asset",
     Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
     Key::Audio), ("badv", Key::Badv), ("banner", Key::Banner), ("bapp", Key::Bapp), ("battr",

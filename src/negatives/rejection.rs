@@ -31,7 +31,7 @@ pub enum Rejection {
     DealRequired,
     /// The seat is outside `wseat` (request's or deal's) or inside `bseat`, or the bidder may not use it.
     SeatNotAllowed,
-    /// A category in `bcat`.
+    /// A category in `bcat`, or none in `acat`.
     CategoryBlocked,
     /// An `adomain` in `badv`, or outside the deal's `wadomain`.
     AdvertiserBlocked,

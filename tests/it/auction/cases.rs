@@ -117,7 +117,7 @@ fn prices_are_compared_in_the_currency_of_the_answer() {
     ] {
         let mut case = Case::new(&json!({ "cur": cur, "imp": [banner(&json!({}))] }), &answers);
         case.partner.currency = currency(partner);
-        case.partner.bid_max = cpm(100_000.0);
+        case.partner.bid_max = Some(cpm(100_000.0));
         assert_eq!(case.outcome(), expected, "{cur} {partner}");
     }
     let unknown =

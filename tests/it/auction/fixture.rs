@@ -33,7 +33,7 @@ pub fn partner() -> Partner {
         badv: vec![],
         bapp: vec![],
         may_debug: true,
-        bid_max: cpm(1000.0),
+        bid_max: Some(cpm(1000.0)),
         ..Partner::new("p")
     }
 }

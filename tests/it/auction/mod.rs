@@ -5,3 +5,4 @@ mod cases;
 pub mod fixture;
 mod money;
 mod properties;
+mod safety;

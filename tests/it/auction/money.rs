@@ -1,6 +1,6 @@
 //! What a bid is worth and what it has to reach, where that is not its price and `bidfloor`.
 
-use super::fixture::{bid, one_imp, pmp, price};
+use super::fixture::{Case, banner, bid, cpm, currency, one_imp, pmp, price};
 use serde_json::json;
 
 #[test]
@@ -42,7 +42,7 @@ fn a_group_is_worth_what_it_would_pay() {
     let imps: Vec<_> = ["1", "2"]
         .into_iter()
         .map(|id| {
-            let mut one = super::fixture::banner(&imp);
+            let mut one = banner(&imp);
             one["id"] = json!(id);
             one
         })
@@ -54,9 +54,37 @@ fn a_group_is_worth_what_it_would_pay() {
     // each of the two wins one imp; the fixed price makes 50 + 50 worth no more than 2 + 2
     let mut answers = vec![("a", group("fixed", 50.0, 50.0)), ("b", group("open", 3.0, 1.5))];
     for _ in 0..2 {
-        let case = super::fixture::Case::new(&json!({ "imp": imps }), &answers);
+        let case = Case::new(&json!({ "imp": imps }), &answers);
         let outcome = case.outcome();
         assert_eq!(outcome[..2], ["1: b/x 3 USD", "2: b/y 1.5 USD"], "{outcome:?}");
         answers.reverse();
     }
+}
+
+#[test]
+fn a_price_is_sane_up_to_a_thousand_dollars_in_any_currency() {
+    let yen =
+        |price| json!({ "cur": "JPY", "seatbid": [{ "bid": [bid("x", "1", price, &json!({}))] }] });
+    for (max, price, expected) in [
+        (None, 1_200.0, "1: a/x 1200 JPY"),
+        (None, 150_000.0, "1: a/x 150000 JPY"),
+        (None, 150_001.0, "a/x price_invalid"),
+        (Some(cpm(1_000.0)), 1_000.0, "1: a/x 1000 JPY"),
+        (Some(cpm(1_000.0)), 1_200.0, "a/x price_invalid"),
+    ] {
+        let imp = banner(&json!({}));
+        let mut case = Case::new(&json!({ "imp": [imp] }), &[("a", yen(price))]);
+        case.partner.currency = currency("JPY");
+        case.partner.bid_max = max;
+        assert_eq!(case.outcome(), [expected], "{max:?} {price}");
+    }
+    // no rate for dollars: as many units of the auction's own currency
+    let mut case = Case::new(
+        &json!({ "cur": ["JPY"], "imp": [banner(&json!({ "bidfloorcur": "JPY" }))] }),
+        &[("a", yen(1_200.0)), ("b", yen(900.0))],
+    );
+    case.partner.currency = currency("JPY");
+    case.partner.bid_max = None;
+    case.rates = gavel::money::Rates::new(currency("JPY"), []).unwrap();
+    assert_eq!(case.outcome(), ["1: b/x 900 JPY", "a/x price_invalid"]);
 }

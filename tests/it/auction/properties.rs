@@ -64,7 +64,7 @@ prop_compose! {
         let answers: Vec<_> = names.into_iter().zip(answers).collect();
         let mut case = Case::new(&json!({ "at": at, "bcat": ["IAB1"], "imp": imps }), &answers);
         case.partner.currency = currency(CURRENCIES[own]);
-        case.partner.bid_max = cpm(1e6);
+        case.partner.bid_max = Some(cpm(1e6));
         case.settings.group_rounds_max = rounds;
         case.rates = Rates::new(Currency::USD, [(currency("EUR"), rates.0), (currency("JPY"), rates.1)]).unwrap();
         case

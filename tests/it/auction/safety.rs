@@ -1,0 +1,52 @@
+//! What may not be shown: block lists and allow lists of the request and of the partner.
+
+use super::fixture::{bid, check, one_imp};
+use serde_json::{Value as Json, json};
+
+fn fate(request: &Json, more: &Json) -> String {
+    let mut case = one_imp(request, &json!({}), &[bid("x", "1", 2.0, more)]);
+    case.partner.bcat = vec!["IAB7".into()];
+    let outcome = case.outcome();
+    let word = outcome[0].split(' ').nth(1).unwrap();
+    if outcome[0].starts_with("1:") { "won".to_owned() } else { word.to_owned() }
+}
+
+#[test]
+fn the_categories_of_the_partner_are_blocked_whatever_taxonomy_the_request_uses() {
+    for (request, more, expected) in [
+        (json!({}), json!({ "cat": ["IAB7-1"] }), "category_blocked"),
+        (json!({ "cattax": 6, "bcat": ["53"] }), json!({ "cat": ["IAB7-1"] }), "category_blocked"),
+        (json!({ "cattax": 6 }), json!({ "cat": ["IAB7"], "cattax": 1 }), "category_blocked"),
+        (
+            json!({ "cattax": 6, "bcat": ["53"] }),
+            json!({ "cat": ["53"], "cattax": 6 }),
+            "category_blocked",
+        ),
+        (json!({ "cattax": 6, "bcat": ["53"] }), json!({ "cat": ["IAB1"] }), "won"),
+        // the ids of two taxonomies are not compared
+        (json!({}), json!({ "cat": ["IAB7"], "cattax": 6 }), "won"),
+        (json!({ "cattax": 6, "bcat": ["53"] }), json!({ "cat": ["53"], "cattax": 7 }), "won"),
+    ] {
+        assert_eq!(fate(&request, &more), expected, "{request} {more}");
+    }
+}
+
+#[test]
+fn where_categories_are_listed_as_allowed_a_bid_has_one_of_them() {
+    let acat = json!({ "acat": ["IAB2", "IAB3-1"] });
+    let other = json!({ "acat": ["53"], "cattax": 6 });
+    check(
+        "acat",
+        &[
+            (acat.clone(), json!({}), json!({ "cat": ["IAB2-4"] }), "won"),
+            (acat.clone(), json!({}), json!({ "cat": ["IAB9", "iab3-1"] }), "won"),
+            (acat.clone(), json!({}), json!({ "cat": ["IAB3"] }), "category_blocked"),
+            (acat.clone(), json!({}), json!({}), "category_blocked"),
+            (acat, json!({}), json!({ "cat": ["53"], "cattax": 6 }), "won"),
+            (other.clone(), json!({}), json!({ "cat": ["53"], "cattax": 6 }), "won"),
+            (other.clone(), json!({}), json!({ "cat": ["54"], "cattax": 6 }), "category_blocked"),
+            (other.clone(), json!({}), json!({ "cat": ["IAB1"] }), "won"),
+            (other, json!({}), json!({}), "category_blocked"),
+        ],
+    );
+}
