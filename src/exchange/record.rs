@@ -31,7 +31,7 @@ pub fn settled(
     let Settled { answers, result, .. } = settled;
     let bidder = |id| cells.bidder(snapshot.bidder_slot(id));
     for (id, why) in not_called {
-        bidder(*id).not_called(*why);
+        cells.not_called(snapshot.bidder_slot(*id), *why);
     }
     for answer in *answers {
         let cells = bidder(answer.invitation.bidder);

@@ -8,7 +8,7 @@
 
 use super::histogram::{Histogram, Scale};
 use super::meters::{CALL_ENDS, REQUEST_ENDS};
-use super::row::{Row, bump};
+use super::row::{Row, Table, bump};
 use super::slots::Slot;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
@@ -34,7 +34,6 @@ pub struct PartnerBlock {
 #[repr(align(128))]
 pub struct BidderBlock {
     pub(super) calls: Row<{ CALL_ENDS.len() + NoAnswer::ALL.len() }>,
-    pub(super) not_called: Row<{ NotCalled::ALL.len() }>,
     pub(super) rejected: Row<{ Rejection::ALL.len() }>,
     pub(super) late: Row<2>,
     pub(super) bids: AtomicU64,
@@ -48,6 +47,8 @@ pub struct BidderBlock {
 pub struct WorkerBlock {
     pub(super) partners: Box<[OnceLock<Box<PartnerBlock>>]>,
     pub(super) bidders: Box<[OnceLock<Box<BidderBlock>>]>,
+    /// By reason and bidder: most bidders of an auction are not called, mostly for few reasons.
+    pub(super) not_called: Table<{ NotCalled::ALL.len() }>,
     pub(super) auction: Histogram,
     pub(super) own: Histogram,
     pub(super) accepted: AtomicU64,
@@ -81,6 +82,7 @@ impl WorkerBlock {
         Self {
             partners: (0..partners).map(|_| OnceLock::new()).collect(),
             bidders: (0..bidders).map(|_| OnceLock::new()).collect(),
+            not_called: Table::new(bidders),
             auction: Histogram::new(Scale::FINE),
             own: Histogram::new(Scale::FINE),
             accepted: AtomicU64::new(0),
@@ -106,7 +108,6 @@ impl WorkerBlock {
     fn new_bidder() -> Box<BidderBlock> {
         Box::new(BidderBlock {
             calls: Row::default(),
-            not_called: Row::default(),
             rejected: Row::default(),
             late: Row::default(),
             bids: AtomicU64::new(0),
@@ -136,6 +137,12 @@ impl WorkerCells {
         let slots = &self.block.bidders;
         let cell = slots.get(slot.index()).unwrap_or(&slots[0]);
         BidderCells(cell.get_or_init(WorkerBlock::new_bidder))
+    }
+
+    /// A bidder was not called.
+    #[inline]
+    pub fn not_called(&self, slot: Slot, why: NotCalled) {
+        self.block.not_called.count(why.index(), slot.index());
     }
 
     /// One auction: its whole time, and that less the wait for the slowest awaited bidder.
@@ -222,12 +229,6 @@ impl BidderCells<'_> {
         if why == NoAnswer::NoBid {
             self.0.answer.record(took);
         }
-    }
-
-    /// The bidder was not called.
-    #[inline]
-    pub fn not_called(self, why: NotCalled) {
-        self.0.not_called.count(why.index());
     }
 
     /// A bid was dropped.

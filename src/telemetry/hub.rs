@@ -170,8 +170,10 @@ impl Hub {
     }
 
     fn collect_bidders(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        type Sink<'s> = &'s mut dyn FnMut(&Sample<'_>);
+        type Read<'r> = &'r dyn Fn(&BidderBlock, usize) -> u64;
         let names = self.bidders.names();
-        let mut by_bidder = |meter, words: &[&str], read: &dyn Fn(&BidderBlock, usize) -> u64| {
+        let by_bidder = |sink: Sink<'_>, meter, words: &[&str], read: Read<'_>| {
             for (slot, name) in names.iter().enumerate() {
                 let blocks: Vec<_> = self.bidder_blocks(slot).collect();
                 for (index, word) in words.iter().enumerate() {
@@ -184,14 +186,22 @@ impl Hub {
         };
         let no_answers = NoAnswer::ALL.iter().map(|why| why.label());
         let ends: Vec<_> = m::CALL_ENDS.iter().copied().chain(no_answers).collect();
-        by_bidder(&m::CALLS, &ends, &|block, index| block.calls.get(index));
-        let not_called: Vec<_> = NotCalled::ALL.iter().map(|why| why.label()).collect();
-        by_bidder(&m::NOT_CALLED, &not_called, &|block, index| block.not_called.get(index));
-        by_bidder(&m::LATE, m::LATE_ENDS, &|block, index| block.late.get(index));
-        by_bidder(&m::BIDS, &[""], &|block, _| load(&block.bids));
+        by_bidder(sink, &m::CALLS, &ends, &|block, index| block.calls.get(index));
+        self.collect_not_called(sink);
+        by_bidder(sink, &m::LATE, m::LATE_ENDS, &|block, index| block.late.get(index));
+        by_bidder(sink, &m::BIDS, &[""], &|block, _| load(&block.bids));
         let rejections: Vec<_> = Rejection::ALL.iter().map(|why| why.label()).collect();
-        by_bidder(&m::BIDS_REJECTED, &rejections, &|block, index| block.rejected.get(index));
-        by_bidder(&m::WINS, &[""], &|block, _| load(&block.wins));
+        by_bidder(sink, &m::BIDS_REJECTED, &rejections, &|block, index| block.rejected.get(index));
+        by_bidder(sink, &m::WINS, &[""], &|block, _| load(&block.wins));
+    }
+
+    fn collect_not_called(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        for (slot, name) in self.bidders.names().iter().enumerate() {
+            for why in NotCalled::ALL {
+                let counts = self.workers.iter().map(|one| one.not_called.get(why.index(), slot));
+                emit_counted(sink, &m::NOT_CALLED, &[name, why.label()], counts.sum());
+            }
+        }
     }
 
     fn collect_times(&self, sink: &mut dyn FnMut(&Sample<'_>)) {

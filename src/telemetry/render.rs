@@ -139,7 +139,7 @@ mod tests {
             cells.partner(UNKNOWN).refused(Refusal::Unauthorised);
             cells.bidder(bidder).answered(Duration::from_millis(30), 3);
             cells.bidder(bidder).no_answer(NoAnswer::Late, Duration::from_millis(80));
-            cells.bidder(bidder).not_called(NotCalled::Budget);
+            cells.not_called(bidder, NotCalled::Budget);
             cells.bidder(bidder).rejected(Rejection::BelowFloor);
             cells.bidder(bidder).won();
             cells.bidder(bidder).late_read(Duration::from_millis(300));
