@@ -81,6 +81,21 @@ impl Scratch {
     }
 }
 
+/// 1 for each byte that a structural with a node begins with. A look-up takes the whole pass half
+/// the time that comparing with each of the four others does.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs when this is compiled, over bytes of a table of 256"
+)]
+static HAS_NODE: [u8; 256] = {
+    let mut has_node = [1; 256];
+    has_node[b'}' as usize] = 0;
+    has_node[b']' as usize] = 0;
+    has_node[b':' as usize] = 0;
+    has_node[b',' as usize] = 0;
+    has_node
+};
+
 /// Writes, for each structural that has a node, its position; gives the number of nodes.
 // On its own it has all registers: inlined behind the tape it lives on the stack, at twice the time.
 #[inline(never)]
@@ -97,9 +112,8 @@ fn locate(body: &[u8], structurals: &[u32], nodes: &mut Vec<u32>) -> usize {
         if let Some(slot) = nodes.get_mut(found) {
             *slot = position;
         }
-        #[expect(clippy::needless_bitwise_bool, reason = "`&&` would be a jump")]
-        // No jump: which byte comes next cannot be predicted. With the bit 0x20, `]` is `}`.
-        let has_node = (byte != b':') & (byte != b',') & (byte | 0x20 != b'}');
+        // No jump: which byte comes next cannot be predicted.
+        let has_node = HAS_NODE.get(usize::from(byte)).copied().unwrap_or_default();
         found = found.wrapping_add(usize::from(has_node));
         position = position.wrapping_add(1);
     }
