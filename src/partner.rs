@@ -17,7 +17,7 @@ pub struct Partner {
     pub key_hashes: Vec<[u8; 32]>,
     /// Where it may call from; empty: anywhere.
     pub sources: Vec<Network>,
-    /// Requests a second over all replicas of this process; `None`: no limit.
+    /// Requests a second of this process: its part of what is agreed; `None`: no limit.
     pub qps: Option<u32>,
     /// Its `tmax` rules.
     pub deadline: DeadlineSettings,

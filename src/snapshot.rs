@@ -15,6 +15,7 @@ use crate::telemetry::hub::Hub;
 use crate::telemetry::slots::{OTHER, Slot};
 use arc_swap::ArcSwapOption;
 use arc_swap::cache::Cache;
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
     pub databases: Arc<Databases>,
+    /// `/sellers.json`, as it is served.
+    pub sellers: Option<Bytes>,
     /// Who buys what, as an index over `bidders`.
     pub roster: Roster,
     /// By `PartnerId`: agreed requests a second.
@@ -68,6 +71,7 @@ pub struct Parts {
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
     pub databases: Arc<Databases>,
+    pub sellers: Option<Bytes>,
     pub roster: RosterSettings,
 }
 
@@ -79,6 +83,7 @@ impl Parts {
             bidders,
             rates: Arc::default(),
             databases: Arc::default(),
+            sellers: None,
             roster: RosterSettings::default(),
         }
     }
@@ -89,7 +94,7 @@ impl Snapshot {
     /// none). Accounts and metric slots are found again by name, so that what did not change
     /// goes on as it was.
     pub fn new(generation: u64, parts: Parts, bank: &mut Bank, hub: &Hub, now: Instant) -> Self {
-        let Parts { partners, bidders, rates, databases, roster } = parts;
+        let Parts { partners, bidders, rates, databases, sellers, roster } = parts;
         let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             let name = Name::from_slice(partner.name.as_bytes());
@@ -107,6 +112,7 @@ impl Snapshot {
             bidders,
             rates,
             databases,
+            sellers,
             partner_rates,
             doors,
         }

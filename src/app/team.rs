@@ -78,6 +78,7 @@ impl Team {
             bidders: config.rules.bidders.clone(),
             rates: Arc::clone(&config.rules.rates),
             databases,
+            sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,
         };
         live.publish(Arc::new(Snapshot::new(1, parts, &mut bank, &hub, clock::monotonic())));

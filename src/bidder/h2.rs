@@ -114,9 +114,9 @@ impl Prelude2 {
         headers.insert(header::ACCEPT, json);
         let version = HeaderValue::from_static(version_field(bidder.wire.version));
         headers.insert(HeaderName::from_static("x-openrtb-version"), version);
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(Coding::OFFER));
         if bidder.wire.is_gzip {
             let gzip = HeaderValue::from_static("gzip");
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(Coding::OFFER));
             headers.insert(header::CONTENT_ENCODING, gzip);
         }
         for (name, value) in &bidder.wire.headers {

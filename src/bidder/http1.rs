@@ -47,9 +47,9 @@ impl Prelude {
         put(&["POST ", &bidder.endpoint.path, " HTTP/1.1\r\nhost: "]);
         put(&[&host_field(bidder), "\r\ncontent-type: application/json\r\n"]);
         put(&["accept: application/json\r\nx-openrtb-version: "]);
-        put(&[version_field(bidder.wire.version), "\r\n"]);
+        put(&[version_field(bidder.wire.version), "\r\naccept-encoding: ", Coding::OFFER, "\r\n"]);
         if bidder.wire.is_gzip {
-            put(&["accept-encoding: ", Coding::OFFER, "\r\ncontent-encoding: gzip\r\n"]);
+            put(&["content-encoding: gzip\r\n"]);
         }
         for (name, value) in &bidder.wire.headers {
             put(&[name, ": ", value, "\r\n"]);

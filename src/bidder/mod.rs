@@ -156,7 +156,7 @@ pub struct CallTime {
 /// How much of a bidder is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
-    /// Requests a second of this process; `None`: no limit.
+    /// Requests a second of this process: its part of what is agreed; `None`: no limit.
     pub qps: Option<u32>,
     /// Calls open at once, over all workers.
     pub in_flight_max: u32,

@@ -36,6 +36,7 @@ fn a_request_is_written_as_agreed_and_its_answer_read() {
                 "content-type: application/json",
                 "accept: application/json",
                 "x-openrtb-version: 2.6",
+                "accept-encoding: gzip, deflate, zstd",
                 "x-extra: yes",
                 "content-length: 10",
                 "",

@@ -163,7 +163,7 @@ fn limits(table: &mut Table) -> CallLimits {
     let d = CallLimits::default();
     let mut t = table.section("limits");
     let read = CallLimits {
-        qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second of this process."),
+        qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second, over all `replicas`."),
         in_flight_max: t.integer(
             "in_flight_max",
             d.in_flight_max,

@@ -69,6 +69,7 @@ pub fn load(main: &Path) -> Result<Config, Report> {
             read_include(&path, &findings, &mut rules);
             files.push(path);
         }
+        rules::read_whole(&mut root, folder, &mut rules);
         rules::check(&rules, &root);
         root.end();
     }
@@ -90,6 +91,7 @@ pub fn rows() -> Vec<reader::Row> {
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
     read_rules(&mut root, &mut rules);
+    rules::read_whole(&mut root, Path::new(""), &mut rules);
     findings.into_inner().rows
 }
 

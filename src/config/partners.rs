@@ -29,7 +29,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
             "Where the partner may call from; empty: anywhere.",
             network,
         ),
-        qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second of this process."),
+        qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second, over all `replicas`."),
         deadline: deadline(t),
         is_strict: t.flag("strict", false, "Refuse a whole request for one invalid imp."),
         allows_unknown_channel: t.flag(

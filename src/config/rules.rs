@@ -7,7 +7,9 @@ use super::{bidders, partners, words};
 use crate::bidder::Bidder;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
+use bytes::Bytes;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use toml::Value;
 
@@ -22,6 +24,50 @@ pub struct Rules {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    /// `/sellers.json`, checked to be JSON.
+    pub sellers: Option<Bytes>,
+}
+
+/// A document of sellers larger than this is a mistake.
+const SELLERS_BYTES_MAX: u64 = 64 << 20;
+
+/// Most processes that share one limit.
+const REPLICAS_MAX: u32 = 10_000;
+
+/// What holds for all partners and bidders; paths are relative to `folder`. To be read behind
+/// them: rates that are agreed with the whole are cut to this process's part.
+pub fn read_whole(root: &mut Table, folder: &Path, rules: &mut Rules) {
+    let replicas = root.integer(
+        "replicas",
+        1,
+        1..=REPLICAS_MAX,
+        "Processes like this one that share the traffic: each takes its part of every `qps`.",
+    );
+    let part = |qps: u32| (qps / replicas).max(1);
+    rules.partners.iter_mut().for_each(|one| one.qps = one.qps.map(part));
+    rules.bidders.iter_mut().for_each(|one| one.limits.qps = one.limits.qps.map(part));
+    let path = root.parsed(
+        "sellers_json",
+        "a path to a JSON file",
+        "Served to anybody as `/sellers.json` where partners call.",
+        |text| (!text.is_empty()).then(|| folder.join(text)),
+    );
+    if let Some(path) = path {
+        match read_json(&path) {
+            Ok(json) => rules.sellers = Some(json),
+            Err(fault) => root.fault_of("sellers_json", &format!("a JSON file: {fault}"), None),
+        }
+    }
+}
+
+fn read_json(path: &Path) -> Result<Bytes, String> {
+    let size = std::fs::metadata(path).map_err(|fault| fault.to_string())?.len();
+    if size > SELLERS_BYTES_MAX {
+        return Err(format!("{size} bytes; at most {SELLERS_BYTES_MAX} are read"));
+    }
+    let json = std::fs::read(path).map_err(|fault| fault.to_string())?;
+    serde_json::from_slice::<serde::de::IgnoredAny>(&json).map_err(|fault| fault.to_string())?;
+    Ok(json.into())
 }
 
 /// `[[partners]]` of one file.

@@ -59,3 +59,25 @@ fn all_faults_of_all_files_come_in_one_report() {
     }
     assert!(report.starts_with("10 faults"), "{report}");
 }
+
+#[test]
+fn a_rate_is_divided_by_the_replicas_and_never_to_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "replicas = 4\n[[partners]]\nname = 'pub'\nopen = true\nqps = 10\n[[partners]]\nname = 'small'\nopen = true\nqps = 1\n[[partners]]\nname = 'free'\nopen = true\n[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\nlimits = { qps = 400 }\n";
+    let config = load(&write(dir.path(), "gavel.toml", text)).unwrap();
+    let rates: Vec<_> = config.rules.partners.iter().map(|partner| partner.qps).collect();
+    assert_eq!(rates, [Some(2), Some(1), None]);
+    assert_eq!(config.rules.bidders[0].limits.qps, Some(100));
+}
+
+#[test]
+fn a_document_of_sellers_is_checked_to_be_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = write(dir.path(), "gavel.toml", "sellers_json = 'sellers.json'\n");
+    let fault = || load(&main).unwrap_err().to_string();
+    assert!(fault().contains("sellers_json = \"sellers.json\": must be a JSON file: "));
+    write(dir.path(), "sellers.json", "{\"sellers\":[]");
+    assert!(fault().contains("EOF while parsing"), "{}", fault());
+    write(dir.path(), "sellers.json", "{\"sellers\":[]}");
+    assert_eq!(load(&main).unwrap().rules.sellers.unwrap(), "{\"sellers\":[]}");
+}

@@ -99,7 +99,8 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
 
 /// `Name: value` of an extra request header; those that the client writes itself are refused.
 pub fn header(text: &str) -> Option<(String, String)> {
-    const OWN: [&str; 10] = [
+    const OWN: [&str; 11] = [
+        "accept-encoding",
         "host",
         "content-length",
         "content-type",

@@ -8,13 +8,14 @@
 
 use crate::clock::{self, Anchor};
 use crate::exchange::Verdict;
+use crate::http::{Ambiguity, Denial};
 use crate::lifecycle::load::Load;
 use crate::limits::admission::{Admission, AdmissionSettings, Permit};
 use crate::limits::rate::RateLease;
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::Snapshot;
-use crate::telemetry::cells::WorkerCells;
+use crate::telemetry::cells::{HttpDenied, WorkerCells};
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -111,6 +112,21 @@ impl Gates {
     /// Counts a request that was turned away.
     pub fn count_refusal(&self, slot: Slot, refusal: Refusal) {
         self.cells.partner(slot).refused(refusal);
+    }
+
+    /// Counts what is no bid request; a refusal has been counted where it was made.
+    pub fn count_denial(&self, denial: Denial) {
+        let why = match denial {
+            Denial::NoRoute => HttpDenied::NoRoute,
+            Denial::Method => HttpDenied::Method,
+            Denial::Ambiguous(Ambiguity::Host) => HttpDenied::AmbiguousHost,
+            Denial::Ambiguous(Ambiguity::TransferEncoding) => HttpDenied::AmbiguousTransferEncoding,
+            Denial::Ambiguous(Ambiguity::BareLineFeed) => HttpDenied::BareLineFeed,
+            Denial::TooManyHeaders => HttpDenied::TooManyHeaders,
+            Denial::UriTooLong => HttpDenied::UriTooLong,
+            Denial::Refused(..) => return,
+        };
+        self.cells.http_denied(why);
     }
 
     /// For what else is counted.

@@ -20,6 +20,7 @@ use http::request::Parts;
 use http::{Method, Version};
 use std::net::IpAddr;
 
+const OPENRTB_VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
 const KEY: HeaderName = HeaderName::from_static("x-gavel-key");
 
 /// A well-formed head of a bid request; whose it is has not been asked.
@@ -48,6 +49,7 @@ pub fn read<'a>(parts: &'a Parts, settings: &HttpSettings) -> Result<Head<'a>, D
         return Err(Denial::Method);
     }
     check_content_type(&parts.headers)?;
+    check_version(&parts.headers)?;
     let codings =
         parts.headers.get_all(CONTENT_ENCODING).into_iter().map(http::HeaderValue::as_bytes);
     let coding = Coding::parse(codings).map_err(super::super::coding::CodingError::refusal)?;
@@ -118,6 +120,16 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::ContentType)
+    }
+}
+
+/// The version that the body is written in (2.6, 2.1 "Transport"): of 2.x we read all; absent is
+/// taken for one of them.
+fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(value) = headers.get(OPENRTB_VERSION) else { return Ok(()) };
+    match value.as_bytes().trim_ascii() {
+        b"2" | [b'2', b'.', ..] => Ok(()),
+        _ => Err(Refusal::OpenRtbVersion),
     }
 }
 
@@ -214,6 +226,10 @@ mod tests {
             ("content-type", "application/JSON; charset=utf-8", Ok(())),
             ("content-type", "text/plain", refused(Refusal::ContentType)),
             ("content-type", "application/jsonp", refused(Refusal::ContentType)),
+            ("x-openrtb-version", "2.6-202309", Ok(())),
+            ("x-openrtb-version", "2", Ok(())),
+            ("x-openrtb-version", "3.0", refused(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "20.1", refused(Refusal::OpenRtbVersion)),
             ("content-encoding", "gzip", Ok(())),
             ("content-encoding", "br", refused(Refusal::ContentEncoding)),
             ("content-encoding", "gzip, gzip", refused(Refusal::ContentEncoding)),

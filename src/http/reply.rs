@@ -10,9 +10,10 @@ use crate::negatives::refusal::Refusal;
 use crate::partner::{NoBidStyle, ShedStyle};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER,
 };
-use http::{Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::Full;
 
 /// An answer, ready to be sent.
@@ -104,6 +105,7 @@ impl Replier {
         if refusal == Refusal::Unauthorised {
             return reply;
         }
+        reply.headers_mut().insert(OPENRTB_VERSION, VERSION);
         with_reason(reply, refusal.label())
     }
 }
@@ -129,6 +131,7 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         Refusal::Panic => StatusCode::INTERNAL_SERVER_ERROR,
         Refusal::BodyBroken
         | Refusal::EncodingBroken
+        | Refusal::OpenRtbVersion
         | Refusal::NotJson
         | Refusal::NotAnObject
         | Refusal::TooDeep
@@ -168,6 +171,20 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
     }
 }
 
+/// The document of our sellers, to anybody who asks with `GET` or `HEAD`.
+pub fn sellers(method: &Method, json: Bytes) -> Reply {
+    if *method != Method::GET && *method != Method::HEAD {
+        return not_allowed("GET, HEAD");
+    }
+    let length = HeaderValue::from(json.len());
+    // HTTP/2 would send the bytes all the same.
+    let body = if *method == Method::HEAD { Bytes::new() } else { json };
+    let mut reply = Response::new(Full::new(body));
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply.headers_mut().insert(CONTENT_LENGTH, length);
+    reply
+}
+
 /// An answer to an operator.
 pub fn page(page: Page) -> Reply {
     let (status, kind, body) = match page {
@@ -199,7 +216,11 @@ fn answered(json: Bytes, Table(mut headers): Table) -> Reply {
 
 fn no_bid(nbr: u16, id_json: &[u8], style: NoBidStyle, table: Table) -> Reply {
     match style {
-        NoBidStyle::Empty => empty_in(table, StatusCode::NO_CONTENT),
+        NoBidStyle::Empty => {
+            let mut reply = empty_in(table, StatusCode::NO_CONTENT);
+            reply.headers_mut().insert(OPENRTB_VERSION, VERSION);
+            reply
+        }
         NoBidStyle::Reason => {
             let id = if id_json.is_empty() { b"\"\"" } else { id_json };
             let nbr = nbr.to_string();
@@ -267,6 +288,8 @@ mod tests {
             assert_eq!(reply.status().as_u16(), expected, "{refusal:?}");
             let reason = if expected == 401 { "" } else { refusal.label() };
             assert_eq!(header(&reply, "x-gavel-reason"), reason);
+            let version = if expected == 401 { "" } else { "2.6" };
+            assert_eq!(header(&reply, "x-openrtb-version"), version);
             let is_shed = matches!(expected, 429 | 503);
             assert_eq!(
                 header(&reply, "retry-after"),
@@ -304,6 +327,7 @@ mod tests {
         let reply = replier.verdict(verdict(), Styles::default(), table());
         assert_eq!(header(&reply, "x-gavel-reason"), "known_spider");
         assert_eq!((reply.status().as_u16(), header(&reply, "content-type")), (204, ""));
+        assert_eq!(header(&reply, "x-openrtb-version"), "2.6");
         let styles = Styles { no_bid: NoBidStyle::Reason, ..Styles::default() };
         let reply = replier.verdict(verdict(), styles, table());
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::http::body::{self, Bounds};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
-use crate::http::watch::{CutReason, Ledger, Order, Watch};
+use crate::http::watch::{Ledger, Order, Watch};
 use crate::http::wire::{Scratch, Wire};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
@@ -22,6 +22,7 @@ use crate::lifecycle::tasks::Tasks;
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Held, Latest, Live};
+use crate::telemetry::cells::{ConnectionCut, HttpDenied};
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::EXPECT;
@@ -43,6 +44,9 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+
+/// Where a buyer finds the document that says whose inventory we sell (sellers.json 1.0).
+const SELLERS: &str = "/sellers.json";
 
 /// What a front is made of.
 #[derive(Debug)]
@@ -130,8 +134,10 @@ impl<R: Road> Front<R> {
         let watched = Rc::clone(&ledger);
         let every = settings.sweep_every;
         let (latest, load) = (Rc::new(parts.live.latest()), Rc::clone(&parts.load));
-        spawn_local(sweep(watched, parts.lifecycle, load, Rc::clone(&latest), every));
         let gates = Rc::new(parts.gates);
+        let swept =
+            Swept { ledger: watched, load, latest: Rc::clone(&latest), gates: gates.clone() };
+        spawn_local(sweep(swept, parts.lifecycle, every));
         spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
             gates,
@@ -148,11 +154,6 @@ impl<R: Road> Front<R> {
             // The worker's number on top keeps serials apart within a process.
             serial: Cell::new(u64::try_from(parts.worker).unwrap_or(0) << 48),
         })
-    }
-
-    /// How many connections were cut for `reason`.
-    pub fn cuts(&self, reason: CutReason) -> u64 {
-        self.ledger.cuts(reason)
     }
 
     /// Serves one connection to its end.
@@ -187,7 +188,12 @@ impl<R: Road> Front<R> {
         let is_unread = match ended.await {
             None => return,
             Some(Ok(())) => watch.lingers(),
-            Some(Err(fault)) => fault.is_parse(),
+            Some(Err(fault)) => {
+                if fault.is_parse() {
+                    self.gates.cells().http_denied(HttpDenied::UnreadableHead);
+                }
+                fault.is_parse()
+            }
         };
         if is_unread {
             linger(&connection.into_parts().io.into_stream(), &self.settings).await;
@@ -334,7 +340,11 @@ impl<R: Road> Front<R> {
     /// Answers without the body, which is read past so that the connection can be used again;
     /// where that does not go, the answer is the connection's last.
     async fn turn_away(&self, denial: Denial, parts: &Parts, body: Incoming, line: &Line) -> Reply {
-        let mut reply = self.replier.denial(denial);
+        let sellers = if denial == Denial::NoRoute { self.sellers(parts) } else { None };
+        let mut reply = sellers.unwrap_or_else(|| {
+            self.gates.count_denial(denial);
+            self.replier.denial(denial)
+        });
         if line.is_h2 {
             return reply;
         }
@@ -347,6 +357,14 @@ impl<R: Road> Front<R> {
             line.watch.linger();
         }
         reply
+    }
+
+    /// `/sellers.json`, where there is one.
+    fn sellers(&self, parts: &Parts) -> Option<Reply> {
+        if parts.uri.path() != SELLERS {
+            return None;
+        }
+        Some(reply::sellers(&parts.method, self.latest.take()?.sellers.clone()?))
     }
 
     /// Answers a request whose body was not read to its end, or does not decode.
@@ -415,19 +433,25 @@ async fn linger(stream: &TcpStream, settings: &HttpSettings) {
     let _ = timeout(settings.linger_time, read_past).await;
 }
 
-async fn sweep(
+/// What the sweep looks after.
+struct Swept {
     ledger: Rc<Ledger>,
-    lifecycle: Arc<Lifecycle>,
     load: Rc<Load>,
     latest: Rc<Latest>,
-    every: Duration,
-) {
+    gates: Rc<Gates>,
+}
+
+async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
+    let Swept { ledger, load, latest, gates } = swept;
     let began = clock::monotonic();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         ledger.sweep(clock::monotonic().saturating_duration_since(began), lifecycle.phase());
+        for why in ConnectionCut::ALL {
+            gates.cells().connections_cut(why, ledger.take_cuts(why));
+        }
         let share = load.let_go.take();
         if share > 0 {
             ledger.let_go(share);

@@ -8,6 +8,7 @@
 use crate::http::HttpSettings;
 use crate::http::lines::Lines;
 use crate::lifecycle::Phase;
+use crate::telemetry::cells::ConnectionCut;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Waker;
@@ -24,32 +25,6 @@ pub enum Order {
     Close,
     /// End now.
     Cut,
-}
-
-/// Why a connection was cut, for the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum CutReason {
-    /// Headers not complete in time.
-    SlowHead,
-    /// An answer that the peer does not take.
-    SlowReader,
-    /// Told to close, and still there after the grace.
-    Grace,
-}
-
-impl CutReason {
-    /// All, in the order of their discriminants.
-    pub const ALL: [Self; 3] = [Self::SlowHead, Self::SlowReader, Self::Grace];
-
-    /// Metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::SlowHead => "slow_head",
-            Self::SlowReader => "slow_reader",
-            Self::Grace => "grace",
-        }
-    }
 }
 
 /// Where a connection stands.
@@ -116,7 +91,7 @@ pub struct Ledger {
     watches: RefCell<Vec<Rc<Watch>>>,
     /// As of the last sweep.
     phase: Cell<Phase>,
-    cuts: [Cell<u64>; CutReason::ALL.len()],
+    cuts: [Cell<u64>; ConnectionCut::ALL.len()],
 }
 
 impl Ledger {
@@ -203,9 +178,9 @@ impl Ledger {
         self.phase.get() >= Phase::Draining
     }
 
-    /// How many connections were cut for `reason`.
-    pub fn cuts(&self, reason: CutReason) -> u64 {
-        self.cuts[reason as usize].get()
+    /// How many connections were cut for `reason` since this was last asked.
+    pub fn take_cuts(&self, reason: ConnectionCut) -> u64 {
+        self.cuts[reason as usize].take()
     }
 }
 
@@ -220,7 +195,7 @@ fn jittered(age: Ms, percent: u8, seed: u64) -> Ms {
 
 impl Watch {
     /// Gives a new order where one is due; the reason where it is to be cut.
-    fn sweep(&self, now: Ms, phase: Phase) -> Option<CutReason> {
+    fn sweep(&self, now: Ms, phase: Phase) -> Option<ConnectionCut> {
         // The mean of about the last eight sweeps, times 1024.
         let rate = self.rate.get();
         self.rate.set(rate - rate / 8 + u64::from(self.served.take()) * 128);
@@ -243,14 +218,14 @@ impl Watch {
         cut
     }
 
-    fn cut_reason(&self, now: Ms) -> Option<CutReason> {
+    fn cut_reason(&self, now: Ms) -> Option<ConnectionCut> {
         let is_past = |due: Option<Ms>| due.is_some_and(|due| is_due(now, due));
         if is_past(self.write_due.get()) {
-            Some(CutReason::SlowReader)
+            Some(ConnectionCut::SlowReader)
         } else if self.stage.get() == Stage::Head && is_due(now, self.due.get()) {
-            Some(CutReason::SlowHead)
+            Some(ConnectionCut::SlowHead)
         } else if is_past(self.grace_due.get()) && self.stage.get() != Stage::Busy {
-            Some(CutReason::Grace)
+            Some(ConnectionCut::Grace)
         } else {
             None
         }
@@ -380,7 +355,7 @@ mod tests {
         }
         assert_eq!(watch.order(), Order::Serve);
         at(&ledger, 5000, Phase::Ready);
-        assert_eq!((watch.order(), ledger.cuts(CutReason::SlowHead)), (Order::Cut, 1));
+        assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowHead)), (Order::Cut, 1));
     }
 
     #[test]
@@ -412,7 +387,7 @@ mod tests {
         at(&ledger, 202_900, Phase::Ready);
         assert_eq!(watch.order(), Order::Serve);
         at(&ledger, 203_000, Phase::Ready);
-        assert_eq!((watch.order(), ledger.cuts(CutReason::SlowReader)), (Order::Cut, 1));
+        assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
         drop(open);
     }
 

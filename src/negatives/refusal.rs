@@ -26,6 +26,8 @@ pub enum Refusal {
     ContentEncoding,
     /// A content type that is not JSON.
     ContentType,
+    /// `x-openrtb-version` names another major version than 2.
+    OpenRtbVersion,
     /// The body does not decode: corrupt, truncated, or followed by more.
     EncodingBroken,
     /// The body decodes to far more than an honest one would.
@@ -118,7 +120,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::Unauthorised,
         Self::PartnerQps,
         Self::Overload,
@@ -128,6 +130,7 @@ impl Refusal {
         Self::BodyBroken,
         Self::ContentEncoding,
         Self::ContentType,
+        Self::OpenRtbVersion,
         Self::EncodingBroken,
         Self::ExpansionRatio,
         Self::NotJson,
@@ -191,6 +194,7 @@ impl Refusal {
             Self::BodyBroken => "body_broken",
             Self::ContentEncoding => "content_encoding",
             Self::ContentType => "content_type",
+            Self::OpenRtbVersion => "openrtb_version",
             Self::EncodingBroken => "encoding_broken",
             Self::ExpansionRatio => "expansion_ratio",
             Self::NotJson => "not_json",

@@ -7,7 +7,7 @@
 //! A partner's or bidder's block comes into being with its first number.
 
 use super::histogram::{Histogram, Scale};
-use super::meters::{CALL_ENDS, REQUEST_ENDS};
+use super::meters::{CALL_ENDS, CONNECTION_CUTS, HTTP_DENIALS, REQUEST_ENDS};
 use super::row::{Row, Table, bump};
 use super::slots::Slot;
 use crate::negatives::no_answer::NoAnswer;
@@ -51,6 +51,8 @@ pub struct WorkerBlock {
     pub(super) not_called: Table<{ NotCalled::ALL.len() }>,
     pub(super) auction: Histogram,
     pub(super) own: Histogram,
+    pub(super) denied: Row<{ HTTP_DENIALS.len() }>,
+    pub(super) cut: Row<{ CONNECTION_CUTS.len() }>,
     pub(super) accepted: AtomicU64,
     pub(super) closed: AtomicU64,
     pub(super) in_flight: AtomicU64,
@@ -59,6 +61,37 @@ pub struct WorkerBlock {
     /// In millionths.
     pub(super) shed_ppm: AtomicU64,
     fields: usize,
+}
+
+/// Why an HTTP request is no bid request, in the order of [`HTTP_DENIALS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HttpDenied {
+    NoRoute,
+    Method,
+    AmbiguousHost,
+    AmbiguousTransferEncoding,
+    BareLineFeed,
+    TooManyHeaders,
+    UriTooLong,
+    UnreadableHead,
+}
+
+/// Why a connection was cut, in the order of [`CONNECTION_CUTS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ConnectionCut {
+    /// Headers not complete in time.
+    SlowHead,
+    /// An answer that the peer does not take.
+    SlowReader,
+    /// Told to close, and still there after the grace.
+    Grace,
+}
+
+impl ConnectionCut {
+    /// All, in the order of their discriminants.
+    pub const ALL: [Self; CONNECTION_CUTS.len()] = [Self::SlowHead, Self::SlowReader, Self::Grace];
 }
 
 /// A worker's handle. It may move to its thread, not be shared.
@@ -85,6 +118,8 @@ impl WorkerBlock {
             not_called: Table::new(bidders),
             auction: Histogram::new(Scale::FINE),
             own: Histogram::new(Scale::FINE),
+            denied: Row::default(),
+            cut: Row::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -159,6 +194,16 @@ impl WorkerCells {
     /// It ended.
     pub fn connection_closed(&self) {
         bump(&self.block.closed, 1);
+    }
+
+    /// An HTTP request was no bid request.
+    pub fn http_denied(&self, why: HttpDenied) {
+        self.block.denied.count(why as usize);
+    }
+
+    /// So many connections were cut.
+    pub fn connections_cut(&self, why: ConnectionCut, count: u64) {
+        self.block.cut.add(why as usize, count);
     }
 
     /// The state of the worker, as read by its ticker.

@@ -247,6 +247,14 @@ impl Hub {
         for (why, cell) in m::ACCEPT_FAULTS.iter().zip(&self.accept_faults) {
             emit(&m::ACCEPT_FAULTS_SEEN, &[why], Value::Whole(load(cell)));
         }
+        let denied = |at| self.workers.iter().map(|block| block.denied.get(at)).sum();
+        for (at, why) in m::HTTP_DENIALS.iter().enumerate() {
+            emit(&m::HTTP_DENIED, &[why], Value::Whole(denied(at)));
+        }
+        let cut = |at| self.workers.iter().map(|block| block.cut.get(at)).sum();
+        for (at, why) in m::CONNECTION_CUTS.iter().enumerate() {
+            emit(&m::CONNECTIONS_CUT, &[why], Value::Whole(cut(at)));
+        }
         for listener in &process.listeners {
             let sizes = [listener.backlog_asked, listener.backlog_effective];
             for (word, size) in m::BACKLOGS.iter().zip(sizes) {

@@ -127,6 +127,19 @@ pub const CALL_ENDS: &[&str] = &["bid"];
 pub const LATE_ENDS: &[&str] = &["read", "abandoned"];
 /// Why a connection was not taken on.
 pub const ACCEPT_FAULTS: &[&str] = &["no_descriptor", "too_many", "other"];
+/// Why an HTTP request of the public side was answered without being a bid request.
+pub const HTTP_DENIALS: &[&str] = &[
+    "no_route",
+    "method",
+    "ambiguous_host",
+    "ambiguous_transfer_encoding",
+    "bare_line_feed",
+    "too_many_headers",
+    "uri_too_long",
+    "unreadable_head",
+];
+/// Why the sweep cut a connection.
+pub const CONNECTION_CUTS: &[&str] = &["slow_head", "slow_reader", "grace"];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -205,6 +218,16 @@ pub static ACCEPT_FAULTS_SEEN: Meter = counter(
     "Connections that were turned away before a worker saw them",
     &[Label { name: "reason", values: Values::Fixed(ACCEPT_FAULTS) }],
 );
+pub static HTTP_DENIED: Meter = counter(
+    "gavel_http_denied_total",
+    "HTTP requests where partners call that were no bid request, or not readable as one",
+    &[Label { name: "reason", values: Values::Fixed(HTTP_DENIALS) }],
+);
+pub static CONNECTIONS_CUT: Meter = counter(
+    "gavel_connections_cut_total",
+    "Connections that were cut: head or reader too slow, or still there after being told to close",
+    &[Label { name: "reason", values: Values::Fixed(CONNECTION_CUTS) }],
+);
 pub static BACKLOG: Meter = gauge(
     "gavel_listener_backlog_connections",
     "Size of the accept queue: asked for, and left by the system's own limit",
@@ -228,7 +251,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 26] = [
+pub static ALL: [&Meter; 28] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -249,6 +272,8 @@ pub static ALL: [&Meter; 26] = [
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
     &ACCEPT_FAULTS_SEEN,
+    &HTTP_DENIED,
+    &CONNECTIONS_CUT,
     &BACKLOG,
     &GENERATION,
     &DATABASE_BUILT,

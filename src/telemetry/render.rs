@@ -94,6 +94,7 @@ mod tests {
     use crate::negatives::not_called::NotCalled;
     use crate::negatives::refusal::Refusal;
     use crate::negatives::rejection::Rejection;
+    use crate::telemetry::cells::{ConnectionCut, HttpDenied};
     use crate::telemetry::hub::{AcceptFault, DatabaseState, ListenerState, TelemetrySettings};
     use crate::telemetry::meters::{self, Kind};
     use crate::telemetry::slots::UNKNOWN;
@@ -148,6 +149,8 @@ mod tests {
             cells.connection_opened();
             cells.connection_opened();
             cells.connection_closed();
+            cells.http_denied(HttpDenied::UnreadableHead);
+            cells.connections_cut(ConnectionCut::Grace, 1);
             cells.pulse(Duration::from_millis(2), Duration::from_millis(1500), 7, 0.25);
         }
         hub.accept_fault(AcceptFault::NoDescriptor);
@@ -195,6 +198,9 @@ mod tests {
             (r#"gavel_worker_cpu_seconds_total{worker="0"}"#, 1.5),
             (r#"gavel_connections_open{worker="0"}"#, 1.0),
             (r#"gavel_accept_faults_total{reason="no_descriptor"}"#, 1.0),
+            (r#"gavel_http_denied_total{reason="unreadable_head"}"#, 2.0),
+            (r#"gavel_http_denied_total{reason="method"}"#, 0.0),
+            (r#"gavel_connections_cut_total{reason="grace"}"#, 2.0),
             (r#"gavel_listener_backlog_connections{listener="public",size="effective"}"#, 4096.0),
             ("gavel_snapshot_generation", 4.0),
             (r#"gavel_database_age_seconds{database="city"}"#, 1_500.0),

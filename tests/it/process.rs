@@ -1,7 +1,7 @@
 //! The process as a whole: how it starts, what it says of itself, how it ends.
 
 use crate::harness::bidder::{Bidder, Script};
-use crate::harness::http::Client;
+use crate::harness::http::{Client, get};
 use crate::harness::server::Server;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -124,4 +124,25 @@ fn each_request_is_counted_once_by_partner_and_result() {
         assert!((server.metric(series) - count).abs() < 0.5, "{series}:\n{}", server.metrics());
     }
     assert_eq!(server.readiness().status, 200);
+}
+
+#[test]
+fn the_document_of_sellers_is_served_to_anybody_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("sellers.json"), "{\"sellers\": []}").unwrap();
+    let without = Server::ready(&write(dir.path(), ""));
+    assert_eq!(get(without.public.unwrap(), "/sellers.json").status, 404);
+    let main = write(dir.path(), "");
+    let text = std::fs::read_to_string(&main).unwrap();
+    std::fs::write(&main, format!("sellers_json = 'sellers.json'\n{text}")).unwrap();
+    let server = Server::ready(&main);
+    let address = server.public.unwrap();
+    let reply = get(address, "/sellers.json");
+    assert_eq!((reply.status, reply.text().as_str()), (200, "{\"sellers\": []}"));
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let reply = Client::connect(address).post("/sellers.json", &[], b"{}").unwrap();
+    assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(get(address, "/nowhere").status, 404);
+    let denied = server.metric("gavel_http_denied_total{reason=\"no_route\"}");
+    assert!((denied - 1.0).abs() < 1e-9, "{denied}");
 }

@@ -118,6 +118,11 @@ fn every_wrong_door_has_its_own_answer_and_keeps_the_connection() {
     ] {
         assert_eq!(server.requests(partner, result), count, "{partner} {result}");
     }
+    for (reason, count) in [("no_route", 2), ("method", 1), ("unreadable_head", 0)] {
+        assert_eq!(server.count("gavel_http_denied_total", &[reason]), count, "{reason}");
+    }
+    server.probe(b"\x01 what is this\r\n\r\n");
+    assert_eq!(server.count("gavel_http_denied_total", &["unreadable_head"]), 1);
 }
 
 #[test]
@@ -205,6 +210,8 @@ fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
         assert!(ended.is_err() || rest.is_empty(), "{ended:?} {rest:?}");
     }
     wait_until("no connection is left", || server.open() == 0);
+    let cut = |reason| server.count("gavel_connections_cut_total", &[reason]);
+    assert!(cut("slow_head") >= 1);
 }
 
 #[test]
@@ -217,6 +224,7 @@ fn a_reader_that_does_not_read_is_cut() {
     let request = post("/openrtb2/acme", "", &body);
     while stream.write_all(request.as_bytes()).is_ok() {}
     wait_until("it was cut", || server.open() == 0);
+    assert_eq!(server.count("gavel_connections_cut_total", &["slow_reader"]), 1);
 }
 
 #[test]

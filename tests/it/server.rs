@@ -102,6 +102,11 @@ impl Server {
 
     /// Requests of a partner that ended so.
     pub fn requests(&self, partner: &str, result: &str) -> u64 {
+        self.count("gavel_requests_total", &[partner, result])
+    }
+
+    /// What an instrument shows under these labels.
+    pub fn count(&self, name: &str, labels: &[&str]) -> u64 {
         let mut sum = 0;
         let process = ProcessState {
             now: Duration::ZERO,
@@ -112,8 +117,8 @@ impl Server {
             databases: Vec::new(),
         };
         self.hub.collect(&process, &mut |sample| {
-            if sample.meter.name == "gavel_requests_total"
-                && sample.labels == [partner, result]
+            if sample.meter.name == name
+                && sample.labels == labels
                 && let Value::Whole(count) = sample.value
             {
                 sum += count;
