@@ -103,15 +103,15 @@ impl Facts {
         &'a self,
         request: &'a ValidRequest,
     ) -> impl Iterator<Item = (Key, &'a str)> {
-        let (place, position) = self.geo.as_deref().map_or((&[][..], &[][..]), |geo| {
-            let object = request.view.objects.device_geo.as_ref();
-            (geo.place_for(request, object), geo.position_for(request, object))
-        });
         let own = request.view.objects.device_geo.as_ref();
+        let (place, position) = self.geo.as_deref().map_or((&[][..], &[][..]), |geo| {
+            let place = geo.place_for(request, own);
+            (place, geo.position_for(request, own, place.len()))
+        });
         place
             .iter()
             .chain(position)
-            .filter(move |(key, _)| member(request, own, *key).is_none())
+            .filter(move |(key, _)| lacks(request, own, *key))
             .map(|(key, text)| (*key, text.as_str()))
     }
 
@@ -134,7 +134,7 @@ impl Facts {
             .chain(by_address)
             .map(|(key, text)| (*key, text.as_str()))
             .chain(self.is_on_wifi().then_some((Key::Connectiontype, WIFI)))
-            .filter(move |(key, _)| member(request, own, *key).is_none())
+            .filter(move |(key, _)| lacks(request, own, *key))
     }
 
     /// A handset has no socket for a wire: behind a fixed line it is on WiFi.
@@ -160,17 +160,22 @@ impl Geo {
         self.rendered.get(..end).unwrap_or_default()
     }
 
-    /// All of the position, or nothing.
-    fn position_for(&self, request: &ValidRequest, own: Option<&Object>) -> &[(Key, String)] {
-        let is_free = POSITION.iter().all(|key| member(request, own, *key).is_none());
-        let is_here = self.place_for(request, own).len() == self.rendered.len();
-        if is_free && is_here { &self.rendered_position } else { &[] }
+    /// All of the position, or nothing; `agreed` is how many members of the place agree.
+    fn position_for(
+        &self,
+        request: &ValidRequest,
+        own: Option<&Object>,
+        agreed: usize,
+    ) -> &[(Key, String)] {
+        let is_here = agreed == self.rendered.len();
+        let is_free = || POSITION.iter().all(|key| lacks(request, own, *key));
+        if is_here && is_free() { &self.rendered_position } else { &[] }
     }
 }
 
-/// The raw value of a member that the request has.
-fn member<'a>(request: &'a ValidRequest, own: Option<&Object>, key: Key) -> Option<&'a [u8]> {
-    own.and_then(|object| request.member(object, key)).map(|member| request.value(member))
+/// Whether the request has no such member.
+fn lacks(request: &ValidRequest, own: Option<&Object>, key: Key) -> bool {
+    own.and_then(|object| request.member(object, key)).is_none()
 }
 
 /// Whether the request has no such member, or has ours (letter case aside).
@@ -180,10 +185,12 @@ fn agrees(
     rendered: &[(Key, String)],
     key: Key,
 ) -> bool {
-    let Some(theirs) = member(request, own, key) else { return true };
-    rendered
-        .iter()
-        .find(|(ours, _)| *ours == key)
-        .and_then(|(_, text)| text.split_once(':'))
-        .is_some_and(|(_, ours)| ours.as_bytes().eq_ignore_ascii_case(theirs))
+    let Some(theirs) = own.and_then(|object| request.member(object, key)) else { return true };
+    let theirs = request.value(theirs);
+    let ours = rendered.iter().find(|(ours, _)| *ours == key).map(|(_, text)| text.as_bytes());
+    ours.is_some_and(|ours| {
+        // A few bytes: a search for the colon that is made for long texts takes longer.
+        let name = ours.iter().take_while(|byte| **byte != b':').count();
+        ours.get(name.saturating_add(1)..).is_some_and(|value| value.eq_ignore_ascii_case(theirs))
+    })
 }

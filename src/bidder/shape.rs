@@ -48,7 +48,7 @@ use crate::partner::Partner;
 use crate::privacy::disclosure::Disclosure;
 use crate::request::ValidRequest;
 use draft::Draft;
-use walk::Spare;
+use walk::{Common, Spare};
 
 /// Limits of shaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl ShapeScratch {
     /// Starts on one request; nothing of the one before is left.
     pub fn begin<'a>(&'a mut self, subject: Subject<'a>) -> Shaper<'a> {
         let Self { settings, drafts, spare } = self;
-        Shaper { subject, settings: *settings, drafts, spare, made: 0 }
+        Shaper { subject, common: Common::of(&subject, *settings, spare), drafts, made: 0 }
     }
 }
 
@@ -100,9 +100,8 @@ impl ShapeScratch {
 #[derive(Debug)]
 pub struct Shaper<'a> {
     subject: Subject<'a>,
-    settings: ShapeSettings,
+    common: Common<'a>,
     drafts: &'a mut Vec<Draft>,
-    spare: &'a mut Spare,
     /// How many of the drafts are of this request; the others only hold memory.
     made: usize,
 }
@@ -134,7 +133,7 @@ impl Shaper<'_> {
                 self.drafts.push(Draft::default());
             }
             let draft = self.drafts.get_mut(index)?;
-            draft.write(&self.subject, self.settings, (version, disclosure), self.spare);
+            draft.write((&self.subject, &self.common), (version, disclosure));
             self.made += 1;
         }
         self.drafts.get(index)

@@ -127,18 +127,21 @@ impl Members {
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0..0x20 => {
-                out.extend_from_slice(b"\\u00");
-                let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-                out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-            }
-            _ => out.push(byte),
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+        let (plain, escaped) = rest.split_at(at);
+        out.extend_from_slice(plain);
+        let Some((byte, behind)) = escaped.split_first() else { break };
+        if let b'"' | b'\\' = byte {
+            out.extend_from_slice(&[b'\\', *byte]);
+        } else {
+            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            out.extend_from_slice(b"\\u00");
+            out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
         }
+        rest = behind;
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 

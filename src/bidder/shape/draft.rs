@@ -4,8 +4,8 @@
 //! Owns: [`Draft`], its open places, and the copying of it into a body. Never: an edit (`walk`).
 //! Invariant: a draft that could not be written whole gives no body.
 
-use super::walk::{Spare, Walk};
-use super::{ShapeSettings, Subject};
+use super::Subject;
+use super::walk::{Common, Walk};
 use crate::bidder::splice::Splicer;
 use crate::bidder::{ImpSet, OpenRtbVersion};
 use crate::privacy::disclosure::Disclosure;
@@ -33,16 +33,14 @@ impl Draft {
     /// Writes it; one that cannot be written gives no body.
     pub fn write(
         &mut self,
-        subject: &Subject<'_>,
-        settings: ShapeSettings,
+        (subject, common): (&Subject<'_>, &Common<'_>),
         kind: (OpenRtbVersion, Disclosure),
-        spare: &mut Spare,
     ) {
         self.kind = kind;
         self.imps.clear();
         let to = Splicer::new(subject.request.bytes(), std::mem::take(&mut self.bytes));
-        let mut walk = Walk::new(subject, kind, to, &mut self.imps);
-        let is_walked = walk.root(settings, spare).is_some();
+        let mut walk = Walk::new((subject, common), kind, to, &mut self.imps);
+        let is_walked = walk.root().is_some();
         let (bytes, tmax_at) = walk.finish();
         self.is_complete = is_walked && tmax_at.is_some() && bytes.is_some();
         self.tmax_at = tmax_at.unwrap_or_default();

@@ -79,7 +79,9 @@ impl<'a> Walk<'a, '_> {
         if member.key == Key::Geo {
             return self.geo(node, member);
         }
-        match self.disclosure.fate(place, member.key, self.raw_key(member)) {
+        // Only what has no key is told by its name.
+        let raw_key = if member.key == Key::Other { self.raw_key(member) } else { b"" };
+        match self.disclosure.fate(place, member.key, raw_key) {
             Fate::Keep => true,
             Fate::Drop => false,
             Fate::Enter => self.ext(node, member),

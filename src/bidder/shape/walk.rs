@@ -15,16 +15,39 @@ use crate::privacy::disclosure::{Disclosure, Fate, Place, write_rounded};
 use crate::request::{Imp, Key, Member, Object, ValidRequest};
 use std::ops::Range;
 
-/// Buffers that every walk uses again.
+/// Buffers that every request uses again.
 #[derive(Debug, Default)]
 pub struct Spare {
     chain: Vec<u8>,
     missing: [Vec<u16>; 3],
 }
 
+/// What may be appended to an object: each with its key, as `"key":value`. In place: it is made
+/// for each request.
+#[derive(Clone, Copy, Debug)]
+struct Found<'a, const MAX: usize> {
+    members: [(Key, &'a str); MAX],
+    count: usize,
+}
+
+/// What all walks through one request share, worked out once.
+#[derive(Debug)]
+pub struct Common<'a> {
+    /// The supply chain with our node; empty where the partner has none. `None`: at its limit.
+    chain: Option<&'a [u8]>,
+    /// The digit of `at` where the partner forces another type than the request's.
+    at: Option<[u8; 1]>,
+    /// The partner's entries that the request's block lists do not have.
+    lists: [(Name, Missing<'a>); 3],
+    /// What was looked up: as many members as `enrich` renders, at most.
+    device: Found<'a, 8>,
+    geo: Found<'a, 12>,
+}
+
 /// The walk through one request.
 pub struct Walk<'a, 'd> {
-    pub subject: &'a Subject<'a>,
+    subject: &'a Subject<'a>,
+    common: &'a Common<'a>,
     pub request: &'a ValidRequest,
     pub version: OpenRtbVersion,
     pub disclosure: Disclosure,
@@ -33,16 +56,74 @@ pub struct Walk<'a, 'd> {
     imps: &'d mut Vec<Range<usize>>,
 }
 
+impl<'a> Common<'a> {
+    /// In the memory of `spare`.
+    pub fn of(subject: &Subject<'a>, settings: ShapeSettings, spare: &'a mut Spare) -> Self {
+        let &Subject { request, facts, partner, .. } = subject;
+        let Spare { chain, missing } = spare;
+        chain.clear();
+        let is_open = partner.schain.as_ref().is_none_or(|node| {
+            schain::write(request, node, settings.schain_nodes_max, chain).is_some()
+        });
+        Self {
+            chain: is_open.then_some(chain),
+            at: forced_at(subject),
+            lists: missing_blocks(subject, missing),
+            device: Found::of(facts.device_members(request)),
+            geo: Found::of(facts.geo_members(request)),
+        }
+    }
+}
+
+impl<'a, const MAX: usize> Found<'a, MAX> {
+    fn of(mut found: impl Iterator<Item = (Key, &'a str)>) -> Self {
+        let (mut members, mut count) = ([(Key::Other, ""); MAX], 0);
+        for (place, member) in members.iter_mut().zip(&mut found) {
+            *place = member;
+            count += 1;
+        }
+        debug_assert!(found.next().is_none(), "more than {MAX} members were looked up");
+        Self { members, count }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(Key, &'a str)> + use<'_, 'a, MAX> {
+        self.members.iter().take(self.count)
+    }
+}
+
+/// The digit of `at` where the partner forces another type than the request's.
+fn forced_at(subject: &Subject<'_>) -> Option<[u8; 1]> {
+    let view = &subject.request.view;
+    let forced = subject.partner.auction_type?;
+    let is_said = view.has_auction_type && view.auction_type == forced;
+    (!is_said).then(|| [b'0' + forced.wire()])
+}
+
+/// The partner's entries that the request's block lists do not have, in the memory of `spare`.
+fn missing_blocks<'a>(
+    &Subject { request, partner, .. }: &Subject<'a>,
+    spare: &'a mut [Vec<u16>; 3],
+) -> [(Name, Missing<'a>); 3] {
+    let view = &request.view;
+    let bcat = if matches!(view.cattax, None | Some(1)) { &partner.bcat[..] } else { &[] };
+    let [one, two, three] = spare;
+    [
+        ((Key::Bcat, "\"bcat\":"), Missing::of(request, view.bcat, bcat, one)),
+        ((Key::Badv, "\"badv\":"), Missing::of(request, view.badv, &partner.badv, two)),
+        ((Key::Bapp, "\"bapp\":"), Missing::of(request, view.bapp, &partner.bapp, three)),
+    ]
+}
+
 impl<'a, 'd> Walk<'a, 'd> {
     /// At the first byte; ranges of the imp elements are put in `imps`.
     pub fn new(
-        subject: &'a Subject<'a>,
+        (subject, common): (&'a Subject<'a>, &'a Common<'a>),
         (version, disclosure): (OpenRtbVersion, Disclosure),
         to: Splicer<'a>,
         imps: &'d mut Vec<Range<usize>>,
     ) -> Self {
         let request = subject.request;
-        Self { subject, request, version, disclosure, to, tmax_at: None, imps }
+        Self { subject, common, request, version, disclosure, to, tmax_at: None, imps }
     }
 
     /// What was written, and where `tmax` goes in it.
@@ -51,16 +132,10 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     /// Walks through all of it; `None` where the supply chain is at its limit.
-    pub fn root(&mut self, settings: ShapeSettings, spare: &mut Spare) -> Option<()> {
-        let (request, partner) = (self.request, self.subject.partner);
+    pub fn root(&mut self) -> Option<()> {
+        let (request, Common { chain, at, lists, .. }) = (self.request, self.common);
         let root = &request.view.objects.root;
-        let Spare { chain, missing } = spare;
-        chain.clear();
-        if let Some(node) = &partner.schain {
-            schain::write(request, node, settings.schain_nodes_max, chain)?;
-        }
-        let at = self.forced_at();
-        let lists = self.missing_blocks(missing);
+        let chain = (*chain)?;
         let members = request.members(root);
         for member in members {
             match member.key {
@@ -70,7 +145,7 @@ impl<'a, 'd> Walk<'a, 'd> {
                     self.tmax_at = Some(self.to.out.len());
                 }
                 Key::At => {
-                    if let Some(at) = &at {
+                    if let Some(at) = at {
                         self.to.replace_value(member, at);
                     }
                 }
@@ -89,14 +164,14 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
         let mut end = Members::behind(root.open, members);
         let lacks = |key| request.member(root, key).is_none();
-        if lacks(Key::Tmax) {
+        if self.tmax_at.is_none() {
             self.insert(&mut end, "\"tmax\":", b"");
             self.tmax_at = Some(self.to.out.len());
         }
         if let Some(at) = at.filter(|_| lacks(Key::At)) {
             self.insert(&mut end, "\"at\":", &at);
         }
-        for ((key, name), missing) in &lists {
+        for ((key, name), missing) in lists {
             if !missing.is_empty() && lacks(*key) {
                 self.insert(&mut end, name, b"");
                 missing.write_array(&mut self.to.out);
@@ -110,29 +185,6 @@ impl<'a, 'd> Walk<'a, 'd> {
             self.new_source(chain);
         }
         Some(())
-    }
-
-    /// The digit of `at` where the partner forces another type than the request's.
-    fn forced_at(&self) -> Option<[u8; 1]> {
-        let view = &self.request.view;
-        let forced = self.subject.partner.auction_type?;
-        let is_said = view.has_auction_type && view.auction_type == forced;
-        (!is_said).then(|| [b'0' + forced.wire()])
-    }
-
-    /// The partner's entries that the request's block lists do not have, in the memory of `spare`.
-    fn missing_blocks<'m>(&self, spare: &'m mut [Vec<u16>; 3]) -> [(Name, Missing<'m>); 3]
-    where
-        'a: 'm,
-    {
-        let (request, view, partner) = (self.request, &self.request.view, self.subject.partner);
-        let bcat = if matches!(view.cattax, None | Some(1)) { &partner.bcat[..] } else { &[] };
-        let [one, two, three] = spare;
-        [
-            ((Key::Bcat, "\"bcat\":"), Missing::of(request, view.bcat, bcat, one)),
-            ((Key::Badv, "\"badv\":"), Missing::of(request, view.badv, &partner.badv, two)),
-            ((Key::Bapp, "\"bapp\":"), Missing::of(request, view.bapp, &partner.bapp, three)),
-        ]
     }
 
     fn imp_array(&mut self, member: &Member) {
@@ -199,7 +251,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         let moves = Moves::default();
         let node = Node { ext, geo, ..Node::new(Some(Place::Device), object, &moves) };
         let mut end = self.node(&node);
-        for (key, text) in self.subject.facts.device_members(self.request) {
+        for &(key, text) in self.common.device.iter() {
             if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
                 self.insert(&mut end, text, b"");
             }
@@ -265,7 +317,7 @@ impl<'a, 'd> Walk<'a, 'd> {
 
     /// Appends what was looked up about the place.
     pub fn geo_members(&mut self, end: &mut Members) {
-        for (key, text) in self.subject.facts.geo_members(self.request) {
+        for &(key, text) in self.common.geo.iter() {
             match self.disclosure.fate(Place::Geo, key, b"") {
                 Fate::Keep => self.insert(end, text, b""),
                 Fate::Round => {
@@ -283,7 +335,7 @@ impl<'a, 'd> Walk<'a, 'd> {
 
     /// A `device` of nothing but what was looked up.
     fn new_device(&mut self, end: &mut Members) {
-        for (key, text) in self.subject.facts.device_members(self.request) {
+        for &(key, text) in self.common.device.iter() {
             if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
                 self.insert(end, text, b"");
             }
