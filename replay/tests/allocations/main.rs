@@ -1,0 +1,118 @@
+//! How often the memory allocator is called for each auction: a ratchet.
+//!
+//! Of its own, since the whole process is counted: the exchange runs in it; the bidders and the
+//! driver are children. What the control runtime allocates in that time counts too: it is little.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
+#![expect(unsafe_code, reason = "an allocator that counts cannot be written without")]
+
+use gavel::app::{self, ServeArgs};
+use replay::stub::process;
+use replay::stub::spec::{BidderSpec, StubSpec};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Calls for each auction with five bidders, those of hyper and tokio included. It may only be
+/// lowered.
+const ALLOCATIONS_MAX: f64 = 38.0;
+
+const BIDDERS: u32 = 5;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_gavel-replay");
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator with the very arguments that came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps to the contract of `alloc`, which is the same there.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above; `block` came from `System`, as every block here does.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_auction_calls_the_allocator_seldom() {
+    let spec = BidderSpec { latency_ms: 0.0, bid_rate: 0.6, ..BidderSpec::default() };
+    let spec = StubSpec { seed: 11, ..StubSpec::uniform(BIDDERS, &spec) };
+    let mut command = Command::new(PROGRAM);
+    command.args(["stub", "--child"]);
+    let stub = process::spawn(command, &spec).unwrap();
+    let calls = || stub.stats().unwrap().iter().map(|bidder| bidder.requests).sum::<u64>();
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("gavel.toml");
+    std::fs::write(&config, configuration(stub.addresses())).unwrap();
+    let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let operations = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let args = ServeArgs { config, operations, listen: Some(listen), exit_on_fault: true };
+    std::thread::spawn(move || app::serve(&args));
+    while std::net::TcpStream::connect(listen).is_err() {
+        std::thread::yield_now();
+    }
+
+    // caches and pools fill, buffers grow to the sizes that they need
+    drive(listen);
+    let (called, allocated) = (calls(), ALLOCATIONS.load(Ordering::Relaxed));
+    drive(listen);
+    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - allocated;
+    let auctions = (calls() - called) as f64 / f64::from(BIDDERS);
+    let each = allocated as f64 / auctions;
+    eprintln!("{each:.1} allocations an auction, over {auctions}");
+    assert!(auctions > 900.0, "{auctions} auctions are too few to count by");
+    assert!(each <= ALLOCATIONS_MAX, "{each:.1} allocations an auction");
+}
+
+/// A thousand requests, the same ones each time.
+fn drive(listen: SocketAddr) {
+    let url = format!("http://{listen}/openrtb2/p");
+    let ran = Command::new(PROGRAM)
+        .args(["drive", &url, "--rate", "500", "--for", "2s", "--distinct", "1000"])
+        .args(["--connections", "4", "--header", "x-gavel-key: key"])
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    // 1: a busy machine made it late, which is nothing to an allocator; what came is counted
+    assert!(matches!(ran.code(), Some(0 | 1)), "{ran}");
+}
+
+fn configuration(bidders: &[SocketAddr]) -> String {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo");
+    let mut text = format!(
+        "[admin]\nlisten = '127.0.0.1:0'\n[databases]\ncity = '{demo}/geo/demo-city.mmdb'\n\
+         isp = '{demo}/geo/demo-isp.mmdb'\ndevice_regexes = '{demo}/device/regexes.yaml'\n\
+         device_models = '{demo}/device/models.toml'\n[[partners]]\nname = 'p'\n\
+         keys = ['blake3:{key}']\nfloor = 0.01\nbadv = ['blocked.example']\ntmax_default = '1s'\n\
+         allow_unknown_channel = true\nblock = {{ bots = false }}\n\
+         schain = {{ asi = 'gavel.example', sid = 'p' }}\n",
+        demo = demo.display(),
+        key = blake3::hash(b"key"),
+    );
+    for (number, address) in bidders.iter().enumerate() {
+        writeln!(text, "[[bidders]]\nname = 'b{number}'\nurl = 'http://{address}/bid'").unwrap();
+    }
+    text
+}
