@@ -194,7 +194,8 @@ impl Roster {
             fold(domain(request), &mut scratch.domain);
             fold(request.text(view.inventory.bundle), &mut scratch.fold);
             let labels_max = self.settings.domain_labels_max;
-            self.shelves.of(&scratch.domain, &scratch.fold, labels_max, &mut scratch.pass);
+            let names = (scratch.domain.as_str(), scratch.fold.as_str());
+            self.shelves.of(names, labels_max, &mut scratch.pass, &mut scratch.part);
             scratch.sieve_pass(NotCalled::Inventory);
         }
         self.sieve_user(ask, scratch);
@@ -311,17 +312,14 @@ impl RosterScratch {
 
     /// Takes those out that are not in `pass`.
     fn sieve(&mut self, pass: &[u64], reason: NotCalled) {
-        self.pass.copy(pass);
-        self.sieve_pass(reason);
+        let Self { alive, not_called, .. } = self;
+        alive.sift(pass, |index| not_called.push((BidderId(narrow(index)), reason)));
     }
 
     /// As [`Self::sieve`], by `self.pass`.
     fn sieve_pass(&mut self, reason: NotCalled) {
-        let Self { alive, pass, part, not_called, .. } = self;
-        part.copy(alive);
-        part.remove(pass);
-        alive.keep(pass);
-        each(part, |index| not_called.push((BidderId(narrow(index)), reason)));
+        let Self { alive, pass, not_called, .. } = self;
+        alive.sift(pass, |index| not_called.push((BidderId(narrow(index)), reason)));
     }
 
     /// Every imp is in for everybody that is.
@@ -350,9 +348,8 @@ impl RosterScratch {
             own.keep(&self.pass);
             left.add(own);
         }
-        self.pass.copy(&left);
+        self.sieve(&left, reason);
         (self.part, self.spare) = (left, spare);
-        self.sieve_pass(reason);
     }
 
     /// Invites who is left.

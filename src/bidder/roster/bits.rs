@@ -65,6 +65,14 @@ impl Bits {
         self.0.iter_mut().zip(other).for_each(|(own, other)| *own &= !other);
     }
 
+    /// Keeps what is in `other` too, and calls `lost` with each that was taken out, ascending.
+    pub fn sift(&mut self, other: &[u64], mut lost: impl FnMut(usize)) {
+        for (at, (own, other)) in self.0.iter_mut().zip(other).enumerate() {
+            each_in(at, *own & !other, &mut lost);
+            *own &= other;
+        }
+    }
+
     /// Takes out what is in `other` and not in `but`.
     pub fn remove_but(&mut self, other: &[u64], but: &[u64]) {
         let words = self.0.iter_mut().zip(other.iter().zip(but));
@@ -93,12 +101,16 @@ pub fn has(bits: &[u64], index: usize) -> bool {
 /// several times as much.)
 pub fn each(bits: &[u64], mut take: impl FnMut(usize)) {
     for (at, word) in bits.iter().enumerate() {
-        let mut rest = *word;
-        while rest != 0 {
-            take(at * 64 + rest.trailing_zeros() as usize);
-            // Clears the lowest bit.
-            rest &= rest - 1;
-        }
+        each_in(at, *word, &mut take);
+    }
+}
+
+/// As [`each`], for the word at `at`.
+fn each_in(at: usize, mut word: u64, take: &mut impl FnMut(usize)) {
+    while word != 0 {
+        take(at * 64 + word.trailing_zeros() as usize);
+        // Clears the lowest bit.
+        word &= word - 1;
     }
 }
 
@@ -122,7 +134,8 @@ mod tests {
         assert!(has(&bits, 199) && !has(&bits, 198) && !has(&bits, 4000));
         bits.remove(&Bits::of(200, |index| index < 64));
         assert_eq!(listed(&bits), [64, 199]);
-        bits.keep(&Bits::of(200, |index| index > 100));
-        assert_eq!(listed(&bits), [199]);
+        let mut lost = Vec::new();
+        bits.sift(&Bits::of(200, |index| index > 100), |index| lost.push(index));
+        assert_eq!((listed(&bits), lost), (vec![199], vec![64]));
     }
 }

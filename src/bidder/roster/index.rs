@@ -198,17 +198,28 @@ impl Shelves {
         self.domains.is_empty() && self.bundles.is_empty()
     }
 
-    /// Who buys there, in `out`; names in lower case, empty where unknown. A listed domain covers
-    /// its subdomains; names with more than `labels_max` labels are judged by their last ones.
-    pub fn of(&self, domain: &str, bundle: &str, labels_max: usize, out: &mut Bits) {
+    /// Who buys there, in `out` (`blocked` is spare); a domain and a bundle in lower case, empty
+    /// where unknown. A listed domain covers its subdomains; names with more than `labels_max`
+    /// labels are judged by their last ones.
+    pub fn of(
+        &self,
+        (domain, bundle): (&str, &str),
+        labels_max: usize,
+        out: &mut Bits,
+        blocked: &mut Bits,
+    ) {
         out.copy(&self.others);
-        let found = || {
-            let ends = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]).take(labels_max);
-            let of_domains = ends.filter_map(|at| self.domains.get(domain.get(at..)?));
-            of_domains.chain(self.bundles.get(bundle))
+        blocked.clear(self.others.len());
+        let mut found = |(allows, blocks): &(Bits, Bits)| {
+            out.add(allows);
+            blocked.add(blocks);
         };
-        found().for_each(|(allowed, _)| out.add(allowed));
-        found().for_each(|(_, blocked)| out.remove(blocked));
+        if !self.domains.is_empty() {
+            let ends = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]).take(labels_max);
+            ends.filter_map(|at| self.domains.get(domain.get(at..)?)).for_each(&mut found);
+        }
+        self.bundles.get(bundle).into_iter().for_each(&mut found);
+        out.remove(blocked);
     }
 }
 
