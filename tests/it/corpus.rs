@@ -1,5 +1,6 @@
 //! Public bid requests through a running exchange: never a 5xx, never a hang, and a table.
 
+use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::Client;
 use crate::harness::server::Server;
@@ -38,7 +39,7 @@ fn the_public_corpus_passes_through_a_running_exchange() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("gavel.toml");
     let text = format!(
-        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n[rates.per_base]\nEUR = 0.9\n\
+        "{PATIENT}[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n[rates.per_base]\nEUR = 0.9\n\
          [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '2s'\ntmax_max = '5s'\nblock = {{ bots = false }}\n\
          [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n",
         bidder.address

@@ -1,5 +1,6 @@
 //! The process as a whole: how it starts, what it says of itself, how it ends.
 
+use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, get};
 use crate::harness::server::Server;
@@ -13,7 +14,7 @@ const REQUEST: &str =
 fn write(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("gavel.toml");
     let edge = "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n";
-    std::fs::write(&path, format!("{edge}{text}")).unwrap();
+    std::fs::write(&path, format!("{edge}{PATIENT}{text}")).unwrap();
     path
 }
 

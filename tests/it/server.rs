@@ -158,7 +158,11 @@ impl Server {
         let workers = workers::spawn(count, worker_settings, &lifecycle, move |seat| {
             let gates = Gates::new(GatesParts {
                 worker: seat.index,
-                admission: AdmissionSettings::default(),
+                // a busy machine is no overload here
+                admission: AdmissionSettings {
+                    lag_target: Duration::from_secs(1),
+                    ..AdmissionSettings::default()
+                },
                 cells: Rc::new(shared_hub.worker(seat.index).unwrap()),
                 load: Rc::clone(&seat.load),
             });
