@@ -31,7 +31,6 @@ pub struct Bid {
     pub cattax: Option<u16>,
     /// In `BidAnswer::numbers`.
     pub attr: List,
-    pub apis: List,
     pub mtype: Option<i64>,
     pub w: Option<u32>,
     pub h: Option<u32>,

@@ -1,6 +1,6 @@
 //! Prices: integer micros of a known currency.
 //!
-//! Owns: [`Cpm`], [`Currency`], [`Rates`] and every rounding rule of the exchange.
+//! Owns: [`Cpm`], [`CpmPerSecond`], [`Currency`], [`Rates`] and every rounding rule of the exchange.
 //! Never: an `f64` past the edge. Invariant: arithmetic never wraps; what does not fit is `None`.
 //!
 //! Rounding: a price read from the wire is rounded half away from zero to a micro; a converted
@@ -82,6 +82,34 @@ impl fmt::Display for Cpm {
         let mut text = Vec::with_capacity(24);
         self.write_decimal(&mut text);
         f.write_str(std::str::from_utf8(&text).unwrap_or("0"))
+    }
+}
+
+/// Price per thousand impressions and second, in billionths of a currency unit: with those of a
+/// [`Cpm`] a minute would be off by up to 30 micros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpmPerSecond(i64);
+
+impl CpmPerSecond {
+    /// From a number on the wire; `None` where it is not finite or beyond 10^9 units.
+    pub fn from_wire(units: f64) -> Option<Self> {
+        if !units.is_finite() || units.abs() > UNITS_MAX {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "|units| <= 10^9, so it is under 10^18"
+        )]
+        let nanos = (units * 1e9).round() as i64;
+        Some(Self(nanos))
+    }
+
+    /// The price of so many seconds, rounded up or down to a micro; what does not fit is the
+    /// highest or lowest price that does.
+    pub fn over(self, seconds: u32) -> Cpm {
+        let nanos = i128::from(self.0) * i128::from(seconds);
+        let micros = (nanos + 500).div_euclid(1_000);
+        Cpm(i64::try_from(micros).unwrap_or(if micros > 0 { i64::MAX } else { i64::MIN }))
     }
 }
 
@@ -231,6 +259,23 @@ mod tests {
         ] {
             assert_eq!(Cpm::from_wire(units).map(Cpm::micros), micros, "{units}");
         }
+    }
+
+    #[test]
+    fn prices_by_the_second_are_exact_over_a_minute() {
+        for (units, seconds, price) in [
+            (0.5, 30, "15"),
+            (2.0 / 3.0, 30, "20"),
+            (1.0 / 3.0, 60, "20"),
+            (0.1, 7, "0.7"),
+            (0.0, 60, "0"),
+            (0.5, 0, "0"),
+        ] {
+            let rate = CpmPerSecond::from_wire(units).unwrap();
+            assert_eq!(rate.over(seconds).to_string(), price, "{units} {seconds}");
+        }
+        assert_eq!(CpmPerSecond::from_wire(1e9).unwrap().over(u32::MAX), Cpm(i64::MAX));
+        assert_eq!(CpmPerSecond::from_wire(f64::INFINITY), None);
     }
 
     #[test]

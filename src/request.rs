@@ -12,8 +12,8 @@
 //! request; an [`Imp`] in it passed every rule that costs an imp.
 
 use crate::arrival::Body;
-use crate::money::{Cpm, Currency};
-use crate::openrtb::ids::{AuctionType, Channel, Country, MediaSet};
+use crate::money::{Cpm, CpmPerSecond, Currency};
+use crate::openrtb::ids::{AuctionType, Channel, Country, Media, MediaSet};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -62,13 +62,13 @@ impl List {
 #[rustfmt::skip]
 pub enum Key {
     Other,
-    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, Apis, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
-    Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Btype, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
+    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
+    Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
     Connectiontype, Consent, Content, Coppa, Country, Crid, Cur, Customdata, Data, Dealid, Deals, Device,
-    Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Eids, Exp, Expdir, Ext,
+    Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Durfloors, Eids, Exp, Expdir, Ext,
     Format, Gdpr, Gender, Geo, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
     Ipservice, Ipv6, Keywords, Kwarray, Language, Lastfix, Lat, Lmt, Lon, Lurl, Macmd5, Macsha1, Make,
-    Maxduration, Maxseq, Metric, Metro, Mimes, Minduration, Mobile, Model, Mtype, Name, Native, Nbr, Nodes, Nurl, Os,
+    Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Name, Native, Nbr, Nodes, Nurl, Os,
     Osv, Page, Placement, Platform, Plcmt, Pmp, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
     Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Source, Startdelay, Storeurl,
     Sua, Test, Tid, Tmax, Topframe, Type, Ua, Uids, User, UsPrivacy, Utcoffset, Ver, Version,
@@ -115,17 +115,43 @@ pub struct Size {
     pub h: u32,
 }
 
+/// A size as a ratio (3.2.10): `wratio` to `hratio`, both above zero, from `wmin` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ratio {
+    pub w: u32,
+    pub h: u32,
+    /// Least width in device-independent pixels.
+    pub wmin: u32,
+}
+
+/// The floor of creatives that last between two durations, in seconds, both included (3.2.35).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurFloor {
+    pub least: u32,
+    pub most: u32,
+    pub bidfloor: Cpm,
+}
+
+/// Floors that depend on how long a creative lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByDuration {
+    /// `mincpmpersec`; zero where absent.
+    pub per_second: CpmPerSecond,
+    /// `durfloors`, in `View::dur_floors`.
+    pub ranges: List,
+}
+
 /// `imp.banner`, as far as the road reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Banner {
-    /// `format[]`, else the one of `w`/`h`; in `View::sizes`. Empty: any (interstitial).
+    /// Fixed sizes of `format[]`, else the one of `w`/`h`; in `View::sizes`.
     pub sizes: List,
-    /// A `format` with `wratio`/`hratio` (flexible), so that a bid's size is not matched exactly.
-    pub is_flexible: bool,
+    /// Flexible sizes of `format[]`; in `View::ratios`. Both empty: any (interstitial).
+    pub ratios: List,
+    /// `wmin`, `wmax`, `hmin` or `hmax` of before 2.6 name a range, so that any size may fit.
+    pub is_ranged: bool,
     /// In `View::numbers`.
     pub battr: List,
-    pub btype: List,
-    pub mimes: List,
 }
 
 /// `imp.video` or `imp.audio`, as far as the road reads it.
@@ -133,16 +159,15 @@ pub struct Banner {
 pub struct Stream {
     /// In `View::texts`; never empty.
     pub mimes: List,
-    pub size: Size,
     pub minduration: Option<u32>,
     pub maxduration: Option<u32>,
-    /// In `View::numbers`; exclusive with the two above.
+    /// Seconds beyond `maxduration` that are allowed; -1: any number.
+    pub maxextended: i32,
+    /// In `View::numbers`; exclusive with `minduration` and `maxduration`.
     pub rqddurs: List,
     pub battr: List,
-    pub protocols: List,
-    pub plcmt: Option<u8>,
-    pub placement: Option<u8>,
-    pub podid: Text,
+    /// In the imp's `bidfloorcur`.
+    pub floors: ByDuration,
 }
 
 /// `imp.native`, as far as the road reads it.
@@ -160,8 +185,12 @@ pub struct Deal {
     /// In `bidfloorcur`; zero where absent.
     pub bidfloor: Cpm,
     pub bidfloorcur: Currency,
+    /// In `bidfloorcur`, beside `bidfloor`.
+    pub floors: ByDuration,
     /// `None`: as the request's.
     pub at: Option<AuctionType>,
+    /// `at` is a type of the partner's own (500 and above), by which we cannot clear.
+    pub is_foreign: bool,
     /// In `View::texts`; empty: any.
     pub wseat: List,
     pub wadomain: List,
@@ -187,7 +216,6 @@ pub struct Imp {
     /// `secure`: `None` where absent.
     pub is_secure: Option<bool>,
     pub is_interstitial: bool,
-    pub is_rewarded: bool,
     /// Seconds; `None` where absent.
     pub exp: Option<u32>,
     pub is_private_auction: bool,
@@ -195,6 +223,17 @@ pub struct Imp {
     pub deals: List,
     /// `pmp`, for edits.
     pub pmp: Option<Object>,
+}
+
+impl Imp {
+    /// Its video or audio.
+    pub fn stream(&self, media: Media) -> Option<&Stream> {
+        match media {
+            Media::Video => Some(&self.video),
+            Media::Audio => Some(&self.audio),
+            Media::Banner | Media::Native => None,
+        }
+    }
 }
 
 /// `site`, `app` or `dooh`, as far as the road reads it.
@@ -318,12 +357,15 @@ pub struct View {
     pub bapp: List,
     pub wseat: List,
     pub bseat: List,
+    /// 0: of a number that is none.
     pub cattax: Option<u16>,
 
     /// Arenas that the lists above run over.
     pub texts: Vec<Text>,
     pub numbers: Vec<i32>,
     pub sizes: Vec<Size>,
+    pub ratios: Vec<Ratio>,
+    pub dur_floors: Vec<DurFloor>,
     pub deals: Vec<Deal>,
     pub members: Vec<Member>,
 }
@@ -336,7 +378,8 @@ impl View {
         let Self {
             id, objects, imps, imps_received, imp_elements, is_test, auction_type,
             has_auction_type, tmax_ms, currencies, channel, inventory, device, user, regs,
-            acat, bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, deals, members,
+            acat, bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, ratios,
+            dur_floors, deals, members,
         } = self;
         (*id, *objects, *imps_received, *is_test) = Default::default();
         (*auction_type, *has_auction_type, *tmax_ms, *channel) = Default::default();
@@ -348,6 +391,8 @@ impl View {
         texts.clear();
         numbers.clear();
         sizes.clear();
+        ratios.clear();
+        dur_floors.clear();
         deals.clear();
         members.clear();
     }
@@ -410,6 +455,16 @@ impl ValidRequest {
     /// The sizes of a list.
     pub fn sizes(&self, list: List) -> &[Size] {
         self.view.sizes.get(list.range()).unwrap_or_default()
+    }
+
+    /// The ratios of a list.
+    pub fn ratios(&self, list: List) -> &[Ratio] {
+        self.view.ratios.get(list.range()).unwrap_or_default()
+    }
+
+    /// The floors by duration of a list.
+    pub fn dur_floors(&self, list: List) -> &[DurFloor] {
+        self.view.dur_floors.get(list.range()).unwrap_or_default()
     }
 
     /// The deals of a list.

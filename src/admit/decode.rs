@@ -104,14 +104,16 @@ fn currencies(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// `cattax`: of AdCOM's list "Category Taxonomies": 1 to 9, and 500 and above for vendors.
+/// `cattax`: of AdCOM's list "Category Taxonomies", which grows. A number that is none stands for
+/// a taxonomy that no bid is of, and not for the default.
 fn category_taxonomy(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
-    let Some(number) = reader.integer(value, Field::Cattax)? else { return Ok(()) };
-    reader.view.cattax = u16::try_from(number)
-        .ok()
-        .filter(|taxonomy| matches!(taxonomy, 1..=9 | 500..))
-        .ok_or(Refusal::CategoryTaxonomy)
-        .map(Some)?;
+    reader.view.cattax = match reader.narrow(value, Field::Cattax) {
+        Ok(Some(0)) | Err(Refusal::NumberOutOfRange) => {
+            reader.leniencies.note(Field::Cattax);
+            Some(0)
+        }
+        read => read?,
+    };
     Ok(())
 }
 

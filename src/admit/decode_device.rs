@@ -23,7 +23,7 @@ pub fn device(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
             Key::Ip => reader.view.device.ip = address(reader, value, Field::DeviceIp)?,
             Key::Ipv6 => reader.view.device.ipv6 = address(reader, value, Field::DeviceIpv6)?,
             Key::Devicetype => {
-                reader.view.device.devicetype = reader.narrow(value, Field::DeviceType)?;
+                reader.view.device.devicetype = reader.known(value, Field::DeviceType)?;
             }
             Key::Make => reader.view.device.make = reader.text(value, Field::DeviceMake)?,
             Key::Model => reader.view.device.model = reader.text(value, Field::DeviceModel)?,
@@ -43,7 +43,7 @@ pub fn device(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
             }
             Key::Connectiontype => {
                 reader.view.device.connectiontype =
-                    reader.narrow(value, Field::DeviceConnectiontype)?;
+                    reader.known(value, Field::DeviceConnectiontype)?;
             }
             Key::Geo => device_geo(reader, value)?,
             Key::Sua => {
@@ -99,7 +99,7 @@ fn device_geo(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
                 reader.view.device.country = Country::parse(value.written());
             }
             Key::Region => reader.view.device.region = reader.text(value, Field::GeoRegion)?,
-            Key::Type => reader.view.device.geo_type = reader.narrow(value, Field::GeoType)?,
+            Key::Type => reader.view.device.geo_type = reader.known(value, Field::GeoType)?,
             _ => {}
         }
     }

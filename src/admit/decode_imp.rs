@@ -3,9 +3,9 @@
 //! Owns: the reading of `Imp` (3.2.4), `Pmp` (3.2.11) and `Deal` (3.2.12).
 //! Never: a rule over more than one field (`validate`).
 
-use crate::admit::decode_media;
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
+use crate::admit::{decode_device, decode_media};
 use crate::json::value::{Kind, Members, Value};
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::{AuctionType, Media};
@@ -28,7 +28,6 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
                 imp.is_interstitial = reader.flag(value, Field::ImpInstl)?.unwrap_or_default();
             }
             Key::Secure => imp.is_secure = reader.flag(value, Field::ImpSecure)?,
-            Key::Rwdd => imp.is_rewarded |= reader.flag(value, Field::ImpRwdd)? == Some(true),
             Key::Exp => imp.exp = reader.narrow(value, Field::ImpExp)?,
             Key::Bidfloor => imp.bidfloor = reader.floor(value, Field::ImpBidfloor)?,
             Key::Bidfloorcur => {
@@ -39,14 +38,7 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
                 pmp(reader, &mut imp, members)?;
             }
             Key::Ext => {
-                let Some(members) = reader.object(value, Field::ImpExt)? else { continue };
-                let (object, mut walk) = reader.record(members);
-                imp.ext = Some(object);
-                while let Some(entry) = walk.next(reader)? {
-                    if entry.key == Key::Rwdd {
-                        imp.is_rewarded |= reader.flag(entry.value, Field::ImpRwdd)? == Some(true);
-                    }
-                }
+                imp.ext = decode_device::edited(reader, value, Field::ImpExt)?;
             }
             _ => {}
         }
@@ -137,15 +129,19 @@ fn deal<'d>(
                 deal.bidfloorcur = reader.floor_currency(value, Field::DealBidfloorcur)?;
             }
             Key::At => {
-                // A type of the exchange's own (500 and above) is none that we could clear by.
-                deal.at = match reader.integer(value, Field::DealAt)? {
-                    Some(at) => Some(AuctionType::from_wire(at).ok_or(Refusal::DealAuctionType)?),
-                    None => None,
-                };
+                // A type of the partner's own is none that we could clear by: it costs the deal.
+                match reader.integer(value, Field::DealAt)? {
+                    Some(500..) => deal.is_foreign = true,
+                    Some(at) => {
+                        let known = AuctionType::from_wire(at).ok_or(Refusal::DealAuctionType)?;
+                        deal.at = Some(known);
+                    }
+                    None => {}
+                }
             }
             Key::Wseat => deal.wseat = reader.texts(value, Field::DealWseat)?,
             Key::Wadomain => deal.wadomain = reader.texts(value, Field::DealWadomain)?,
-            _ => {}
+            _ => decode_media::by_duration(reader, &mut deal.floors, entry.key, value)?,
         }
     }
     if deal.id.is_empty() { Err(Refusal::DealIdMissing) } else { Ok(deal) }

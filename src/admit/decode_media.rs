@@ -1,16 +1,17 @@
 //! What an impression can show.
 //!
 //! Owns: the reading of `Banner` (3.2.6), `Format` (3.2.10), `Video` (3.2.7), `Audio` (3.2.8) and
-//! `Native` (3.2.9). Never: a rule that needs the imp around them (`validate`).
+//! `Native` (3.2.9), and of `DurFloors` (3.2.35), which deals have too. Never: a rule that needs the imp around them (`validate`).
 
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
 use crate::json::scratch::Scratch;
 use crate::json::unique::Unique;
 use crate::json::value::{Kind, Members, Value};
+use crate::money::Cpm;
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::Media;
-use crate::request::{Banner, Key, Native, Size, Stream};
+use crate::request::{Banner, ByDuration, DurFloor, Key, List, Native, Ratio, Size, Stream};
 
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.
 #[derive(Default)]
@@ -18,7 +19,8 @@ struct Measure {
     size: Size,
     wratio: u32,
     hratio: u32,
-    /// `wmax`, `hmax`, `wmin`, `hmin` of a banner of 2.2 to 2.5 name a range of sizes.
+    wmin: u32,
+    /// `wmax`, `hmax`, `hmin` (and `wmin`) of a banner of 2.2 to 2.5 name a range of sizes.
     is_range: bool,
 }
 
@@ -27,9 +29,10 @@ impl Measure {
         self.size.w > 0 && self.size.h > 0
     }
 
-    /// A flexible size (`wratio` with `hratio`), or a range.
-    fn is_flexible(&self) -> bool {
-        self.is_range || (self.wratio > 0 && self.hratio > 0)
+    /// A flexible size.
+    fn ratio(&self) -> Option<Ratio> {
+        let ratio = Ratio { w: self.wratio, h: self.hratio, wmin: self.wmin };
+        (ratio.w > 0 && ratio.h > 0).then_some(ratio)
     }
 
     /// Takes a member that is a number of a size.
@@ -44,6 +47,7 @@ impl Measure {
             Key::H => self.size.h = number,
             Key::Wratio => self.wratio = number,
             Key::Hratio => self.hratio = number,
+            Key::Wmin => self.wmin = number,
             _ => self.is_range |= number > 0,
         }
         Ok(())
@@ -62,17 +66,15 @@ pub fn banner(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Banner, R
             Key::W | Key::H | Key::Wmin | Key::Hmin | Key::Wmax | Key::Hmax => {
                 own.read(reader, entry.key, value)?;
             }
-            Key::Btype => banner.btype = reader.numbers(value, Field::BannerBtype)?,
             Key::Battr => banner.battr = reader.numbers(value, Field::BannerBattr)?,
-            Key::Mimes => banner.mimes = reader.texts(value, Field::BannerMimes)?,
             _ => {}
         }
     }
-    if banner.sizes.is_empty() && !banner.is_flexible {
+    if banner.sizes.is_empty() && banner.ratios.is_empty() {
         let first = end(&reader.view.sizes);
         reader.view.sizes.extend(own.is_fixed().then_some(own.size));
         banner.sizes = since(&reader.view.sizes, first);
-        banner.is_flexible = own.is_flexible();
+        banner.is_ranged = own.is_range || own.wmin > 0;
     }
     Ok(banner)
 }
@@ -80,23 +82,25 @@ pub fn banner(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Banner, R
 /// `format`: each names a size with two positive numbers, or a ratio.
 fn formats(reader: &mut Reader<'_>, banner: &mut Banner, value: Value<'_>) -> Result<(), Refusal> {
     let Some(formats) = reader.array(value, Field::BannerFormat)? else { return Ok(()) };
-    let first = end(&reader.view.sizes);
+    let (first, first_ratio) = (end(&reader.view.sizes), end(&reader.view.ratios));
     for format in formats {
         let Some(members) = reader.object(format, Field::BannerFormat)? else { continue };
         let mut measure = Measure::default();
         let mut walk = Walk::over(members);
         while let Some(entry) = walk.next(reader)? {
-            if matches!(entry.key, Key::W | Key::H | Key::Wratio | Key::Hratio) {
+            if matches!(entry.key, Key::W | Key::H | Key::Wratio | Key::Hratio | Key::Wmin) {
                 measure.read(reader, entry.key, entry.value)?;
             }
         }
-        if !measure.is_fixed() && !measure.is_flexible() {
+        let ratio = measure.ratio();
+        if !measure.is_fixed() && ratio.is_none() {
             return Err(Refusal::BannerSize);
         }
         reader.view.sizes.extend(measure.is_fixed().then_some(measure.size));
-        banner.is_flexible |= measure.is_flexible();
+        reader.view.ratios.extend(ratio);
     }
     banner.sizes = since(&reader.view.sizes, first);
+    banner.ratios = since(&reader.view.ratios, first_ratio);
     Ok(())
 }
 
@@ -112,8 +116,6 @@ pub fn stream(
         let value = entry.value;
         match entry.key {
             Key::Mimes => stream.mimes = reader.texts(value, Field::StreamMimes)?,
-            Key::W => stream.size.w = reader.narrow(value, Field::StreamSize)?.unwrap_or_default(),
-            Key::H => stream.size.h = reader.narrow(value, Field::StreamSize)?.unwrap_or_default(),
             Key::Minduration => {
                 stream.minduration = seconds(reader, value, Field::StreamMinduration, media)?;
             }
@@ -122,14 +124,56 @@ pub fn stream(
             }
             Key::Rqddurs => stream.rqddurs = reader.numbers(value, Field::StreamRqddurs)?,
             Key::Battr => stream.battr = reader.numbers(value, Field::StreamBattr)?,
-            Key::Protocols => stream.protocols = reader.numbers(value, Field::StreamProtocols)?,
-            Key::Plcmt => stream.plcmt = reader.narrow(value, Field::StreamPlcmt)?,
-            Key::Placement => stream.placement = reader.narrow(value, Field::StreamPlacement)?,
-            Key::Podid => stream.podid = reader.text(value, Field::StreamPodid)?,
-            _ => {}
+            Key::Maxextended => {
+                stream.maxextended =
+                    reader.known(value, Field::StreamMaxextended)?.unwrap_or_default();
+            }
+            _ => by_duration(reader, &mut stream.floors, entry.key, value)?,
         }
     }
     Ok(stream)
+}
+
+/// Takes `mincpmpersec` or `durfloors`, of a video, an audio or a deal.
+pub fn by_duration(
+    reader: &mut Reader<'_>,
+    floors: &mut ByDuration,
+    key: Key,
+    value: Value<'_>,
+) -> Result<(), Refusal> {
+    match key {
+        Key::Mincpmpersec => {
+            floors.per_second = reader.floor_per_second(value, Field::Mincpmpersec)?;
+        }
+        Key::Durfloors => floors.ranges = dur_floors(reader, value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// `durfloors`: a range without an end goes as far as there are durations.
+fn dur_floors(reader: &mut Reader<'_>, value: Value<'_>) -> Result<List, Refusal> {
+    let first = end(&reader.view.dur_floors);
+    for range in reader.array(value, Field::Durfloors)?.into_iter().flatten() {
+        let Some(members) = reader.object(range, Field::Durfloors)? else { continue };
+        let mut read = DurFloor { least: 0, most: u32::MAX, bidfloor: Cpm::ZERO };
+        let mut walk = Walk::over(members);
+        while let Some(entry) = walk.next(reader)? {
+            let value = entry.value;
+            match entry.key {
+                Key::Mindur => {
+                    read.least = reader.narrow(value, Field::Durfloors)?.unwrap_or(read.least);
+                }
+                Key::Maxdur => {
+                    read.most = reader.narrow(value, Field::Durfloors)?.unwrap_or(read.most);
+                }
+                Key::Bidfloor => read.bidfloor = reader.floor(value, Field::Durfloors)?,
+                _ => {}
+            }
+        }
+        reader.view.dur_floors.push(read);
+    }
+    Ok(since(&reader.view.dur_floors, first))
 }
 
 /// A duration: a negative one contradicts itself.

@@ -91,6 +91,8 @@ impl Scratch {
             && view.texts.capacity() <= SPARE_ENTRIES_MAX
             && view.numbers.capacity() <= SPARE_ENTRIES_MAX
             && view.sizes.capacity() <= SPARE_ENTRIES_MAX
+            && view.ratios.capacity() <= SPARE_ENTRIES_MAX
+            && view.dur_floors.capacity() <= SPARE_ENTRIES_MAX
             && view.deals.capacity() <= SPARE_ENTRIES_MAX;
         if is_small && self.spares.len() < SPARES_MAX {
             text.clear();

@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Reader`], the state of reading one request, and its readers of scalars, lists and
 //! objects, with every leniency: `300.0` or `"300"` for an integer, `true` or `"1"` for a flag,
-//! a number for a string, one value for a list of one, `null` (and, for numbers, `""`) for what
+//! a number for a string, one value for a list of one, a number that does not fit where a list may
+//! grow, `null` (and, for numbers, `""`) for what
 //! is absent. Never: which field is read where, a rule of the standard.
 //!
 //! A type that no leniency covers is `wrong_type`, or `not_an_object` where an object belongs.
@@ -12,7 +13,7 @@ use crate::admit::limits::Limits;
 use crate::json::unique::Unique;
 use crate::json::value::{Elements, Entry, Kind, Members, Value};
 use crate::json::{Number, scratch};
-use crate::money::{Cpm, Currency, Rates};
+use crate::money::{Cpm, CpmPerSecond, Currency, Rates};
 use crate::negatives::refusal::Refusal;
 use crate::request::{List, Member, Object, Text, View};
 
@@ -168,6 +169,19 @@ impl Reader<'_> {
         number.map(|number| T::try_from(number).map_err(|_| Refusal::NumberOutOfRange)).transpose()
     }
 
+    /// An integer of a list that may grow: one that does not fit is one that we do not know, and
+    /// counts as absent.
+    pub fn known<T: TryFrom<i64>>(
+        &mut self,
+        value: Value<'_>,
+        field: LenientField,
+    ) -> Result<Option<T>, Refusal> {
+        match self.narrow(value, field) {
+            Err(Refusal::NumberOutOfRange) => Ok(self.absent(field)),
+            read => read,
+        }
+    }
+
     /// A flag: 0 or 1; any other number counts as 1.
     pub fn flag(&mut self, value: Value<'_>, field: LenientField) -> Result<Option<bool>, Refusal> {
         let flag = match value.kind() {
@@ -235,6 +249,22 @@ impl Reader<'_> {
         match value.kind() {
             Kind::Number(number) => {
                 Cpm::from_wire(number.as_f64()).filter(|_| number.as_f64() >= 0.0)
+            }
+            Kind::Null => Some(self.absent(field).unwrap_or_default()),
+            _ => return Err(Refusal::WrongType),
+        }
+        .ok_or(Refusal::Bidfloor)
+    }
+
+    /// A floor by the second (3.2.7, 3.2.8, 3.2.12), as strict.
+    pub fn floor_per_second(
+        &mut self,
+        value: Value<'_>,
+        field: LenientField,
+    ) -> Result<CpmPerSecond, Refusal> {
+        match value.kind() {
+            Kind::Number(number) => {
+                CpmPerSecond::from_wire(number.as_f64()).filter(|_| number.as_f64() >= 0.0)
             }
             Kind::Null => Some(self.absent(field).unwrap_or_default()),
             _ => return Err(Refusal::WrongType),

@@ -39,7 +39,9 @@ pub fn imp(view: &View, imp: &mut Imp, partner: &Partner) -> Result<(), Refusal>
     if imp.media.is_empty() {
         return Err(Refusal::ImpNoMedia);
     }
-    let has_size = !imp.banner.sizes.is_empty() || imp.banner.is_flexible || imp.is_interstitial;
+    let banner = &imp.banner;
+    let has_size = !banner.sizes.is_empty() || !banner.ratios.is_empty();
+    let has_size = has_size || banner.is_ranged || imp.is_interstitial;
     if imp.media.contains(Media::Banner) && !has_size {
         return Err(Refusal::BannerSize);
     }

@@ -6,6 +6,8 @@
 
 mod block;
 mod clear;
+mod fit;
+pub mod floor;
 mod html;
 mod markup;
 pub mod offer;

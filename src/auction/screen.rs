@@ -5,32 +5,32 @@
 //!
 //! 1. `id` present, and not used before in this answer (the first use stands)
 //! 2. `impid` names an imp that this bidder was offered
-//! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that
-//!    has a rate; the price is under the partner's sanity cap
+//! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that has a
+//!    rate; the price is under the partner's sanity cap
 //! 4. the seat is allowed: by the bidder's configuration, then `wseat` and `bseat`
 //! 5. the deal is one of the imp, allows the seat and the advertiser; a private auction takes no
-//!    bid without one
-//! 6. the price reaches the floor
-//! 7. no category, advertiser or app that the request or the partner blocks or leaves out (see
+//!    bid without one; its `at` is one that we clear by
+//! 6. the media is offered
+//! 7. the price reaches the floor, which depends on the media and the duration (see `floor`)
+//! 8. no category, advertiser or app that the request or the partner blocks or leaves out (see
 //!    `block`)
-//! 8. the media is offered; then, of that media: attributes, size, duration; then expiry
-//! 9. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
-//!    on a secure imp
+//! 9. of its media: attributes, size, duration; then expiry (see `fit`)
+//! 10. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
+//!     on a secure imp
 //!
-//! Floors: a bid under a deal has the deal's `bidfloor`; where that is zero, and for every other
-//! bid, the imp's own or the partner's counts, whichever is higher (implementation notes, 7.11.2).
 //! Prices and floors are compared in the auction's currency, each converted once. Conversion is
 //! monotone, so a bid that reaches a floor of its own currency reaches it here too.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::block::{Blocked, Host, Listed};
-use super::markup;
+use super::floor::{Floor, Floors};
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
+use super::{fit, markup};
 use crate::bid::{Bid, SeatBid};
 use crate::money::{Cpm, Currency};
 use crate::negatives::rejection::Rejection;
-use crate::openrtb::ids::{AuctionType, Media};
-use crate::request::{Deal, Imp, List, Size};
+use crate::openrtb::ids::Media;
+use crate::request::{Deal, Imp, List};
 use std::collections::HashSet;
 
 /// Answers with more bids than this have their ids looked up in a set.
@@ -128,14 +128,6 @@ struct Candidate<'a, 'b> {
     at: BidRef,
 }
 
-/// A floor in the auction's currency, and what a bid below it is.
-struct Floor {
-    value: Cpm,
-    below: Rejection,
-    /// The price that a deal of type 3 fixes.
-    fixed: Option<Cpm>,
-}
-
 impl<'a> Candidate<'a, '_> {
     /// The imp that it bids on, among those that its bidder was offered.
     fn imp(&self) -> Option<(u32, &'a Imp)> {
@@ -163,13 +155,14 @@ impl<'a> Candidate<'a, '_> {
         let (price, value) = self.price()?;
         let seat = self.seat()?;
         let deal = self.deal(imp, seat)?;
-        let floor = self.floor(imp, deal)?;
+        let media = self.media(imp)?;
+        let floor = self.floor(imp, media, deal)?;
         if value < floor.value {
-            return Err(floor.below);
+            let below_deal = floor.is_of_deal.then_some(Rejection::BelowDealFloor);
+            return Err(below_deal.unwrap_or(Rejection::BelowFloor));
         }
         self.blocked.judge(self.answered.answer, self.bid)?;
-        let media = self.media(imp)?;
-        self.fits(imp, media)?;
+        fit::judge(self.terms.input.request, imp, media, self.answered.answer, self.bid)?;
         self.markup(imp, media)?;
         Ok(Offer {
             at: self.at,
@@ -247,6 +240,9 @@ impl<'a> Candidate<'a, '_> {
             return if imp.is_private_auction { Err(Rejection::DealRequired) } else { Ok(None) };
         }
         let deal = self.terms.deal(imp, id).ok_or(Rejection::DealUnknown)?;
+        if deal.is_foreign {
+            return Err(Rejection::DealTypeUnknown);
+        }
         if self.is_listed(deal.wseat, seat) == Some(false) {
             return Err(Rejection::SeatNotAllowed);
         }
@@ -265,19 +261,15 @@ impl<'a> Candidate<'a, '_> {
     }
 
     /// What the price has to reach.
-    fn floor(&self, imp: &Imp, deal: Option<&Deal>) -> Result<Floor, Rejection> {
+    fn floor(&self, imp: &Imp, media: Media, deal: Option<&Deal>) -> Result<Floor, Rejection> {
         let terms = self.terms;
-        let convert = |price, from| {
-            terms.input.rates.convert(price, from, terms.currency).ok_or(Rejection::CurrencyUnknown)
+        let floors = Floors {
+            request: terms.input.request,
+            imp,
+            partner: terms.partner_floor.ok_or(Rejection::CurrencyUnknown)?,
+            convert: |price, from| terms.input.rates.convert(price, from, terms.currency),
         };
-        if let Some(deal) = deal.filter(|deal| deal.bidfloor > Cpm::ZERO) {
-            let value = convert(deal.bidfloor, deal.bidfloorcur)?;
-            let fixed = (deal.at == Some(AuctionType::Fixed)).then_some(value);
-            return Ok(Floor { value, below: Rejection::BelowDealFloor, fixed });
-        }
-        let own = convert(imp.bidfloor, imp.bidfloorcur)?;
-        let partner = terms.partner_floor.ok_or(Rejection::CurrencyUnknown)?;
-        Ok(Floor { value: own.max(partner), below: Rejection::BelowFloor, fixed: None })
+        floors.of(media, deal, self.bid.dur).ok_or(Rejection::CurrencyUnknown)
     }
 
     /// What it is: its `mtype`, else the imp's only media, else what its markup looks like.
@@ -290,59 +282,6 @@ impl<'a> Candidate<'a, '_> {
             None => markup::guess(self.answered.answer.text_bytes(self.bid.adm), imp.media),
         };
         media.filter(|media| imp.media.contains(*media)).ok_or(Rejection::MediaMismatch)
-    }
-
-    /// Attributes, size, duration, expiry.
-    fn fits(&self, imp: &Imp, media: Media) -> Result<(), Rejection> {
-        let request = self.terms.input.request;
-        let (stream, battr) = match media {
-            Media::Banner => (None, imp.banner.battr),
-            Media::Video => (Some(&imp.video), imp.video.battr),
-            Media::Audio => (Some(&imp.audio), imp.audio.battr),
-            Media::Native => (None, imp.native.battr),
-        };
-        let blocked = request.numbers(battr);
-        if self.answered.answer.numbers(self.bid.attr).iter().any(|attr| blocked.contains(attr)) {
-            return Err(Rejection::AttributeBlocked);
-        }
-        if media == Media::Banner && !self.fits_banner(imp) {
-            return Err(Rejection::SizeMismatch);
-        }
-        if let (Some(stream), Some(dur)) = (stream, self.bid.dur) {
-            let exact = request.numbers(stream.rqddurs);
-            let is_offered = if exact.is_empty() {
-                stream.minduration.is_none_or(|min| min <= dur)
-                    && stream.maxduration.is_none_or(|max| dur <= max)
-            } else {
-                exact.iter().any(|seconds| i64::from(*seconds) == i64::from(dur))
-            };
-            if !is_offered {
-                return Err(Rejection::DurationMismatch);
-            }
-        }
-        match (self.bid.exp, imp.exp) {
-            (Some(bid), Some(needed)) if bid < needed => Err(Rejection::ExpiryTooShort),
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the size is one of the banner's.
-    ///
-    /// Anything fits an interstitial, a banner without sizes and one with flexible formats. A
-    /// dimension that the bid leaves out (or gives as 0) counts as the offered one where only
-    /// one offered size fits the other.
-    fn fits_banner(&self, imp: &Imp) -> bool {
-        let sizes = self.terms.input.request.sizes(imp.banner.sizes);
-        if sizes.is_empty() || imp.is_interstitial || imp.banner.is_flexible {
-            return true;
-        }
-        let (w, h) = (self.bid.w.unwrap_or(0), self.bid.h.unwrap_or(0));
-        let fits = |size: &&Size| (w == 0 || w == size.w) && (h == 0 || h == size.h);
-        let mut fitting = sizes.iter().filter(fits);
-        match fitting.next() {
-            None => false,
-            Some(first) => (w != 0 && h != 0) || fitting.all(|other| other == first),
-        }
     }
 
     /// The markup: there, not too long, of its kind, and secure where it must be (3.2.4 `secure`).

@@ -217,7 +217,6 @@ impl Reader<'_> {
                 Key::Cat => bid.cat = self.texts(value),
                 Key::Cattax => bid.cattax = integer(value),
                 Key::Attr => bid.attr = self.numbers(value),
-                Key::Apis => bid.apis = self.numbers(value),
                 Key::Mtype => bid.mtype = integer(value),
                 Key::W => bid.w = integer(value),
                 Key::H => bid.h = integer(value),

@@ -15,9 +15,10 @@
 //! - A bidder that names deals, or is `is_deal_only`, is offered only imps with a deal that it may
 //!   bid on: one that it names (or any, where it names none) and whose `wseat` leaves it a seat.
 //!   An imp of a private auction is offered only by such a deal to anybody.
-//! - The floor that is compared with a ceiling is the lowest by which the imp can be bought: its
-//!   own, raised to the partner's, unless the auction is private; or that of one of its deals. One
-//!   that cannot be converted passes.
+//! - The floor that is compared with a ceiling is the lowest by which the imp can be bought, in any
+//!   of its media and durations: under none of its deals, unless the auction is private; or under
+//!   one of them (`auction::floor`). One that cannot be converted passes.
+//! - A deal of a type that we cannot clear by is nobody's.
 //! - Names and eid sources are compared in lower case, publishers, seats and deals as they are.
 
 #![deny(clippy::indexing_slicing)]
@@ -26,6 +27,7 @@ mod bits;
 mod index;
 mod wants;
 
+use crate::auction::floor::Floors;
 use crate::bidder::{Bidder, ImpSet, Invitation};
 use crate::facts::Facts;
 use crate::money::{Cpm, Currency, Rates};
@@ -258,7 +260,8 @@ impl Roster {
 
     fn of_size(&self, request: &ValidRequest, imp: &Imp, pass: &mut Bits) {
         let sizes = request.sizes(imp.banner.sizes);
-        if !imp.media.contains(Media::Banner) || imp.banner.is_flexible || sizes.is_empty() {
+        let is_flexible = imp.banner.is_ranged || !imp.banner.ratios.is_empty();
+        if !imp.media.contains(Media::Banner) || is_flexible || sizes.is_empty() {
             pass.add(&self.all);
             return;
         }
@@ -278,7 +281,7 @@ impl Roster {
             pass.add(&self.all);
             pass.remove(&self.wants.deal_only);
         }
-        for deal in request.deals(imp.deals) {
+        for deal in request.deals(imp.deals).iter().filter(|deal| !deal.is_foreign) {
             self.wants.of_deal(request.text(deal.id), buyers);
             if !deal.wseat.is_empty() {
                 let wanted = Some(texts(request, deal.wseat));
@@ -295,11 +298,12 @@ impl Roster {
             |floor, currency| ask.rates.convert(floor, currency, Currency::USD).unwrap_or_default();
         let partner = self.partners.get(usize::from(ask.partner.0));
         let partner = partner.map_or(Cpm::ZERO, |(_, floor, currency)| usd(*floor, *currency));
-        let open =
-            (!imp.is_private_auction).then(|| usd(imp.bidfloor, imp.bidfloorcur).max(partner));
-        let deals = ask.request.deals(imp.deals).iter();
-        let deals = deals.map(|deal| usd(deal.bidfloor, deal.bidfloorcur));
-        deals.chain(open).min().unwrap_or_default()
+        let convert = |floor, currency| Some(usd(floor, currency));
+        let floors = Floors { request: ask.request, imp, partner, convert };
+        let deals = ask.request.deals(imp.deals).iter().filter(|deal| !deal.is_foreign);
+        let open = (!imp.is_private_auction).then_some(None);
+        let offers = deals.map(Some).chain(open);
+        offers.filter_map(|deal| floors.lowest(deal)).min().unwrap_or_default()
     }
 }
 

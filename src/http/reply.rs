@@ -165,7 +165,6 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         | Refusal::CurrencyUnknown
         | Refusal::DeviceAddress
         | Refusal::RegsValue
-        | Refusal::CategoryTaxonomy
         | Refusal::ChannelNotAllowed
         | Refusal::MediaNotAllowed => StatusCode::BAD_REQUEST,
     }

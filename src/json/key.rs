@@ -7,14 +7,14 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 158] = [
+const NAMES: [(&str, Key); 161] = [
     ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
-    ("allimps", Key::Allimps), ("api", Key::Api), ("apis", Key::Apis), ("app", Key::App), ("asset",
+    ("allimps", Key::Allimps), ("api", Key::Api), ("app", Key::App), ("asset",
     Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
     Key::Audio), ("badv", Key::Badv), ("banner", Key::Banner), ("bapp", Key::Bapp), ("battr",
     Key::Battr), ("bcat", Key::Bcat), ("bid", Key::Bid), ("bidfloor", Key::Bidfloor),
     ("bidfloorcur", Key::Bidfloorcur), ("bidid", Key::Bidid), ("brand", Key::Brand), ("brands",
-    Key::Brands), ("browsers", Key::Browsers), ("bseat", Key::Bseat), ("btype", Key::Btype),
+    Key::Brands), ("browsers", Key::Browsers), ("bseat", Key::Bseat),
     ("bundle", Key::Bundle), ("burl", Key::Burl), ("buyeruid", Key::Buyeruid), ("carrier",
     Key::Carrier), ("cat", Key::Cat), ("cattax", Key::Cattax), ("cid", Key::Cid), ("city",
     Key::City), ("connectiontype", Key::Connectiontype), ("consent", Key::Consent), ("content",
@@ -22,7 +22,7 @@ const NAMES: [(&str, Key); 158] = [
     Key::Cur), ("customdata", Key::Customdata), ("data", Key::Data), ("dealid", Key::Dealid),
     ("deals", Key::Deals), ("device", Key::Device), ("devicetype", Key::Devicetype), ("didmd5",
     Key::Didmd5), ("didsha1", Key::Didsha1), ("dnt", Key::Dnt), ("domain", Key::Domain), ("dooh",
-    Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("eids",
+    Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("durfloors", Key::Durfloors), ("eids",
     Key::Eids), ("exp", Key::Exp), ("expdir", Key::Expdir), ("ext", Key::Ext), ("format",
     Key::Format), ("gdpr", Key::Gdpr), ("gender", Key::Gender), ("geo", Key::Geo), ("gpp",
     Key::Gpp), ("gpp_sid", Key::GppSid), ("group", Key::Group), ("h", Key::H), ("hmax", Key::Hmax),
@@ -31,8 +31,8 @@ const NAMES: [(&str, Key); 158] = [
     ("ipservice", Key::Ipservice), ("ipv6", Key::Ipv6), ("keywords", Key::Keywords), ("kwarray",
     Key::Kwarray), ("language", Key::Language), ("lastfix", Key::Lastfix), ("lat", Key::Lat),
     ("lmt", Key::Lmt), ("lon", Key::Lon), ("lurl", Key::Lurl), ("macmd5", Key::Macmd5), ("macsha1",
-    Key::Macsha1), ("make", Key::Make), ("maxduration", Key::Maxduration), ("maxseq", Key::Maxseq),
-    ("metric", Key::Metric), ("metro", Key::Metro), ("mimes", Key::Mimes), ("minduration",
+    Key::Macsha1), ("make", Key::Make), ("maxdur", Key::Maxdur), ("maxduration", Key::Maxduration), ("maxextended", Key::Maxextended), ("maxseq", Key::Maxseq),
+    ("metric", Key::Metric), ("metro", Key::Metro), ("mimes", Key::Mimes), ("mincpmpersec", Key::Mincpmpersec), ("mindur", Key::Mindur), ("minduration",
     Key::Minduration), ("mobile", Key::Mobile), ("model", Key::Model), ("mtype", Key::Mtype),
     ("name", Key::Name), ("native", Key::Native), ("nbr", Key::Nbr), ("nodes", Key::Nodes), ("nurl",
     Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("placement",

@@ -88,7 +88,7 @@ pub enum Refusal {
     DealIdMissing,
     /// Two deals of an imp have one id.
     DealIdDuplicate,
-    /// `deals[].at` is not 1, 2 or 3 (3.2.12).
+    /// `deals[].at` is not 1, 2, 3, or 500 and above (3.2.12).
     DealAuctionType,
     /// `at` is not 1 or 2 (3.2.1).
     AuctionTypeUnknown,
@@ -98,8 +98,6 @@ pub enum Refusal {
     DeviceAddress,
     /// `regs.coppa` or `regs.gdpr` is neither 0 nor 1 (3.2.3).
     RegsValue,
-    /// `cattax` is no known taxonomy.
-    CategoryTaxonomy,
     /// The partner may not send this channel.
     ChannelNotAllowed,
     /// The partner may not send any of the imp's media.
@@ -120,7 +118,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 53] = [
         Self::Unauthorised,
         Self::PartnerQps,
         Self::Overload,
@@ -166,7 +164,6 @@ impl Refusal {
         Self::CurrencyUnknown,
         Self::DeviceAddress,
         Self::RegsValue,
-        Self::CategoryTaxonomy,
         Self::ChannelNotAllowed,
         Self::MediaNotAllowed,
         Self::NoTimeLeft,
@@ -230,7 +227,6 @@ impl Refusal {
             Self::CurrencyUnknown => "currency_unknown",
             Self::DeviceAddress => "device_address",
             Self::RegsValue => "regs_value",
-            Self::CategoryTaxonomy => "category_taxonomy",
             Self::ChannelNotAllowed => "channel_not_allowed",
             Self::MediaNotAllowed => "media_not_allowed",
             Self::NoTimeLeft => "no_time_left",

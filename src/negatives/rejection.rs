@@ -27,6 +27,8 @@ pub enum Rejection {
     BelowDealFloor,
     /// `dealid` names no deal of the imp.
     DealUnknown,
+    /// The deal's `at` is a type of the partner's own, by which we cannot clear (3.2.12).
+    DealTypeUnknown,
     /// A private auction takes deals only.
     DealRequired,
     /// The seat is outside `wseat` (request's or deal's) or inside `bseat`, or the bidder may not use it.
@@ -63,7 +65,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ImpUnknown,
         Self::IdMissing,
         Self::IdDuplicate,
@@ -73,6 +75,7 @@ impl Rejection {
         Self::BelowFloor,
         Self::BelowDealFloor,
         Self::DealUnknown,
+        Self::DealTypeUnknown,
         Self::DealRequired,
         Self::SeatNotAllowed,
         Self::CategoryBlocked,
@@ -108,6 +111,7 @@ impl Rejection {
             Self::BelowFloor => "below_floor",
             Self::BelowDealFloor => "below_deal_floor",
             Self::DealUnknown => "deal_unknown",
+            Self::DealTypeUnknown => "deal_type_unknown",
             Self::DealRequired => "deal_required",
             Self::SeatNotAllowed => "seat_not_allowed",
             Self::CategoryBlocked => "category_blocked",
@@ -154,7 +158,7 @@ impl Rejection {
             Self::PriceMissing => loss::MISSING_PRICE,
             Self::BelowFloor => loss::BELOW_FLOOR,
             Self::BelowDealFloor => loss::BELOW_DEAL_FLOOR,
-            Self::DealUnknown | Self::DealRequired => loss::INVALID_DEAL,
+            Self::DealUnknown | Self::DealTypeUnknown | Self::DealRequired => loss::INVALID_DEAL,
             Self::SeatNotAllowed => loss::SEAT_BLOCKED,
             Self::CategoryBlocked => loss::CREATIVE_CATEGORY,
             Self::AdvertiserBlocked => loss::CREATIVE_ADVERTISER,

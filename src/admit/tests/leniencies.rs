@@ -43,6 +43,13 @@ fn each_leniency_is_counted_by_its_field() {
         (r#""device":{"lmt":2}"#, "", "device.lmt"),
         (r#""device":{"make":5}"#, "", "device.make"),
         (r#""device":{"devicetype":"4"}"#, "", "device.devicetype"),
+        (r#""device":{"devicetype":300}"#, "", "device.devicetype"),
+        (r#""device":{"devicetype":-1}"#, "", "device.devicetype"),
+        (r#""device":{"connectiontype":1000}"#, "", "device.connectiontype"),
+        (r#""device":{"geo":{"type":99999999999}}"#, "", "geo.type"),
+        (r#""cattax":0"#, "", "cattax"),
+        (r#""cattax":-1"#, "", "cattax"),
+        (r#""cattax":65536"#, "", "cattax"),
         (r#""device":{"geo":null}"#, "", "geo"),
         (r#""user":{"id":12345}"#, "", "user.id"),
         (r#""user":{"ext":null}"#, "", "user.ext"),
@@ -58,6 +65,7 @@ fn each_leniency_is_counted_by_its_field() {
         ("", r#""banner":{"w":300,"h":250},"pmp":{"deals":[{"id":77}]}"#, "deal.id"),
         ("", r#""native":{"request":{"assets":[{}]}}"#, "native.request"),
         ("", r#""video":{"mimes":"video/mp4"}"#, "stream.mimes"),
+        ("", r#""video":{"mimes":["video/mp4"],"maxextended":1e12}"#, "stream.maxextended"),
     ] {
         assert_eq!(met(&request(root, imp)), [expected], "{root} {imp}");
     }
@@ -67,7 +75,7 @@ fn each_leniency_is_counted_by_its_field() {
 fn lenient_values_are_read_as_what_they_mean() {
     let body = request(
         r#""test":"1","at":"1","device":{"lmt":true,"dnt":"0","devicetype":4.0},"user":{"id":12345},"regs":{"gdpr":"1","coppa":true}"#,
-        r#""banner":{"w":"300","h":250.0},"secure":true,"exp":"30","rwdd":null,"ext":{"rwdd":1}"#,
+        r#""banner":{"w":"300","h":250.0},"secure":true,"exp":"30""#,
     );
     let request = admit_text(&body).unwrap().request;
     let view = &request.view;
@@ -76,7 +84,7 @@ fn lenient_values_are_read_as_what_they_mean() {
     assert_eq!(request.text(view.user.id), "12345");
     assert_eq!((view.regs.gdpr, view.regs.is_coppa), (Some(true), true));
     let imp = &view.imps[0];
-    assert_eq!((imp.is_secure, imp.exp, imp.is_rewarded), (Some(true), Some(30), true));
+    assert_eq!((imp.is_secure, imp.exp), (Some(true), Some(30)));
     let size = request.sizes(imp.banner.sizes)[0];
     assert_eq!((size.w, size.h), (300, 250));
 }

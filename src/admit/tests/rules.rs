@@ -4,7 +4,7 @@ use super::{BANNER, admit_text, admit_with, partner, request};
 use crate::money::Currency;
 use crate::negatives::refusal::Refusal::{self, *};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
-use crate::request::{Size, ValidRequest};
+use crate::request::{Ratio, Size, ValidRequest};
 
 fn check(cases: &[(String, Option<Refusal>)]) {
     for (body, expected) in cases {
@@ -139,11 +139,12 @@ fn banners_have_a_size() {
     ]);
     let request = admitted(&request(
         "",
-        r#""banner":{"w":1,"h":2,"format":[{"w":300,"h":250},{"wratio":4,"hratio":3},{"w":7,"h":8}]}"#,
+        r#""banner":{"w":1,"h":2,"format":[{"w":300,"h":250},{"wratio":4,"hratio":3,"wmin":100},{"w":7,"h":8}]}"#,
     ));
     let banner = &request.view.imps[0].banner;
     assert_eq!(request.sizes(banner.sizes), [Size { w: 300, h: 250 }, Size { w: 7, h: 8 }]);
-    assert!(banner.is_flexible);
+    assert_eq!(request.ratios(banner.ratios), [Ratio { w: 4, h: 3, wmin: 100 }]);
+    assert!(!banner.is_ranged);
 }
 
 #[test]
@@ -202,6 +203,22 @@ fn native_requests_parse_and_ask_for_assets() {
 fn floors_are_numbers_of_a_known_currency() {
     let with = |more: &str| format!("{BANNER},{more}");
     for (members, expected) in [
+        (r#""mincpmpersec":0.5"#, None),
+        (r#""mincpmpersec":null"#, None),
+        (r#""mincpmpersec":-0.5"#, Some(Bidfloor)),
+        (r#""mincpmpersec":"0.5""#, Some(WrongType)),
+        (r#""durfloors":[{"maxdur":15,"bidfloor":5},{"mindur":16}]"#, None),
+        (r#""durfloors":[{"mindur":-1,"bidfloor":5}]"#, Some(NumberOutOfRange)),
+        (r#""durfloors":[{"bidfloor":-5}]"#, Some(Bidfloor)),
+        (r#""durfloors":[{"bidfloor":1,"bidfloor":5}]"#, Some(DuplicateKey)),
+        (r#""durfloors":[5]"#, Some(NotAnObject)),
+        (r#""durfloors":{}"#, Some(WrongType)),
+    ] {
+        let video = format!(r#""video":{{"mimes":["video/mp4"],{members}}}"#);
+        let deal = with(&format!(r#""pmp":{{"deals":[{{"id":"d",{members}}}]}}"#));
+        imps(&[(&video, expected), (&deal, expected)]);
+    }
+    for (members, expected) in [
         (r#""bidfloor":0"#, None),
         (r#""bidfloor":1.25,"bidfloorcur":"EUR""#, None),
         (r#""bidfloor":-0.01"#, Some(Bidfloor)),
@@ -232,7 +249,8 @@ fn deals_have_unique_ids_and_a_known_auction_type() {
         (&with(r#"{"id":"a","at":1},{"id":"b","at":2},{"id":"c","at":3}"#), None),
         (&with(r#"{"id":"a","at":0}"#), Some(DealAuctionType)),
         (&with(r#"{"id":"a","at":4}"#), Some(DealAuctionType)),
-        (&with(r#"{"id":"a","at":500}"#), Some(DealAuctionType)),
+        (&with(r#"{"id":"a","at":499}"#), Some(DealAuctionType)),
+        (&with(r#"{"id":"a","at":500}"#), None),
         (&with("5"), Some(NotAnObject)),
         (&format!(r#"{BANNER},"pmp":5"#), Some(NotAnObject)),
         (&format!(r#"{BANNER},"pmp":{{"deals":5}}"#), Some(WrongType)),
@@ -268,9 +286,9 @@ fn what_the_root_says_is_known() {
         (r#""cattax":1"#, None),
         (r#""cattax":9"#, None),
         (r#""cattax":500"#, None),
-        (r#""cattax":10"#, Some(CategoryTaxonomy)),
-        (r#""cattax":0"#, Some(CategoryTaxonomy)),
-        (r#""cattax":-1"#, Some(CategoryTaxonomy)),
+        (r#""cattax":10"#, None),
+        (r#""cattax":65535"#, None),
+        (r#""cattax":"x""#, Some(WrongType)),
         (r#""bcat":["IAB1",5]"#, None),
         (r#""bcat":[["IAB1"]]"#, Some(WrongType)),
         (r#""test":[]"#, Some(WrongType)),

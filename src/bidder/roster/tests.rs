@@ -260,7 +260,8 @@ impl Naive<'_> {
         let own = imp["bidfloor"].as_f64().unwrap() * rate;
         let own = own.max(self.partner.floor.micros() as f64 / 1e6);
         let deals = imp["pmp"]["deals"].as_array().into_iter().flatten();
-        let mut floors: Vec<f64> = deals.map(|deal| deal["bidfloor"].as_f64().unwrap()).collect();
+        let floor = |deal: &Value| deal["bidfloor"].as_f64().filter(|floor| *floor > 0.0);
+        let mut floors: Vec<f64> = deals.map(|deal| floor(deal).unwrap_or(own)).collect();
         if imp["pmp"]["private_auction"] != 1 {
             floors.push(own);
         }

@@ -168,6 +168,7 @@ fn a_deal_may_say_how_it_is_priced() {
         { "id": "fixed", "bidfloor": 2.0, "at": 3 },
         { "id": "free", "at": 3 },
         { "id": "euro", "bidfloor": 2.0, "bidfloorcur": "EUR", "at": 3 },
+        { "id": "own", "bidfloor": 2.0, "at": 500 },
     ]);
     for (at, deal, expected) in [
         (2, "first", "1: a/x 5 USD"),
@@ -175,6 +176,7 @@ fn a_deal_may_say_how_it_is_priced() {
         (1, "fixed", "1: a/x 2 USD"),
         (1, "free", "1: a/x 5 USD"),
         (1, "euro", "1: a/x 4 USD"),
+        (1, "own", "a/x deal_type_unknown"),
     ] {
         let offer = bid("x", "1", 5.0, &json!({ "dealid": deal }));
         let case = one_imp(&json!({ "at": at }), &pmp(&deals, 0), &[offer]);
@@ -284,7 +286,10 @@ fn a_banner_has_one_of_the_sizes_that_were_offered() {
         json!({ "banner": { "format": list } })
     };
     let two = sizes(&[(300, 250), (728, 90)]);
-    let flexible = json!({ "banner": { "format": [{ "w": 1, "h": 1 }, { "wratio": 4, "hratio": 3, "wmin": 100 }] } });
+    let ratio = json!({ "wratio": 4, "hratio": 3, "wmin": 100 });
+    let flexible = json!({ "banner": { "format": [{ "w": 1, "h": 1 }, ratio] } });
+    let ratio = json!({ "banner": { "format": [ratio] } });
+    let ranged = json!({ "banner": { "format": null, "wmax": 300, "hmax": 250 } });
     let anything = json!({ "banner": { "format": [] }, "instl": 1 });
     let mut interstitial = two.clone();
     interstitial["instl"] = json!(1);
@@ -299,7 +304,22 @@ fn a_banner_has_one_of_the_sizes_that_were_offered() {
             (json!({}), sizes(&[(300, 250), (300, 250)]), json!({}), "won"),
             (json!({}), sizes(&[(300, 250)]), json!({ "w": 0, "h": 0 }), "won"),
             (json!({}), anything, json!({ "w": 5, "h": 5 }), "won"),
-            (json!({}), flexible, json!({ "w": 400, "h": 300 }), "won"),
+            (json!({}), ranged, json!({ "w": 5, "h": 5 }), "won"),
+            (json!({}), flexible.clone(), json!({ "w": 1, "h": 1 }), "won"),
+            (json!({}), flexible.clone(), json!({ "w": 400, "h": 300 }), "won"),
+            (json!({}), flexible.clone(), json!({ "w": 333, "h": 250 }), "won"),
+            (json!({}), flexible.clone(), json!({ "w": 300, "h": 250 }), "size_mismatch"),
+            (json!({}), flexible.clone(), json!({ "w": 80, "h": 60 }), "size_mismatch"),
+            (json!({}), flexible.clone(), json!({ "wratio": 8, "hratio": 6 }), "won"),
+            (json!({}), flexible.clone(), json!({ "wratio": 16, "hratio": 9 }), "size_mismatch"),
+            (
+                json!({}),
+                flexible.clone(),
+                json!({ "wratio": 4, "hratio": 3, "w": 99, "h": 74 }),
+                "size_mismatch",
+            ),
+            (json!({}), flexible, json!({}), "size_mismatch"),
+            (json!({}), ratio, json!({}), "won"),
             (json!({}), interstitial, json!({ "w": 320, "h": 480 }), "won"),
         ],
     );

@@ -2,6 +2,7 @@
 
 mod answers;
 mod cases;
+mod durations;
 pub mod fixture;
 mod money;
 mod properties;

@@ -1,0 +1,101 @@
+//! Whether a creative fits what the imp offers for its media.
+//!
+//! Owns: attributes, sizes, durations and expiry. Never: markup, a price.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use crate::bid::{Bid, BidAnswer};
+use crate::negatives::rejection::Rejection;
+use crate::openrtb::ids::Media;
+use crate::request::{Imp, Ratio, Size, Stream, ValidRequest};
+
+/// Attributes, size, duration, expiry.
+pub fn judge(
+    request: &ValidRequest,
+    imp: &Imp,
+    media: Media,
+    answer: &BidAnswer,
+    bid: &Bid,
+) -> Result<(), Rejection> {
+    let stream = imp.stream(media);
+    let battr = match (media, stream) {
+        (_, Some(stream)) => stream.battr,
+        (Media::Native, None) => imp.native.battr,
+        (_, None) => imp.banner.battr,
+    };
+    let blocked = request.numbers(battr);
+    if answer.numbers(bid.attr).iter().any(|attr| blocked.contains(attr)) {
+        return Err(Rejection::AttributeBlocked);
+    }
+    if media == Media::Banner && !fits_banner(request, imp, bid) {
+        return Err(Rejection::SizeMismatch);
+    }
+    if let (Some(stream), Some(dur)) = (stream, bid.dur) {
+        let exact = request.numbers(stream.rqddurs);
+        let is_offered = if exact.is_empty() {
+            stream.minduration.is_none_or(|min| min <= dur)
+                && longest(stream).is_none_or(|max| dur <= max)
+        } else {
+            exact.iter().any(|seconds| i64::from(*seconds) == i64::from(dur))
+        };
+        if !is_offered {
+            return Err(Rejection::DurationMismatch);
+        }
+    }
+    match (bid.exp, imp.exp) {
+        (Some(bid), Some(needed)) if bid < needed => Err(Rejection::ExpiryTooShort),
+        _ => Ok(()),
+    }
+}
+
+/// The longest ad that may be shown, in seconds: `maxduration`, and as far beyond it as
+/// `maxextended` allows (-1: any length; 3.2.7, 3.2.8). `None`: any length.
+pub fn longest(stream: &Stream) -> Option<u32> {
+    match stream.maxextended {
+        -1 => None,
+        more => stream.maxduration.map(|max| max.saturating_add_signed(more.max(0))),
+    }
+}
+
+/// Whether the size is one of the banner's.
+///
+/// Anything fits an interstitial, a banner without sizes and one that names a range of sizes.
+/// Otherwise it has one of the sizes, or one of the ratios. A dimension that the bid leaves out
+/// (or gives as 0) counts as the offered one where only one offer fits the other dimension.
+fn fits_banner(request: &ValidRequest, imp: &Imp, bid: &Bid) -> bool {
+    let (sizes, ratios) = (request.sizes(imp.banner.sizes), request.ratios(imp.banner.ratios));
+    let has_any = sizes.is_empty() && ratios.is_empty();
+    if has_any || imp.is_interstitial || imp.banner.is_ranged {
+        return true;
+    }
+    let size = Size { w: bid.w.unwrap_or(0), h: bid.h.unwrap_or(0) };
+    let shape = (bid.wratio.unwrap_or(0), bid.hratio.unwrap_or(0));
+    let is_whole = size.w != 0 && size.h != 0;
+    if is_whole || (shape.0 != 0 && shape.1 != 0) {
+        return (is_whole && sizes.contains(&size))
+            || ratios.iter().any(|ratio| fits_ratio(*ratio, size, shape));
+    }
+    let mut fitting = sizes
+        .iter()
+        .filter(|one| (size.w == 0 || size.w == one.w) && (size.h == 0 || size.h == one.h));
+    let mut shapes = ratios.iter().filter(|one| size.w == 0 || size.w >= one.wmin);
+    match (fitting.next(), shapes.next()) {
+        (Some(first), None) => fitting.all(|other| other == first),
+        (None, Some(first)) => shapes.all(|other| other == first),
+        _ => false,
+    }
+}
+
+/// Whether a bid has an offered ratio (3.2.10): by its `wratio` and `hratio` where it has both,
+/// which are then equal to it, else by its size, to the pixel. Its width, where it names one, is
+/// not below the least that is offered.
+fn fits_ratio(ratio: Ratio, size: Size, shape: (u32, u32)) -> bool {
+    let product = |one: u32, other: u32| u64::from(one).saturating_mul(u64::from(other));
+    let has_shape = if shape.0 != 0 && shape.1 != 0 {
+        product(shape.0, ratio.h) == product(shape.1, ratio.w)
+    } else {
+        // less than one pixel off, in width or in height
+        let off = product(size.w, ratio.h).abs_diff(product(size.h, ratio.w));
+        off < u64::from(ratio.w.max(ratio.h))
+    };
+    has_shape && (size.w == 0 || size.w >= ratio.wmin)
+}
