@@ -7,7 +7,7 @@
 //! came, so that a winner's markup is copied into our answer without being escaped again.
 
 use crate::money::Currency;
-use crate::request::{List, Member, Text};
+use crate::request::{Element, List, Member, Text};
 
 /// One bid (`OpenRTB` 2.6, 4.2.3), unchecked but for its JSON types.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,9 @@ pub struct Bid {
     /// As on the wire; `None` where absent or not a number.
     pub price: Option<f64>,
     pub adm: Text,
+    /// Where `adm` is a JSON object and no string: its bytes in `BidAnswer::body`, of which `adm`
+    /// is then a copy.
+    pub adm_object: Option<Element>,
     pub adid: Text,
     pub crid: Text,
     pub cid: Text,

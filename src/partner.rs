@@ -40,6 +40,8 @@ pub struct Partner {
     pub bcat: Vec<String>,
     pub badv: Vec<String>,
     pub bapp: Vec<String>,
+    /// Creatives that are never shown.
+    pub creatives_blocked: Vec<CreativeBlock>,
     /// How a request without a win is answered.
     pub no_bid: NoBidStyle,
     /// How a request over the QPS or under overload is answered.
@@ -110,6 +112,15 @@ pub struct TrafficBlocks {
     pub publishers: BlockList,
 }
 
+/// Creatives, by their `crid`, of one bidder or of all: an id means nothing beyond its bidder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreativeBlock {
+    /// A bidder's configured name; `None`: of all bidders.
+    pub bidder: Option<String>,
+    /// Sorted by construction.
+    crids: Vec<String>,
+}
+
 /// Names that are looked up in any letter case; sorted and lower case by construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockList(Vec<String>);
@@ -134,6 +145,7 @@ impl Partner {
             bcat: Vec::new(),
             badv: Vec::new(),
             bapp: Vec::new(),
+            creatives_blocked: Vec::new(),
             no_bid: NoBidStyle::default(),
             shed: ShedStyle::default(),
             may_debug: false,
@@ -175,6 +187,20 @@ impl Network {
             }
             _ => false,
         }
+    }
+}
+
+impl CreativeBlock {
+    /// From ids in any order; they are compared as they are.
+    pub fn new(bidder: Option<String>, mut crids: Vec<String>) -> Self {
+        crids.sort_unstable();
+        Self { bidder, crids }
+    }
+
+    /// Whether a bidder's creative is in it.
+    pub fn has(&self, bidder: &str, crid: &[u8]) -> bool {
+        self.bidder.as_deref().is_none_or(|own| own == bidder)
+            && self.crids.binary_search_by(|own| own.as_bytes().cmp(crid)).is_ok()
     }
 }
 

@@ -210,7 +210,8 @@ pub fn native(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Native, R
                         asks_for_assets(value)
                     }
                     Kind::Text(text) => {
-                        native.request = reader.text(value, Field::NativeRequest)?;
+                        let most = reader.limits.native_bytes_max;
+                        native.request = reader.text_within(value, Field::NativeRequest, most)?;
                         is_markup_request(text, reader.nested, reader.nested_text)
                     }
                     _ => false,

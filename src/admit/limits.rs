@@ -22,6 +22,8 @@ pub struct Limits {
     pub schain_nodes_max: usize,
     /// Bytes of a string that the road reads, un-escaped. 64 to 1,048,576.
     pub string_bytes_max: usize,
+    /// Bytes of `native.request`, un-escaped: a document of its own. 64 to 1,048,576.
+    pub native_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             uids_max: 50,
             schain_nodes_max: 20,
             string_bytes_max: 8 << 10,
+            native_bytes_max: 64 << 10,
         }
     }
 }

@@ -197,11 +197,19 @@ impl Reader<'_> {
 
     /// A string.
     pub fn text(&mut self, value: Value<'_>, field: LenientField) -> Result<Text, Refusal> {
+        self.text_within(value, field, self.limits.string_bytes_max)
+    }
+
+    /// A string with a limit of its own.
+    pub fn text_within(
+        &mut self,
+        value: Value<'_>,
+        field: LenientField,
+        bytes_max: usize,
+    ) -> Result<Text, Refusal> {
         match value.kind() {
-            Kind::Text(text) if text.len() > self.limits.string_bytes_max => {
-                Err(Refusal::StringTooLong)
-            }
-            Kind::Text(text) if self.has_nul && text.contains('\0') => Err(Refusal::StringTooLong),
+            Kind::Text(text) if text.len() > bytes_max => Err(Refusal::StringTooLong),
+            Kind::Text(text) if self.has_nul && text.contains('\0') => Err(Refusal::StringNul),
             Kind::Text(_) => Ok(value.text()),
             Kind::Number(_) => {
                 self.leniencies.note(field);

@@ -1,4 +1,4 @@
-//! Block lists and allow lists: categories, advertiser domains, apps.
+//! Block lists and allow lists: categories, advertiser domains, apps, creatives.
 //!
 //! Owns: [`Blocked`], what the request and the partner do not want to show, and how one entry of a
 //! list matches one value of a bid. Never: the lists of a deal, seats.
@@ -13,9 +13,10 @@
 //!   not pass.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::offer::Terms;
-use crate::bid::{Bid, BidAnswer};
+use super::offer::{Answered, Terms};
+use crate::bid::Bid;
 use crate::negatives::rejection::Rejection;
+use crate::partner::CreativeBlock;
 use crate::request::List;
 use smallvec::SmallVec;
 
@@ -30,6 +31,7 @@ pub struct Blocked<'a> {
     allowed: Categories<'a>,
     advertisers: SmallVec<[Listed<'a>; 16]>,
     apps: SmallVec<[&'a [u8]; 4]>,
+    creatives: &'a [CreativeBlock],
 }
 
 /// A list of categories, and the taxonomy that they are of.
@@ -66,11 +68,13 @@ impl<'a> Blocked<'a> {
             allowed: theirs(view.acat),
             advertisers: both(view.badv, &partner.badv).map(Listed::new).collect(),
             apps: both(view.bapp, &partner.bapp).collect(),
+            creatives: &partner.creatives_blocked,
         }
     }
 
-    /// Judges a bid of an answer.
-    pub fn judge(&self, answer: &BidAnswer, bid: &Bid) -> Result<(), Rejection> {
+    /// Judges a bid of a bidder.
+    pub fn judge(&self, answered: &Answered<'_>, bid: &Bid) -> Result<(), Rejection> {
+        let answer = answered.answer;
         let cattax = bid.cattax.unwrap_or(CATTAX_DEFAULT);
         let mut blocked = self.categories.iter().filter(|list| list.is_of(cattax));
         if blocked.any(|list| answer.texts_bytes(bid.cat).any(|one| list.cover(one))) {
@@ -94,6 +98,12 @@ impl<'a> Blocked<'a> {
             let bundle = answer.text_bytes(bid.bundle);
             if self.apps.iter().any(|app| app.eq_ignore_ascii_case(bundle)) {
                 return Err(Rejection::AppBlocked);
+            }
+        }
+        if !self.creatives.is_empty() && !bid.crid.is_empty() {
+            let crid = answer.text_bytes(bid.crid);
+            if self.creatives.iter().any(|block| block.has(answered.name, crid)) {
+                return Err(Rejection::CreativeBlocked);
             }
         }
         Ok(())

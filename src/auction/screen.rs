@@ -161,7 +161,7 @@ impl<'a> Candidate<'a, '_> {
             let below_deal = floor.is_of_deal.then_some(Rejection::BelowDealFloor);
             return Err(below_deal.unwrap_or(Rejection::BelowFloor));
         }
-        self.blocked.judge(self.answered.answer, self.bid)?;
+        self.blocked.judge(self.answered, self.bid)?;
         fit::judge(self.terms.input.request, imp, media, self.answered.answer, self.bid)?;
         self.markup(imp, media)?;
         Ok(Offer {
@@ -254,7 +254,7 @@ impl<'a> Candidate<'a, '_> {
             };
             if self.bid.adomain.is_empty() || !answer.texts_bytes(self.bid.adomain).all(is_allowed)
             {
-                return Err(Rejection::AdvertiserBlocked);
+                return Err(Rejection::AdvertiserNotInDeal);
             }
         }
         Ok(Some(deal))
@@ -300,7 +300,8 @@ impl<'a> Candidate<'a, '_> {
         if adm.len() > longest {
             return Err(Rejection::MarkupTooLarge);
         }
-        if !markup::is_valid(adm, media) {
+        let is_object = self.bid.adm_object.is_some();
+        if (is_object && media != Media::Native) || !markup::is_valid(adm, media) {
             return Err(Rejection::MarkupInvalid);
         }
         if imp.is_secure == Some(true) && !markup::is_secure(adm, media) {

@@ -4,15 +4,16 @@
 //! judgement of a bid, which is the auction's. Total over any bytes.
 //!
 //! Lenient where bidders really err: numbers as `300.0` or `"300"`, flags as `true`, ids as
-//! numbers, one string for a list of one, `null` for absent. A member of another type counts as
+//! numbers, one string for a list of one, native markup as an object and not in a string (4.2.3,
+//! Dynamic Native Ads 1.2, 5), `null` for absent. A member of another type counts as
 //! absent, which screening then judges; but a `dealid` that is no id makes the answer invalid,
 //! since the bid would count as an open one. One key twice in an object that is read costs the
 //! answer: we must not decide on one value while the partner reads the other.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::bid::{Bid, BidAnswer, SeatBid};
-use crate::bidder::CallLimits;
 use crate::bidder::call::Raw;
+use crate::bidder::{CallLimits, Silence};
 use crate::coding::{self, Caps, Coding, CodingError};
 use crate::json::Number;
 use crate::json::scratch::Scratch;
@@ -66,20 +67,26 @@ pub fn read_encoded(
     request_id: &str,
     limits: &CallLimits,
     scratch: &mut AnswerScratch,
-) -> Result<BidAnswer, NoAnswer> {
+) -> Result<BidAnswer, Silence> {
+    if raw.content.is_empty() {
+        return Err(NoAnswer::NoBid.into());
+    }
     let caps = Caps { body_bytes_max: limits.body_bytes_max, ..Caps::default() };
     let coding = Coding::parse([raw.encoding]).map_err(CodingError::no_answer)?;
     let body = coding::decode(coding, raw.content, &caps).map_err(CodingError::no_answer)?;
     read(&body, request_id, limits.bids_max, scratch)
 }
 
-/// Reads a decoded body. An answer that is `Ok` has at least one bid and at most `bids_max`.
+/// Reads a decoded body; an empty one is a no-bid (2.6, section 4). An answer that is `Ok` has at least one bid and at most `bids_max`.
 pub fn read(
     body: &[u8],
     request_id: &str,
     bids_max: u32,
     scratch: &mut AnswerScratch,
-) -> Result<BidAnswer, NoAnswer> {
+) -> Result<BidAnswer, Silence> {
+    if body.trim_ascii().is_empty() {
+        return Err(NoAnswer::NoBid.into());
+    }
     let mut answer = scratch.spares.pop().unwrap_or_default();
     let mut text = std::mem::take(&mut answer.text);
     let result = fill(&mut answer, &mut text, body, (request_id, bids_max), &mut scratch.json);
@@ -88,12 +95,27 @@ pub fn read(
         Ok(()) => {
             answer.text.truncate(body.len());
             answer.body.extend_from_slice(body);
+            append_objects(&mut answer);
             Ok(answer)
         }
         Err(why) => {
+            let nbr = answer.nbr.filter(|_| why == NoAnswer::NoBid);
             scratch.recycle(answer);
-            Err(why)
+            Err(Silence { why, nbr })
         }
+    }
+}
+
+/// Puts each `adm` that came as an object behind the un-escaped text, as it is written: inside that
+/// text its strings are un-escaped, so that it could not be read again.
+fn append_objects(answer: &mut BidAnswer) {
+    let BidAnswer { bids, body, text, .. } = answer;
+    for bid in bids {
+        let Some(span) = bid.adm_object else { continue };
+        let written = body.get(span.at as usize..span.end as usize).unwrap_or_default();
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        bid.adm = Text { at: narrow(text.len()), len: narrow(written.len()) };
+        text.extend_from_slice(written);
     }
 }
 
@@ -204,7 +226,10 @@ impl Reader<'_> {
                 Key::Id => bid.id = text(value),
                 Key::Impid => bid.impid = text(value),
                 Key::Price => bid.price = number(value).map(Number::as_f64),
-                Key::Adm => bid.adm = string(value),
+                Key::Adm => match value.kind() {
+                    Kind::Object(_) => bid.adm_object = Some(value.span()),
+                    _ => bid.adm = string(value),
+                },
                 Key::Adid => bid.adid = text(value),
                 Key::Crid => bid.crid = text(value),
                 Key::Cid => bid.cid = text(value),

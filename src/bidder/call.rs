@@ -13,7 +13,7 @@ use crate::bidder::line::count;
 use crate::bidder::pool::{Carrier, Waiter};
 use crate::bidder::response::Fault;
 use crate::bidder::shelf::Packet;
-use crate::bidder::{Answer, Invitation, Outgoing};
+use crate::bidder::{Answer, Invitation, Outgoing, Silence};
 use crate::negatives::no_answer::NoAnswer;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -67,6 +67,7 @@ pub struct Call {
     took: Duration,
     status: u16,
     result: Result<BidAnswer, NoAnswer>,
+    nbr: Option<u16>,
 }
 
 impl Call {
@@ -84,6 +85,7 @@ impl Call {
             took: Duration::ZERO,
             status: 0,
             result: Err(NoAnswer::Late),
+            nbr: None,
         }
     }
 
@@ -115,13 +117,14 @@ impl Call {
             took: self.took,
             status: self.status,
             result: self.result,
+            nbr: self.nbr,
         }
     }
 
     /// Goes as far as it can without waiting. `clock` is read only when it ends.
     pub fn poll<R>(&mut self, desk: &Desk, cx: &mut Context<'_>, start: Instant, read: &mut R)
     where
-        R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, NoAnswer>,
+        R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, Silence>,
     {
         if let Step::Fresh = &self.step {
             self.start(desk, start);
@@ -145,12 +148,13 @@ impl Call {
                 let end = end_http1(exchange, result);
                 let (encoding, content) = (exchange.reading.encoding(), exchange.reading.content());
                 let raw = Raw { encoding, content };
-                (end, end.result.and_then(|()| read(&self.invitation, raw)))
+                let answer = end.result.map_err(Silence::from);
+                (end, answer.and_then(|()| read(&self.invitation, raw)))
             }
             Step::Http2(exchange) => {
                 let Poll::Ready(result) = exchange.poll(cx) else { return };
                 let end = end_http2(result.as_ref().map_err(|fault| *fault));
-                let answer = end.result.and_then(|()| {
+                let answer = end.result.map_err(Silence::from).and_then(|()| {
                     let whole = result.as_ref().map_err(|fault| no_answer(*fault))?;
                     read(
                         &self.invitation,
@@ -167,6 +171,8 @@ impl Call {
             let step = std::mem::replace(&mut self.step, Step::Done);
             release(desk, &permit.entry, step, now, end);
         }
+        self.nbr = answer.as_ref().err().and_then(|silence| silence.nbr);
+        let answer = answer.map_err(|silence| silence.why);
         self.end(desk, now, now.saturating_duration_since(start), answer);
     }
 

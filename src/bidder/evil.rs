@@ -7,8 +7,8 @@ use crate::bidder::fanout::fan_out;
 use crate::bidder::net::NetSettings;
 use crate::bidder::shelf::Packet;
 use crate::bidder::{
-    Answer, Bidder, CallLimits, CallTime, Endpoint, ImpSet, Invitation, Outgoing, Seats, Targeting,
-    Wire,
+    Answer, Bidder, CallLimits, CallTime, Endpoint, ImpSet, Invitation, Outgoing, Seats, Silence,
+    Targeting, Wire,
 };
 use crate::clock;
 use crate::limits::bank::Bank;
@@ -178,6 +178,6 @@ pub fn text(answer: Answer) -> Result<String, NoAnswer> {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape that fan_out wants")]
-fn keep(_: &Invitation, raw: Raw<'_>) -> Result<BidAnswer, NoAnswer> {
+fn keep(_: &Invitation, raw: Raw<'_>) -> Result<BidAnswer, Silence> {
     Ok(BidAnswer { body: raw.content.to_vec(), ..BidAnswer::default() })
 }

@@ -13,9 +13,8 @@
 use crate::bid::BidAnswer;
 use crate::bidder::call::{Call, Raw};
 use crate::bidder::desk::{Desk, Permit};
-use crate::bidder::{Answer, Invitation, Outgoing};
+use crate::bidder::{Answer, Invitation, Outgoing, Silence};
 use crate::clock;
-use crate::negatives::no_answer::NoAnswer;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -32,7 +31,7 @@ pub async fn fan_out<R>(
     mut read: R,
 ) -> Vec<Answer>
 where
-    R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, NoAnswer>,
+    R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, Silence>,
 {
     let start = clock::monotonic();
     let mut timer = pin!(sleep_until(deadline.into()));

@@ -254,6 +254,22 @@ pub struct Answer {
     /// HTTP status; 0 where none came.
     pub status: u16,
     pub result: Result<BidAnswer, NoAnswer>,
+    /// Why there is no bid, where the bidder said so (4.2.1 `nbr`).
+    pub nbr: Option<u16>,
+}
+
+/// An answer that gives nothing to auction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    pub why: NoAnswer,
+    /// As [`Answer::nbr`].
+    pub nbr: Option<u16>,
+}
+
+impl From<NoAnswer> for Silence {
+    fn from(why: NoAnswer) -> Self {
+        Self { why, nbr: None }
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,12 @@ fn limits(root: &mut Table) -> (Limits, RosterSettings, ShapeSettings) {
             64..=1 << 20,
             "A string that the road reads.",
         ),
+        native_bytes_max: t.bytes(
+            "native_bytes_max",
+            d.native_bytes_max,
+            64..=1 << 20,
+            "`native.request`, in place of `string_bytes_max`.",
+        ),
     };
     let roster = RosterSettings {
         domain_labels_max: t.integer(

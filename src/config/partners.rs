@@ -8,7 +8,9 @@ use super::words::{channel, currency, hash, lower, media, name, network, price, 
 use crate::deadline::DeadlineSettings;
 use crate::money::Cpm;
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
-use crate::partner::{BlockList, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks};
+use crate::partner::{
+    BlockList, CreativeBlock, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks,
+};
 use std::time::Duration;
 
 /// One `[[partners]]` table; `None` where it has no usable name.
@@ -62,6 +64,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
         may_debug: t.flag("debug", false, "`test=1` is explained in `ext.gavel`."),
         schain: schain(t),
         blocks: blocks(t),
+        creatives_blocked: creatives_blocked(t),
         is_direct: t.flag(
             "direct",
             false,
@@ -161,6 +164,21 @@ fn channels(table: &mut Table) -> [bool; Channel::ALL.len()] {
     let listed =
         table.list("channels", "site, app or dooh", "What may be sent; empty: all.", channel);
     Channel::ALL.map(|one| listed.is_empty() || one == Channel::Unknown || listed.contains(&one))
+}
+
+fn creatives_blocked(table: &mut Table) -> Vec<CreativeBlock> {
+    let read = |mut block: Table| {
+        let bidder = block.parsed(
+            "bidder",
+            "a bidder's name",
+            "Whose creatives; absent: those of all bidders.",
+            name,
+        );
+        let crids = block.list("crids", "a creative id", "`crid`s that are never shown.", text);
+        block.end();
+        CreativeBlock::new(bidder, crids)
+    };
+    table.sections("creatives_blocked").into_iter().map(read).collect()
 }
 
 fn media_set(table: &mut Table) -> MediaSet {

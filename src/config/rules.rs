@@ -145,6 +145,14 @@ pub fn check(rules: &Rules, root: &Table) {
             }
         }
     }
+    let bidders: Vec<&str> = rules.bidders.iter().map(|one| one.name.as_str()).collect();
+    for partner in &rules.partners {
+        let blocks = partner.creatives_blocked.iter().filter_map(|block| block.bidder.as_deref());
+        for name in blocks.filter(|name| !bidders.contains(name)) {
+            let path = format!("partners({}).creatives_blocked.bidder: {name:?}", partner.name);
+            root.fault_of(&path, "a bidder", super::fault::nearest(name, &bidders));
+        }
+    }
     for partner in rules.partners.iter().filter(|one| !rules.rates.knows(one.currency)) {
         let path = format!("partners({}).currency: {}", partner.name, partner.currency);
         root.fault_of(&path, "a currency that has a rate", None);

@@ -40,7 +40,7 @@ fn all_faults_of_all_files_come_in_one_report() {
     let main = write(
         dir.path(),
         "gavel.toml",
-        "include = ['bidders.toml', 'broken.toml', 'missing.toml']\n[[partners]]\nname = 'pub'\ncurrency = 'XXX'\ntmax_defualt = '1s'\nmargin = '300ms'\n",
+        "include = ['bidders.toml', 'broken.toml', 'missing.toml']\n[[partners]]\nname = 'pub'\ncurrency = 'XXX'\ntmax_defualt = '1s'\nmargin = '300ms'\n[[partners.creatives_blocked]]\nbidder = 'c'\ncrids = ['1']\n",
     );
     let report = load(&main).unwrap_err().to_string().replace(&shown(dir.path()), "DIR");
     for wanted in [
@@ -53,11 +53,12 @@ fn all_faults_of_all_files_come_in_one_report() {
         "DIR/broken.toml: is not TOML",
         "DIR/missing.toml: cannot be read",
         "bidders(b).targeting.partners: \"pup\" is missing: must be a partner (did you mean pub?)",
+        "partners(pub).creatives_blocked.bidder: \"c\" is missing: must be a bidder",
         "partners(pub).currency: XXX is missing: must be a currency that has a rate",
     ] {
         assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
     }
-    assert!(report.starts_with("10 faults"), "{report}");
+    assert!(report.starts_with("11 faults"), "{report}");
 }
 
 #[test]

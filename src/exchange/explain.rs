@@ -52,6 +52,8 @@ pub enum Call {
         took: Duration,
         status: u16,
         answer: Result<(), NoAnswer>,
+        /// Why the bidder did not bid, where it said so (4.2.1 `nbr`).
+        nbr: Option<u16>,
     },
 }
 
@@ -114,7 +116,7 @@ fn without_nulls(value: Value) -> Value {
 }
 
 fn bidder(explanation: &Explanation<'_>, story: &BidderStory<'_>) -> Value {
-    let (imps, took, status, answer) = match story.call {
+    let (imps, took, status, answer, nbr) = match story.call {
         Call::Not(reason) => {
             return json!({
                 "name": story.name,
@@ -123,7 +125,7 @@ fn bidder(explanation: &Explanation<'_>, story: &BidderStory<'_>) -> Value {
                 "nonbid": reason.status(),
             });
         }
-        Call::Made { imps, took, status, answer } => (imps, took, status, answer),
+        Call::Made { imps, took, status, answer, nbr } => (imps, took, status, answer, nbr),
     };
     let request = explanation.request;
     let offered = (0u32..).zip(&request.view.imps).filter(|(index, _)| is_in(imps, *index));
@@ -137,6 +139,9 @@ fn bidder(explanation: &Explanation<'_>, story: &BidderStory<'_>) -> Value {
     if let Err(reason) = answer {
         told["reason"] = reason.label().into();
         told["nonbid"] = reason.status().into();
+        if let Some(nbr) = nbr {
+            told["nbr"] = nbr.into();
+        }
         return told;
     }
     let result = explanation.result;

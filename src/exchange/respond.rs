@@ -3,7 +3,8 @@
 //! Owns: the bytes of the answer. Never: who wins, at what price.
 //!
 //! A winning bid is copied from its bidder's bytes member by member, so that unknown members and
-//! `ext` arrive as they were sent. Ours are: `price`, the clearing price in the currency of our
+//! `ext` arrive as they were sent; but ids that are numbers, and markup that is an object, become
+//! the strings that they have to be (4.2.3). Ours are: `price`, the clearing price in the currency of our
 //! answer; `impid`, as the request wrote it; `mtype`, which we know even where the bid has none.
 //! Invariant: no object that is written has one key twice.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -145,6 +146,13 @@ fn write_bid(out: &mut Vec<u8>, request: &ValidRequest, winner: &Winner<'_>) {
                     id.map_or_else(|| answer.value(member), |id| request.value(id)),
                 );
             }
+            Key::Adm if winner.bid.adm_object.is_some() => {
+                out.extend_from_slice(b"\"adm\":");
+                write_text(out, answer.value(member));
+            }
+            Key::Id | Key::Adid | Key::Cid | Key::Crid | Key::Dealid | Key::Bundle => {
+                write_id(out, winner, member);
+            }
             // `nurl`, `burl`, `lurl` and the macros of `adm` too: here our notices will take over.
             _ => write_member(out, winner, member),
         }
@@ -153,6 +161,19 @@ fn write_bid(out: &mut Vec<u8>, request: &ValidRequest, winner: &Winner<'_>) {
     out.extend_from_slice(b"\"mtype\":");
     write_number(out, winner.win.media.mtype().into());
     out.push(b'}');
+}
+
+/// An id: a string, also where the bidder wrote a number.
+fn write_id(out: &mut Vec<u8>, winner: &Winner<'_>, member: &Member) {
+    let answer = winner.answered.answer;
+    let value = answer.value(member);
+    let is_number = matches!(value.first(), Some(b'0'..=b'9' | b'-'));
+    if !is_number {
+        return write_member(out, winner, member);
+    }
+    let name = member.key_at as usize..member.value_at as usize;
+    out.extend_from_slice(answer.body.get(name).unwrap_or(b"\"\":"));
+    write_text(out, value);
 }
 
 /// A member as the bidder wrote it.

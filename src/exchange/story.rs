@@ -26,6 +26,7 @@ pub fn tell(
             took: answer.took,
             status: answer.status,
             answer: answer.result.as_ref().map(|_| ()).map_err(|why| *why),
+            nbr: answer.nbr,
         };
         (answer.invitation.bidder, call)
     });

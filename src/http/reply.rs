@@ -124,7 +124,6 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         Refusal::ContentEncoding | Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         // Valid requests that we do not want: no bids (nbr 3, 4, 5, 7 and 15), not faults.
         Refusal::KnownSpider
-        | Refusal::NonHuman
         | Refusal::DataCenter
         | Refusal::BlockedInventory
         | Refusal::NoTimeLeft => StatusCode::NO_CONTENT,
@@ -139,6 +138,7 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         | Refusal::NumberOutOfRange
         | Refusal::WrongType
         | Refusal::StringTooLong
+        | Refusal::StringNul
         | Refusal::TooManyImps
         | Refusal::TooManyDeals
         | Refusal::TooManyEids

@@ -44,8 +44,10 @@ pub enum Refusal {
     NumberOutOfRange,
     /// A field that the road needs has a type that no leniency covers.
     WrongType,
-    /// A string that the road reads is over the limit, or has a NUL.
+    /// A string that the road reads is over the limit.
     StringTooLong,
+    /// A string that the road reads has a NUL.
+    StringNul,
     /// More `imp` than the limit.
     TooManyImps,
     /// More `deals` in one imp than the limit.
@@ -106,8 +108,6 @@ pub enum Refusal {
     NoTimeLeft,
     /// The user agent names itself a robot.
     KnownSpider,
-    /// Traffic that a rule takes for non-human.
-    NonHuman,
     /// The address is a data centre or an anonymising proxy.
     DataCenter,
     /// The app, domain or publisher is blocked by a rule.
@@ -138,6 +138,7 @@ impl Refusal {
         Self::NumberOutOfRange,
         Self::WrongType,
         Self::StringTooLong,
+        Self::StringNul,
         Self::TooManyImps,
         Self::TooManyDeals,
         Self::TooManyEids,
@@ -168,7 +169,6 @@ impl Refusal {
         Self::MediaNotAllowed,
         Self::NoTimeLeft,
         Self::KnownSpider,
-        Self::NonHuman,
         Self::DataCenter,
         Self::BlockedInventory,
         Self::Panic,
@@ -201,6 +201,7 @@ impl Refusal {
             Self::NumberOutOfRange => "number_out_of_range",
             Self::WrongType => "wrong_type",
             Self::StringTooLong => "string_too_long",
+            Self::StringNul => "string_nul",
             Self::TooManyImps => "too_many_imps",
             Self::TooManyDeals => "too_many_deals",
             Self::TooManyEids => "too_many_eids",
@@ -231,7 +232,6 @@ impl Refusal {
             Self::MediaNotAllowed => "media_not_allowed",
             Self::NoTimeLeft => "no_time_left",
             Self::KnownSpider => "known_spider",
-            Self::NonHuman => "suspected_non_human",
             Self::DataCenter => "data_center",
             Self::BlockedInventory => "blocked_inventory",
             Self::Panic => "panic",
@@ -244,7 +244,6 @@ impl Refusal {
             Self::PartnerQps | Self::Overload | Self::NotReady => nbr::TECHNICAL_ERROR,
             Self::NoTimeLeft => nbr::INSUFFICIENT_TIME,
             Self::KnownSpider => nbr::KNOWN_SPIDER,
-            Self::NonHuman => nbr::SUSPECTED_NON_HUMAN,
             Self::DataCenter => nbr::DATA_CENTER_OR_PROXY,
             Self::BlockedInventory => nbr::BLOCKED_PUBLISHER,
             Self::Panic => nbr::UNKNOWN_ERROR,

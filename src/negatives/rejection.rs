@@ -35,13 +35,15 @@ pub enum Rejection {
     SeatNotAllowed,
     /// A category in `bcat`, or none in `acat`.
     CategoryBlocked,
-    /// An `adomain` in `badv`, or outside the deal's `wadomain`.
+    /// An `adomain` in `badv`.
     AdvertiserBlocked,
+    /// No `adomain`, or one outside the deal's `wadomain`.
+    AdvertiserNotInDeal,
     /// A `bundle` in `bapp`.
     AppBlocked,
     /// A creative attribute in `battr`.
     AttributeBlocked,
-    /// A creative on the block list.
+    /// A `crid` that the partner blocks.
     CreativeBlocked,
     /// A size that was not offered.
     SizeMismatch,
@@ -65,7 +67,7 @@ pub enum Rejection {
 
 impl Rejection {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ImpUnknown,
         Self::IdMissing,
         Self::IdDuplicate,
@@ -80,6 +82,7 @@ impl Rejection {
         Self::SeatNotAllowed,
         Self::CategoryBlocked,
         Self::AdvertiserBlocked,
+        Self::AdvertiserNotInDeal,
         Self::AppBlocked,
         Self::AttributeBlocked,
         Self::CreativeBlocked,
@@ -116,6 +119,7 @@ impl Rejection {
             Self::SeatNotAllowed => "seat_not_allowed",
             Self::CategoryBlocked => "category_blocked",
             Self::AdvertiserBlocked => "advertiser_blocked",
+            Self::AdvertiserNotInDeal => "advertiser_not_in_deal",
             Self::AppBlocked => "app_blocked",
             Self::AttributeBlocked => "attribute_blocked",
             Self::CreativeBlocked => "creative_blocked",
@@ -146,7 +150,7 @@ impl Rejection {
             Self::SizeMismatch => 351,
             Self::NotSecure => 352,
             Self::MediaMismatch => 353,
-            Self::AdvertiserBlocked => 356,
+            Self::AdvertiserBlocked | Self::AdvertiserNotInDeal => 356,
             Self::CategoryBlocked => 357,
             _ => 300,
         }
@@ -162,6 +166,7 @@ impl Rejection {
             Self::SeatNotAllowed => loss::SEAT_BLOCKED,
             Self::CategoryBlocked => loss::CREATIVE_CATEGORY,
             Self::AdvertiserBlocked => loss::CREATIVE_ADVERTISER,
+            Self::AdvertiserNotInDeal => loss::CREATIVE_NOT_ALLOWED_IN_DEAL,
             Self::AppBlocked => loss::CREATIVE_APP,
             Self::AttributeBlocked => loss::CREATIVE_ATTRIBUTE,
             Self::CreativeBlocked => loss::CREATIVE_DISAPPROVED,

@@ -195,6 +195,11 @@ fn native_requests_parse_and_ask_for_assets() {
         (r#""native":{"request":{"assets":[{"id":1}]}}"#, None),
         (r#""native":{"request":{"assets":[]}}"#, Some(NativeRequest)),
     ]);
+    let long = |bytes: usize| {
+        let pad = "a".repeat(bytes - r#"{"assets":[{}],"x":""}"#.len());
+        format!(r#""native":{{"request":"{{\"assets\":[{{}}],\"x\":\"{pad}\"}}"}}"#)
+    };
+    imps(&[(&long(64 << 10), None), (&long((64 << 10) + 1), Some(StringTooLong))]);
     let request = admitted(&request("", r#""native":{"request":"{\"assets\":[{\"id\":1}]}"}"#));
     assert_eq!(request.text(request.view.imps[0].native.request), r#"{"assets":[{"id":1}]}"#);
 }
@@ -323,7 +328,7 @@ fn strings_are_limited_and_have_no_nul() {
         (&ua(&"a".repeat(8192)), None),
         (&ua(&"a".repeat(8193)), Some(StringTooLong)),
         (&ua("\\u0041b"), None),
-        (&ua("a\\u0000b"), Some(StringTooLong)),
+        (&ua("a\\u0000b"), Some(StringNul)),
         (r#""ext":{"x":"a\u0000b"},"device":{"ua":"\\u0000"}"#, None),
     ]);
 }

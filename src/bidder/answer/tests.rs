@@ -8,7 +8,7 @@ use serde_json::json;
 use std::io::Write;
 
 fn read_text(body: &str) -> Result<BidAnswer, NoAnswer> {
-    read(body.as_bytes(), "r1", 3, &mut AnswerScratch::new(64))
+    read(body.as_bytes(), "r1", 3, &mut AnswerScratch::new(64)).map_err(|silence| silence.why)
 }
 
 fn one_bid(bid: &serde_json::Value) -> Result<BidAnswer, NoAnswer> {
@@ -49,7 +49,8 @@ fn a_full_answer_is_read_with_every_member_of_its_bids() {
 #[test]
 fn what_is_no_usable_answer_says_why() {
     for (body, why) in [
-        ("", NoAnswer::NotJson),
+        ("", NoAnswer::NoBid),
+        (" \r\n", NoAnswer::NoBid),
         ("[]", NoAnswer::NotJson),
         ("null", NoAnswer::NotJson),
         ("{\"id\":\"r1\"", NoAnswer::NotJson),
@@ -75,6 +76,38 @@ fn what_is_no_usable_answer_says_why() {
         (r#"{"id":"r1","seatbid":[{"bid":[{},{}]},{"bid":[{},{}]}]}"#, NoAnswer::TooManyBids),
     ] {
         assert_eq!(read_text(body).err(), Some(why), "{body}");
+    }
+}
+
+#[test]
+fn a_bidder_s_own_reason_for_no_bid_is_kept() {
+    for (body, nbr) in [
+        (r#"{"id":"r1","nbr":8}"#, Some(8)),
+        (r#"{"nbr":"15","seatbid":[]}"#, Some(15)),
+        (r#"{"id":"r1","nbr":2,"seatbid":[{"bid":[]}]}"#, Some(2)),
+        (r#"{"id":"r1","nbr":null}"#, None),
+        ("{}", None),
+        ("", None),
+        // no no-bid
+        (r#"{"id":"r2","nbr":8,"seatbid":[{"bid":[{}]}]}"#, None),
+    ] {
+        let silence = read(body.as_bytes(), "r1", 3, &mut AnswerScratch::new(64)).unwrap_err();
+        assert_eq!(silence.nbr, nbr, "{body}");
+    }
+}
+
+#[test]
+fn native_markup_may_be_an_object() {
+    let body = r#"{"id":"r1","seatbid":[{"bid":[{"id":"a","adm": {"x":"\u00e9\n"} },{"id":"b\u00e9","adm":"<p>"},{"adm":{}}]}]}"#;
+    let mut scratch = AnswerScratch::new(64);
+    for _ in 0..2 {
+        let answer = read(body.as_bytes(), "r1", 3, &mut scratch).unwrap();
+        let adm: Vec<_> = answer.bids.iter().map(|bid| answer.text(bid.adm)).collect();
+        assert_eq!(adm, [r#"{"x":"\u00e9\n"}"#, "<p>", "{}"]);
+        let objects: Vec<_> = answer.bids.iter().map(|bid| bid.adm_object.is_some()).collect();
+        assert_eq!(objects, [true, false, true]);
+        assert_eq!(answer.text(answer.bids[1].id), "bé");
+        scratch.recycle(answer);
     }
 }
 
@@ -130,8 +163,10 @@ fn a_coded_answer_is_decoded_within_its_caps() {
     let read = |content: &[u8], encoding: &[u8], body_bytes_max| {
         let limits = CallLimits { body_bytes_max, ..CallLimits::default() };
         let raw = Raw { encoding, content };
-        read_encoded(raw, "r1", &limits, &mut AnswerScratch::new(64)).map(|answer| answer.body)
+        let read = read_encoded(raw, "r1", &limits, &mut AnswerScratch::new(64));
+        read.map(|answer| answer.body).map_err(|silence| silence.why)
     };
+    assert_eq!(read(b"", b"gzip", 20_000), Err(NoAnswer::NoBid));
     assert_eq!(read(&wire, b"gzip", 20_000), Ok(body.clone().into_bytes()));
     assert_eq!(read(&wire, b"gzip", 5_000), Err(NoAnswer::TooLarge));
     assert_eq!(read(&wire, b"", 20_000), Err(NoAnswer::NotJson));
@@ -148,7 +183,8 @@ fn what_was_read_before_into_the_same_buffers_leaves_no_trace() {
     let broken = r#"{"id":"r1","bidid":"y","cur":"x","seatbid":[{"seat":"t","bid":[{"id":"c","cat":["d"]},4]}]}"#;
     let mut scratch = AnswerScratch::new(64);
     for body in [full, least, broken, least, "{", least, full, broken, full] {
-        let read_again = read(body.as_bytes(), "r1", 3, &mut scratch);
+        let read_again =
+            read(body.as_bytes(), "r1", 3, &mut scratch).map_err(|silence| silence.why);
         assert_eq!(format!("{read_again:?}"), format!("{:?}", read_text(body)), "{body}");
         if let Ok(answer) = read_again {
             scratch.recycle(answer);

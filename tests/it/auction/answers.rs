@@ -70,6 +70,31 @@ fn a_winner_is_copied_byte_for_byte_but_for_price_imp_and_media() {
 }
 
 #[test]
+fn ids_and_native_markup_become_the_strings_that_they_have_to_be() {
+    let imp = json!([{ "id": "1", "native": {} }]);
+    let mut case = Case::new(&json!({ "imp": imp }), &[]);
+    let bid = r#"{"id":7,"impid":"1","price":1,"adid" : -8,"cid":"9","crid":1.50,
+        "adm":{"native":{"assets":[{"title":{"text":"a \"b\" \u00e9"}}]}}}"#;
+    verbatim(&mut case, "a", &format!("[{{\"bid\":[{bid}]}}]"));
+    assert_eq!(case.outcome(), ["1: a/7 1 USD"]);
+    assert_eq!(
+        respond(&case, None),
+        concat!(
+            r#"{"id":"r1","seatbid":[{"seat":"a","bid":[{"id":"7","impid":"1","price":1,"adid" : "-8","cid":"9","crid":"1.50","#,
+            r#""adm":"{\"native\":{\"assets\":[{\"title\":{\"text\":\"a \\\"b\\\" \\u00e9\"}}]}}","mtype":4}]}],"bidid":"5a1f0-1","cur":"USD"}"#
+        )
+    );
+    // an object is the markup of no other media
+    let mut banner = two_imps(&json!("r1"), &[]);
+    verbatim(
+        &mut banner,
+        "a",
+        r#"[{"bid":[{"id":7,"impid":"1","price":1,"adm":{"assets":[1]}}]}]"#,
+    );
+    assert_eq!(banner.outcome(), ["a/7 markup_invalid"]);
+}
+
+#[test]
 fn winners_stand_under_their_seats_and_seats_of_two_bidders_stay_apart() {
     let offer = |id: &str, imp: &str, price: f64| bid(id, imp, price, &json!({}));
     let mut case = two_imps(&json!("r1"), &[]);
@@ -123,14 +148,15 @@ fn an_explanation_names_every_bidder_and_every_bid() {
     let case = Case::new(&request, &answers);
     assert!(is_wanted(&case.request, &case.partner));
     let (answered, result) = (case.answered(), case.run());
-    let made =
-        |answer, status| Call::Made { imps: 1, took: Duration::from_micros(1_500), status, answer };
+    let took = Duration::from_micros(1_500);
+    let made = |answer, status, nbr| Call::Made { imps: 1, took, status, answer, nbr };
     let story = |number, name, call| BidderStory { bidder: BidderId(number), name, call };
     let bidders = [
-        story(0, "alpha", made(Ok(()), 200)),
-        story(1, "beta", made(Ok(()), 200)),
-        story(2, "gamma", made(Err(NoAnswer::Late), 0)),
+        story(0, "alpha", made(Ok(()), 200, None)),
+        story(1, "beta", made(Ok(()), 200, None)),
+        story(2, "gamma", made(Err(NoAnswer::Late), 0, None)),
         story(3, "delta", Call::Not(NotCalled::Country)),
+        story(4, "epsilon", made(Err(NoAnswer::NoBid), 200, Some(8))),
     ];
     let geo = Geo { region: Some("BY".into()), city: Some("Town".into()), ..Geo::default() };
     let facts = Facts {
@@ -168,7 +194,9 @@ fn an_explanation_names_every_bidder_and_every_bid() {
                       "result": "lost", "reason": "lost_to_higher_bid", "loss": 102 }] },
                 { "name": "gamma", "called": true, "imps": ["1"], "ms": 1.5, "status": 0,
                   "reason": "late", "nonbid": 101 },
-                { "name": "delta", "called": false, "reason": "country", "nonbid": 203 }] } })
+                { "name": "delta", "called": false, "reason": "country", "nonbid": 203 },
+                { "name": "epsilon", "called": true, "imps": ["1"], "ms": 1.5, "status": 200,
+                  "reason": "no_bid", "nonbid": 0, "nbr": 8 }] } })
     );
     let mut quiet = case;
     quiet.partner.may_debug = false;

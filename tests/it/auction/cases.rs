@@ -199,8 +199,8 @@ fn a_private_auction_takes_bids_under_its_deals_only() {
     }
     for (adomain, expected) in [
         (json!(["www.brand.example"]), "1: a/x 2 USD"),
-        (json!(["brand.example", "other.example"]), "a/x advertiser_blocked"),
-        (json!([]), "a/x advertiser_blocked"),
+        (json!(["brand.example", "other.example"]), "a/x advertiser_not_in_deal"),
+        (json!([]), "a/x advertiser_not_in_deal"),
     ] {
         let offer = bid("x", "1", 2.0, &json!({ "dealid": "d", "adomain": adomain }));
         let answer = json!({ "seatbid": [{ "seat": "s", "bid": [offer] }] });

@@ -1,6 +1,7 @@
 //! What may not be shown: block lists and allow lists of the request and of the partner.
 
 use super::fixture::{bid, check, one_imp};
+use gavel::partner::CreativeBlock;
 use serde_json::{Value as Json, json};
 
 fn fate(request: &Json, more: &Json) -> String {
@@ -28,6 +29,24 @@ fn the_categories_of_the_partner_are_blocked_whatever_taxonomy_the_request_uses(
         (json!({ "cattax": 6, "bcat": ["53"] }), json!({ "cat": ["53"], "cattax": 7 }), "won"),
     ] {
         assert_eq!(fate(&request, &more), expected, "{request} {more}");
+    }
+}
+
+#[test]
+fn creatives_are_blocked_by_their_id_and_bidder() {
+    for (bidder, crids, crid, expected) in [
+        (None, &["c2", "c1"][..], json!("c1"), "a/x creative_blocked"),
+        (Some("a"), &["c1"], json!("c1"), "a/x creative_blocked"),
+        (Some("b"), &["c1"], json!("c1"), "1: a/x 2 USD"),
+        (None, &["c1"], json!("C1"), "1: a/x 2 USD"),
+        (None, &["7"], json!(7), "a/x creative_blocked"),
+        (None, &["c1"], json!(null), "1: a/x 2 USD"),
+    ] {
+        let offer = bid("x", "1", 2.0, &json!({ "crid": crid }));
+        let mut case = one_imp(&json!({}), &json!({}), &[offer]);
+        let crids = crids.iter().map(|crid| (*crid).to_owned()).collect();
+        case.partner.creatives_blocked = vec![CreativeBlock::new(bidder.map(str::to_owned), crids)];
+        assert_eq!(case.outcome(), [expected], "{bidder:?} {crid}");
     }
 }
 
