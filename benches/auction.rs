@@ -60,6 +60,7 @@ fn last_leg(c: &mut Criterion) {
             bidder: BidderId(number),
             name: "bidder",
             seats: SeatRules::default(),
+            currency: None,
             imps: 1,
             answer,
         })

@@ -66,6 +66,8 @@ fn bidders() -> Vec<Bidder> {
                     version: OpenRtbVersion::V26,
                     http: HttpVersion::Http1,
                     is_gzip: false,
+                    currency: None,
+                    buyeruid_source: None,
                     headers: Vec::new(),
                 },
                 targeting: own,

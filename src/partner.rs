@@ -55,6 +55,9 @@ pub struct Partner {
     /// Users call us themselves through it (a page, an SDK): where a request names no address,
     /// the client's stands for the user. Else the client is the partner's server.
     pub is_direct: bool,
+    /// Its inventory takes only what is loaded over https: an imp that does not say counts as
+    /// secure.
+    pub is_secure: bool,
     /// Whether a bid without `adm` may be served from its `nurl`.
     pub allows_nurl_markup: bool,
     /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
@@ -152,6 +155,7 @@ impl Partner {
             schain: None,
             blocks: TrafficBlocks::default(),
             is_direct: false,
+            is_secure: false,
             allows_nurl_markup: false,
             bid_max: None,
         }

@@ -141,6 +141,13 @@ pub struct ByDuration {
     pub ranges: List,
 }
 
+impl ByDuration {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.per_second == CpmPerSecond::default() && self.ranges.is_empty()
+    }
+}
+
 /// `imp.banner`, as far as the road reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Banner {
@@ -293,6 +300,8 @@ pub struct UserFields {
     pub consent: Text,
     /// `eids[].source`, in `View::texts`.
     pub eid_sources: List,
+    /// The first `uids[].id` of each of them; empty where it has none.
+    pub eid_uids: List,
 }
 
 /// `regs` (also from `regs.ext`). `None`: absent.

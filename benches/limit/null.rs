@@ -94,6 +94,8 @@ fn bidder(address: SocketAddr) -> Bidder {
             version: OpenRtbVersion::V26,
             http: HttpVersion::Http1,
             is_gzip: false,
+            currency: None,
+            buyeruid_source: None,
             headers: Vec::new(),
         },
         targeting: Targeting::default(),

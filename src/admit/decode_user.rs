@@ -7,9 +7,10 @@ use crate::admit::decode_device::edited;
 use crate::admit::decode_regs::{Signal, merged, signal};
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
-use crate::json::value::{Members, Value};
+use crate::json::value::{Kind, Members, Value};
 use crate::negatives::refusal::Refusal;
-use crate::request::Key;
+use crate::request::{Key, Text};
+use smallvec::SmallVec;
 
 /// What stands in `user` or in `user.ext`.
 #[derive(Default)]
@@ -43,10 +44,14 @@ pub fn user(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
     reader.view.user.consent = merged(reader, here.consent, in_ext.consent);
     // Nothing else of the user goes into this arena: both lists are one run.
     let first = end(&reader.view.texts);
+    let mut uids = Uids::new();
     for list in [here.eids, in_ext.eids].into_iter().flatten() {
-        eids(reader, list)?;
+        eids(reader, list, &mut uids)?;
     }
     reader.view.user.eid_sources = since(&reader.view.texts, first);
+    let first = end(&reader.view.texts);
+    reader.view.texts.extend(uids);
+    reader.view.user.eid_uids = since(&reader.view.texts, first);
     Ok(())
 }
 
@@ -64,30 +69,46 @@ fn ext<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Moved<'d>, R
     Ok(moved)
 }
 
-/// Puts the sources of the ids into `View::texts`.
-fn eids(reader: &mut Reader<'_>, list: Value<'_>) -> Result<(), Refusal> {
+/// The first uid of each source.
+type Uids = SmallVec<[Text; 16]>;
+
+/// Puts the sources of the ids into `View::texts`, and the first uid of each into `uids`.
+fn eids(reader: &mut Reader<'_>, list: Value<'_>, uids: &mut Uids) -> Result<(), Refusal> {
     let Some(list) = reader.array(list, Field::UserEids)? else { return Ok(()) };
     if list.len() > reader.limits.eids_max {
         return Err(Refusal::TooManyEids);
     }
     for eid in list {
         let Some(members) = reader.object(eid, Field::UserEids)? else { continue };
+        let (mut source, mut uid) = (Text::default(), Text::default());
         let mut walk = Walk::over(members);
         while let Some(entry) = walk.next(reader)? {
             match entry.key {
-                Key::Source => {
-                    let source = reader.text(entry.value, Field::UserEids)?;
-                    reader.view.texts.extend((!source.is_empty()).then_some(source));
-                }
+                Key::Source => source = reader.text(entry.value, Field::UserEids)?,
                 Key::Uids => {
-                    let uids = reader.array(entry.value, Field::UserEids)?;
-                    if uids.is_some_and(|uids| uids.len() > reader.limits.uids_max) {
+                    let Some(mut list) = reader.array(entry.value, Field::UserEids)? else {
+                        continue;
+                    };
+                    if list.len() > reader.limits.uids_max {
                         return Err(Refusal::TooManyEids);
                     }
+                    uid = list.next().map(id).unwrap_or_default();
                 }
                 _ => {}
             }
         }
+        if !source.is_empty() {
+            reader.view.texts.push(source);
+            uids.push(uid);
+        }
     }
     Ok(())
+}
+
+/// The `id` of a uid; one that is no text is none.
+fn id(uid: Value<'_>) -> Text {
+    let Kind::Object(mut members) = uid.kind() else { return Text::default() };
+    let id = members.find(|entry| entry.key == Key::Id).map(|entry| entry.value);
+    let text = id.filter(|id| matches!(id.kind(), Kind::Text(_)));
+    text.map(Value::text).unwrap_or_default()
 }

@@ -31,7 +31,8 @@ pub fn request(view: &View, root: &Root<'_>, partner: &Partner) -> Result<(), Re
     Ok(())
 }
 
-/// The rules that cost an imp. What the partner may not send is taken out of `imp.media`.
+/// The rules that cost an imp. What the partner may not send is taken out of `imp.media`;
+/// what it says of its inventory is put into `imp.is_secure`.
 pub fn imp(view: &View, imp: &mut Imp, partner: &Partner) -> Result<(), Refusal> {
     if imp.id.is_empty() {
         return Err(Refusal::ImpIdMissing);
@@ -60,6 +61,9 @@ pub fn imp(view: &View, imp: &mut Imp, partner: &Partner) -> Result<(), Refusal>
         if !is_coherent(view, &imp.audio) {
             return Err(Refusal::AudioDuration);
         }
+    }
+    if partner.is_secure && imp.is_secure.is_none() {
+        imp.is_secure = Some(true);
     }
     imp.media = imp.media.and(partner.media);
     if imp.media.is_empty() { Err(Refusal::MediaNotAllowed) } else { Ok(()) }

@@ -54,6 +54,8 @@ pub struct Answered<'a> {
     /// Its configured name: ties are broken by it, so that they fall alike after a reload.
     pub name: &'a str,
     pub seats: SeatRules<'a>,
+    /// One that it may bid in whatever the request's `cur` says: its own, which it was told.
+    pub currency: Option<Currency>,
     /// The imps that it was offered: bit n is `View::imps[n]`.
     pub imps: u64,
     pub answer: &'a BidAnswer,

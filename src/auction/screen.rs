@@ -203,10 +203,12 @@ impl<'a> Candidate<'a, '_> {
         }
     }
 
-    /// The price in the auction's currency, where the request's `cur` allows the bid's (3.2.1).
+    /// The price in the auction's currency, where the request's `cur` allows the bid's (3.2.1),
+    /// or the bidder was told that it may bid in it.
     fn value(&self, price: Cpm, currency: Currency) -> Result<Cpm, Rejection> {
         let allowed = &self.terms.input.request.view.currencies;
-        if !allowed.is_empty() && !allowed.contains(&currency) {
+        let is_own = self.answered.currency == Some(currency);
+        if !allowed.is_empty() && !allowed.contains(&currency) && !is_own {
             return Err(Rejection::CurrencyUnknown);
         }
         let converted = self.terms.input.rates.convert(price, currency, self.terms.currency);

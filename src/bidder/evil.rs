@@ -115,6 +115,8 @@ pub fn bidder(address: SocketAddr) -> Bidder {
             version: crate::bidder::OpenRtbVersion::V26,
             http: crate::bidder::HttpVersion::Http1,
             is_gzip: false,
+            currency: None,
+            buyeruid_source: None,
             headers: vec![("x-extra".to_owned(), "yes".to_owned())],
         },
         targeting: Targeting::default(),

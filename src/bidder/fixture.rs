@@ -27,7 +27,14 @@ pub fn bidder(version: OpenRtbVersion) -> Bidder {
             port: 80,
             path: "/".into(),
         },
-        wire: Wire { version, http: HttpVersion::Http1, is_gzip: false, headers: Vec::new() },
+        wire: Wire {
+            version,
+            http: HttpVersion::Http1,
+            is_gzip: false,
+            currency: None,
+            buyeruid_source: None,
+            headers: Vec::new(),
+        },
         targeting: Targeting::default(),
         seats: Seats::default(),
         time: CallTime::default(),
@@ -43,9 +50,14 @@ pub fn rates() -> Rates {
 
 /// Reads a request as the road does.
 pub fn read(body: &str) -> Result<ValidRequest, Refusal> {
+    read_of(body, &partner())
+}
+
+/// The same, of a certain partner.
+pub fn read_of(body: &str, partner: &Partner) -> Result<ValidRequest, Refusal> {
     let limits = Limits::default();
     let body = Body(Bytes::copy_from_slice(body.as_bytes()));
-    let admitted = admit(body, &partner(), &limits, &rates(), &mut Scratch::new(&limits));
+    let admitted = admit(body, partner, &limits, &rates(), &mut Scratch::new(&limits));
     admitted.map(|admitted| admitted.request)
 }
 

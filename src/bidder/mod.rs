@@ -35,7 +35,7 @@ pub mod tls;
 
 use crate::bid::BidAnswer;
 use crate::bidder::shelf::Packet;
-use crate::money::Cpm;
+use crate::money::{Cpm, Currency};
 use crate::negatives::no_answer::NoAnswer;
 use crate::openrtb::ids::{BidderId, Channel, Country, MediaSet};
 use std::time::Duration;
@@ -71,6 +71,11 @@ pub struct Wire {
     pub http: HttpVersion,
     /// Compress requests.
     pub is_gzip: bool,
+    /// What floors are sent in, and accepted in whatever the request's `cur` says; it has a rate.
+    /// `None`: floors as they came.
+    pub currency: Option<Currency>,
+    /// Source of `user.eids` (in lower case) whose ids are the bidder's own ids of users.
+    pub buyeruid_source: Option<String>,
     /// Extra request headers, name and value checked at load.
     pub headers: Vec<(String, String)>,
 }

@@ -11,15 +11,26 @@
 //! |---|---|
 //! | `imp` | elements that this bidder is not offered, and refused ones, are left out |
 //! | `imp[].bidfloor` | raised to the partner's floor in the imp's own `bidfloorcur`, rounded up ([`Rates::convert_up`]), where that is higher and can be converted; inserted where absent |
+//! | `imp[].bidfloor`, `imp[].bidfloorcur` | for a bidder with a `currency` of its own: both in that, rounded up, where there is a floor and it can be converted. An imp with floors by duration keeps its currency, which is theirs, too, and `pmp.deals[]` keep theirs |
+//! | `imp[].secure` | 1 where absent or `null`, for a partner whose inventory is `secure`; such an imp is screened as secure, too |
 //! | `tmax` | replaced or inserted: what this bidder has |
+//! | `allimps` | 0 instead of any other value where an element of `imp` is left out |
+//! | `cur` | for a bidder with a `currency` of its own: replaced or inserted, that and those of the request (where it names none: the partner's) |
+//! | `wseat`, `bseat` | for a bidder with configured seats, one of them instead of what came (see below) |
 //! | `at` | replaced or inserted where the partner forces another type |
-//! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in |
+//! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in, and where `acat` is empty: only one of the two may be used (3.2.1) |
 //! | `device` and its `geo` | looked-up members that are absent are appended ([`Facts::device_members`], [`Facts::geo_members`]); either object is created where absent or `null` |
 //! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
+//! | `user.buyeruid` | for a bidder with a `buyeruid_source`: where absent or empty, the first uid of the first of `user.eids` (or `user.ext.eids`) from there; never under a strict disclosure |
 //! | `source.schain` | our node is appended where the partner has one (see below) |
 //! | `regs.{gdpr,us_privacy,gpp,gpp_sid}`, `user.{consent,eids}`, `source.schain`, `imp[].rwdd` | each stands once: for a 2.6 bidder there, for a 2.5 bidder in the object's `ext` (created where absent or `null`); see below |
 //!
-//! `cur` stays as it is: it is what the partner takes, and admission saw that it is known.
+//! Else `cur` stays as it is: it is what the partner takes, and admission saw that it is known.
+//!
+//! **Seats.** A bid is held to the request's lists and to the bidder's (`seats.allowed`,
+//! `seats.blocked`), so a bidder with lists is told what comes of both. Where the request's `wseat`
+//! or `seats.allowed` names seats, `wseat`: those of them that no list forbids. Else `bseat`: the
+//! request's and `seats.blocked`. Never both (3.2.1). For a bidder without lists both pass.
 //!
 //! **Moves.** A value in the other version's place is moved, byte for byte; `null` is taken for
 //! absent. Where both places have it, the wrong one is dropped if the bytes are the same; if they
@@ -33,22 +44,25 @@
 //! `source.ext.schain` came, the first counts and the other is dropped. For a partner without a
 //! node the chain passes as it is.
 
+mod common;
 mod draft;
+mod kind;
 mod lists;
 mod moves;
 mod node;
 mod schain;
 mod walk;
 
-use crate::bidder::{Bidder, Invitation, OpenRtbVersion};
+use crate::bidder::{Bidder, Invitation};
 use crate::facts::Facts;
 use crate::money::Rates;
 use crate::negatives::not_called::NotCalled;
 use crate::partner::Partner;
 use crate::privacy::disclosure::Disclosure;
 use crate::request::ValidRequest;
+use common::{Common, Spare};
 use draft::Draft;
-use walk::{Common, Spare};
+use kind::{Fill, Kind};
 
 /// Limits of shaping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +109,8 @@ impl ShapeScratch {
 
 /// Shapes one request for one bidder after the other.
 ///
-/// Bidders of one version and disclosure differ in little: in imps and `tmax`. The rest is done
-/// once, in a `Draft`, from which each body is copied in a few pieces.
+/// Bidders of one [`Kind`] (version, disclosure, ...) differ in little: in imps, `tmax` and seats.
+/// The rest is done once, in a `Draft`, from which each body is copied in a few pieces.
 #[derive(Debug)]
 pub struct Shaper<'a> {
     subject: Subject<'a>,
@@ -108,8 +122,8 @@ pub struct Shaper<'a> {
 
 impl Shaper<'_> {
     /// Appends the body for one bidder to `out`; `tmax_ms` is written as it is. `Err(Rendering)`:
-    /// the chain is at its hop limit, the invitation has no imp of this request, or spans
-    /// contradict each other; what `out` got is then worth nothing.
+    /// the chain is at its hop limit, the invitation has no imp or no seat of this request, or
+    /// spans contradict each other; what `out` got is then worth nothing.
     pub fn shape(
         &mut self,
         invitation: &Invitation,
@@ -118,22 +132,24 @@ impl Shaper<'_> {
         tmax_ms: u32,
         out: &mut Vec<u8>,
     ) -> Result<(), NotCalled> {
-        let request = self.subject.request;
-        self.draft(bidder.wire.version, disclosure)
-            .and_then(|draft| draft.body(&request.view, invitation.imps, tmax_ms, out))
+        let subject = self.subject;
+        let kind = Kind::of(&subject, bidder, disclosure);
+        let fill = Fill { imps: invitation.imps, tmax_ms, seats: &bidder.seats };
+        self.draft(&kind)
+            .and_then(|draft| draft.body(subject.request, &fill, out))
             .ok_or(NotCalled::Rendering)
     }
 
-    fn draft(&mut self, version: OpenRtbVersion, disclosure: Disclosure) -> Option<&Draft> {
+    fn draft(&mut self, kind: &Kind) -> Option<&Draft> {
         let made = self.drafts.get(..self.made)?;
-        let found = made.iter().position(|draft| draft.is_for(version, disclosure));
+        let found = made.iter().position(|draft| draft.is_for(kind));
         let index = found.unwrap_or(self.made);
         if found.is_none() {
             if self.drafts.len() == index {
                 self.drafts.push(Draft::default());
             }
             let draft = self.drafts.get_mut(index)?;
-            draft.write((&self.subject, &self.common), (version, disclosure));
+            draft.write((&self.subject, &self.common), *kind);
             self.made += 1;
         }
         self.drafts.get(index)

@@ -110,11 +110,16 @@ impl Members {
         self.has_kept
     }
 
-    /// Makes ready for one more member behind those that were passed: the caller writes it.
-    pub fn insert(&mut self, to: &mut Splicer<'_>) {
+    /// Copies up to behind the last member that was passed.
+    pub fn advance(&self, to: &mut Splicer<'_>) {
         if let Some(end) = self.end {
             to.advance(end);
         }
+    }
+
+    /// Makes ready for one more member behind those that were passed: the caller writes it.
+    pub fn insert(&mut self, to: &mut Splicer<'_>) {
+        self.advance(to);
         if self.has_kept {
             to.out.push(b',');
         }

@@ -24,7 +24,9 @@ pub fn read(mut table: Table) -> Option<Bidder> {
         words::endpoint,
     );
     let wire = wire(&mut table);
-    let targeting = targeting(&mut table);
+    let mut targeting = targeting(&mut table);
+    // A user by whose id the bidder goes is known to it.
+    targeting.eid_sources.extend(wire.buyeruid_source.clone());
     let seats = seats(&mut table);
     let time = time(&mut table);
     let limits = limits(&mut table);
@@ -49,6 +51,19 @@ fn wire(table: &mut Table) -> Wire {
             )
             .unwrap_or_default(),
         is_gzip: table.flag("gzip", false, "Compress requests."),
+        currency: table.parsed(
+            "currency",
+            "an ISO 4217 code",
+            "Floors are sent in it, and bids taken in it, too. Default: as the request says.",
+            words::currency,
+        ),
+        buyeruid_source: table.parsed(
+            "buyeruid_source",
+            "a source, such as a domain",
+            "Source of `user.eids` whose id is sent as `user.buyeruid` where there is \
+             none; one of `eid_sources`, too.",
+            words::lower,
+        ),
         headers: table.list(
             "headers",
             "`Name: value`, none that gavel writes itself",

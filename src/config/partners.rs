@@ -6,7 +6,7 @@
 use super::reader::Table;
 use super::words::{channel, currency, hash, lower, media, name, network, price, text};
 use crate::deadline::DeadlineSettings;
-use crate::money::Cpm;
+use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use crate::partner::{
     BlockList, CreativeBlock, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks,
@@ -42,14 +42,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
         channels: channels(t),
         media: media_set(t),
         auction_type: auction_type(t),
-        currency: t
-            .parsed(
-                "currency",
-                "an ISO 4217 code",
-                "Of the partner's floors and, where `cur` allows it, of our answers. Default USD.",
-                currency,
-            )
-            .unwrap_or_default(),
+        currency: own_currency(t),
         floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
         bcat: t.list(
             "bcat",
@@ -69,6 +62,12 @@ pub fn read(mut table: Table) -> Option<Partner> {
             "direct",
             false,
             "Users call us themselves: where `device.ip` is absent, the client's address counts.",
+        ),
+        is_secure: t.flag(
+            "secure",
+            false,
+            "Its inventory takes only what is loaded over https: `secure` is 1 where an imp does \
+             not say.",
         ),
         allows_nurl_markup: t.flag(
             "allow_nurl_markup",
@@ -100,6 +99,17 @@ fn keys(table: &mut Table) -> Vec<[u8; 32]> {
         table.fault_of("keys", "at least one hash, or `open = true`", None);
     }
     hashes
+}
+
+fn own_currency(table: &mut Table) -> Currency {
+    table
+        .parsed(
+            "currency",
+            "an ISO 4217 code",
+            "Of the partner's floors and, where `cur` allows it, of our answers. Default USD.",
+            currency,
+        )
+        .unwrap_or_default()
 }
 
 fn auction_type(table: &mut Table) -> Option<AuctionType> {

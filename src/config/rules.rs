@@ -153,6 +153,12 @@ pub fn check(rules: &Rules, root: &Table) {
             root.fault_of(&path, "a bidder", super::fault::nearest(name, &bidders));
         }
     }
+    for bidder in &rules.bidders {
+        if let Some(currency) = bidder.wire.currency.filter(|one| !rules.rates.knows(*one)) {
+            let path = format!("bidders({}).currency: {currency}", bidder.name);
+            root.fault_of(&path, "a currency that has a rate", None);
+        }
+    }
     for partner in rules.partners.iter().filter(|one| !rules.rates.knows(one.currency)) {
         let path = format!("partners({}).currency: {}", partner.name, partner.currency);
         root.fault_of(&path, "a currency that has a rate", None);

@@ -35,7 +35,7 @@ fn all_faults_of_all_files_come_in_one_report() {
     write(
         dir.path(),
         "bidders.toml",
-        "[[bidders]]\nname = 'Acme'\nurl = 'acme'\nseats = { allowd = ['x'] }\n[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\n[bidders.targeting]\npartners = ['pup']\n",
+        "[[bidders]]\nname = 'Acme'\nurl = 'acme'\nseats = { allowd = ['x'] }\n[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\ncurrency = 'YYY'\n[bidders.targeting]\npartners = ['pup']\n",
     );
     let main = write(
         dir.path(),
@@ -54,11 +54,12 @@ fn all_faults_of_all_files_come_in_one_report() {
         "DIR/missing.toml: cannot be read",
         "bidders(b).targeting.partners: \"pup\" is missing: must be a partner (did you mean pub?)",
         "partners(pub).creatives_blocked.bidder: \"c\" is missing: must be a bidder",
+        "bidders(b).currency: YYY is missing: must be a currency that has a rate",
         "partners(pub).currency: XXX is missing: must be a currency that has a rate",
     ] {
         assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
     }
-    assert!(report.starts_with("11 faults"), "{report}");
+    assert!(report.starts_with("12 faults"), "{report}");
 }
 
 #[test]

@@ -296,6 +296,7 @@ fn as_answered<'a>(snapshot: &'a Snapshot, answer: &'a Answer) -> Option<Answere
             blocked: &bidder.seats.blocked,
             default: bidder.seats.default.as_deref(),
         },
+        currency: bidder.wire.currency,
         imps: answer.invitation.imps.0,
         answer: answer.result.as_ref().ok()?,
     })

@@ -20,6 +20,9 @@ pub const USER: &[Name] = &[(Key::Consent, "\"consent\":"), (Key::Eids, "\"eids\
 pub const SCHAIN: &Name = &(Key::Schain, "\"schain\":");
 pub const SOURCE: &[Name] = &[*SCHAIN];
 pub const BIDFLOOR: &Name = &(Key::Bidfloor, "\"bidfloor\":");
+pub const BIDFLOORCUR: &Name = &(Key::Bidfloorcur, "\"bidfloorcur\":");
+pub const SECURE: &Name = &(Key::Secure, "\"secure\":");
+pub const BUYERUID: &Name = &(Key::Buyeruid, "\"buyeruid\":");
 pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
 
 /// What becomes of one member of an object.
@@ -30,7 +33,7 @@ pub struct Change<'v> {
     pub value: Option<&'v [u8]>,
 }
 
-/// Changes of one object; no more than the longest table and a floor.
+/// Changes of one object: no more than the longest table and one, or an imp's four.
 pub type Changes<'v> = SmallVec<[Change<'v>; 5]>;
 
 /// Changes of an object and of its `ext`.

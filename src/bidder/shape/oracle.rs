@@ -7,25 +7,27 @@
 #![expect(clippy::indexing_slicing, reason = "a test may fail")]
 
 mod tokens;
+mod told;
 
 use super::{ShapeScratch, Subject};
 use crate::bidder::fixture::{self, Dice};
-use crate::bidder::{ImpSet, Invitation, OpenRtbVersion};
+use crate::bidder::{Bidder, ImpSet, Invitation, OpenRtbVersion};
 use crate::facts::{Device, Facts, Geo};
-use crate::money::Cpm;
+use crate::money::{Cpm, Currency};
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{AuctionType, BidderId};
 use crate::partner::{Partner, SchainNode};
 use crate::privacy::disclosure::Disclosure;
 use crate::request::Key;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokens::{Node, node, vary};
 
 struct Case {
     partner: Partner,
+    bidder: Bidder,
     facts: Facts,
-    version: OpenRtbVersion,
     is_strict: bool,
 }
 
@@ -73,6 +75,7 @@ impl Case {
             badv: lists(dice),
             bapp: lists(dice),
             schain: dice.one_in(2).then_some(node),
+            is_secure: dice.one_in(2),
             ..fixture::partner()
         };
         let member = |key, text: &str| (key, text.to_owned());
@@ -95,7 +98,17 @@ impl Case {
             ..Facts::default()
         };
         let version = if dice.one_in(2) { OpenRtbVersion::V25 } else { OpenRtbVersion::V26 };
-        Self { partner, facts, version, is_strict: dice.one_in(2) }
+        let mut bidder = fixture::bidder(version);
+        bidder.seats.allowed = dice.some(&["a", "b", "c\"\u{1}"]);
+        bidder.seats.blocked = dice.some(&["b", "d"]);
+        bidder.wire.currency =
+            dice.one_in(3).then(|| Currency::parse(dice.pick(&["USD", "EUR", "JPY"])).unwrap());
+        bidder.wire.buyeruid_source = dice.one_in(2).then(|| "e".to_owned());
+        Self { partner, bidder, facts, is_strict: dice.one_in(2) }
+    }
+
+    fn has_seats(&self) -> bool {
+        !self.bidder.seats.allowed.is_empty() || !self.bidder.seats.blocked.is_empty()
     }
 
     /// Whether the value at a path may be added, removed or rewritten; `imp[3]` reads `imp[]`.
@@ -158,12 +171,18 @@ impl Case {
             || grows
             || path == ".at" && self.partner.auction_type.is_some()
             || path == ".imp[].bidfloor" && self.partner.floor > Cpm::ZERO
+            || path == ".imp[].secure" && self.partner.is_secure
+            || path == ".allimps"
+            || self.has_seats() && (under(".wseat") || under(".bseat"))
+            || self.bidder.wire.currency.is_some()
+                && (under(".cur") || [".imp[].bidfloor", ".imp[].bidfloorcur"].contains(&path))
+            || path == ".user.buyeruid" && self.bidder.wire.buyeruid_source.is_some()
             || !is_in_input && filled.contains(&path)
             || self.is_strict && strict
     }
 
     fn check(&self, text: &str, dice: &mut Dice) -> Option<()> {
-        let request = fixture::read(text).ok()?;
+        let request = fixture::read_of(text, &self.partner).ok()?;
         let offered: Vec<usize> =
             (0..request.view.imps.len()).filter(|_| !dice.one_in(3)).collect();
         let mut imps = ImpSet::default();
@@ -182,18 +201,19 @@ impl Case {
         let mut body = Vec::new();
         let shaped = scratch.begin(subject).shape(
             &Invitation { bidder: BidderId(0), imps },
-            &fixture::bidder(self.version),
+            &self.bidder,
             disclosure,
             77,
             &mut body,
         );
-        if offered.is_empty() {
+        let told: Value = serde_json::from_str(text).unwrap();
+        if offered.is_empty() || self.has_seats() && told::seats(self, &told).is_none() {
             assert_eq!(shaped, Err(NotCalled::Rendering));
             return None;
         }
         assert_eq!(shaped, Ok(()));
         let body = String::from_utf8(body).unwrap();
-        assert!(serde_json::from_str::<serde_json::Value>(&body).is_ok(), "{body}");
+        let sent: Value = serde_json::from_str(&body).unwrap();
         let positions: Vec<usize> =
             offered.iter().map(|at| request.view.imps[*at].position as usize).collect();
         let (before, after) = (node(text, &mut 0), node(&body, &mut 0));
@@ -201,6 +221,7 @@ impl Case {
         assert_eq!(after.get("tmax").unwrap().raw, "77");
         self.compare(&before, &after, &positions);
         self.check_moves(&before, &after);
+        told::check(self, &told, &sent, &positions);
         Some(())
     }
 
@@ -249,7 +270,7 @@ impl Case {
                 }
                 let came = [at(before, object, false, name), at(before, object, true, name)];
                 let went = [at(after, object, false, name), at(after, object, true, name)];
-                let is_v25 = self.version == OpenRtbVersion::V25;
+                let is_v25 = self.bidder.wire.version == OpenRtbVersion::V25;
                 let [right, wrong] =
                     if is_v25 { [&went[1], &went[0]] } else { [&went[0], &went[1]] };
                 if *name == "schain" && self.partner.schain.is_some() {

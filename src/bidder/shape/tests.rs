@@ -2,7 +2,7 @@
 
 use super::{ShapeScratch, Subject};
 use crate::bidder::OpenRtbVersion::{self, V25, V26};
-use crate::bidder::{ImpSet, Invitation, fixture};
+use crate::bidder::{Bidder, ImpSet, Invitation, fixture};
 use crate::facts::{Device, Facts, Geo};
 use crate::money::{Cpm, Currency};
 use crate::negatives::not_called::NotCalled;
@@ -19,6 +19,8 @@ struct Case {
     version: OpenRtbVersion,
     disclosure: Disclosure,
     imps: u64,
+    /// What is configured for the bidder.
+    configure: fn(&mut Bidder),
 }
 
 impl Default for Case {
@@ -29,13 +31,15 @@ impl Default for Case {
             version: V26,
             disclosure: Disclosure::FULL,
             imps: u64::MAX,
+            configure: |_| (),
         }
     }
 }
 
 impl Case {
     fn body(&self, request: &str) -> Result<String, NotCalled> {
-        let request = fixture::read(request).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+        let request = fixture::read_of(request, &self.partner)
+            .unwrap_or_else(|refusal| panic!("{refusal:?}"));
         let rates = fixture::rates();
         let subject = Subject {
             request: &request,
@@ -49,7 +53,8 @@ impl Case {
         let invitation = Invitation { bidder: BidderId(0), imps };
         let mut scratch = ShapeScratch::default();
         let mut shaper = scratch.begin(subject);
-        let bidder = fixture::bidder(self.version);
+        let mut bidder = fixture::bidder(self.version);
+        (self.configure)(&mut bidder);
         let (mut body, mut again) = (Vec::new(), Vec::new());
         shaper.shape(&invitation, &bidder, self.disclosure, 80, &mut body)?;
         shaper.shape(&invitation, &bidder, self.disclosure, 80, &mut again)?;
@@ -383,3 +388,5 @@ fn a_strict_disclosure_withholds_what_came_and_what_was_looked_up() {
         r#","user":{"ext":{"consent":"C"}},"device":{"os":"x","geo":{"type":1,"country":"USA"}}"#,
     );
 }
+
+mod own;

@@ -3,46 +3,18 @@
 //! Owns: which object is edited how. Never: who is called, a comma (`splice` knows where they go).
 //! Invariant: the walk goes strictly forward, object by object, in the order in which they came.
 
-use super::lists::Missing;
+use super::Subject;
+use super::common::Common;
+use super::kind::{Filling, Hole, Kind};
 use super::moves::{self, Change, Moves, Name};
 use super::node::Node;
-use super::{ShapeSettings, Subject, schain};
 use crate::auction::offer;
 use crate::bidder::OpenRtbVersion;
-use crate::bidder::splice::{Members, Splicer};
-use crate::money::Cpm;
+use crate::bidder::splice::{Members, Splicer, write_string};
+use crate::money::{Cpm, Currency};
 use crate::privacy::disclosure::{Disclosure, Fate, Place, write_rounded};
 use crate::request::{Imp, Key, Member, Object, ValidRequest};
 use std::ops::Range;
-
-/// Buffers that every request uses again.
-#[derive(Debug, Default)]
-pub struct Spare {
-    chain: Vec<u8>,
-    missing: [Vec<u16>; 3],
-}
-
-/// What may be appended to an object: each with its key, as `"key":value`. In place: it is made
-/// for each request.
-#[derive(Clone, Copy, Debug)]
-struct Found<'a, const MAX: usize> {
-    members: [(Key, &'a str); MAX],
-    count: usize,
-}
-
-/// What all walks through one request share, worked out once.
-#[derive(Debug)]
-pub struct Common<'a> {
-    /// The supply chain with our node; empty where the partner has none. `None`: at its limit.
-    chain: Option<&'a [u8]>,
-    /// The digit of `at` where the partner forces another type than the request's.
-    at: Option<[u8; 1]>,
-    /// The partner's entries that the request's block lists do not have.
-    lists: [(Name, Missing<'a>); 3],
-    /// What was looked up: as many members as `enrich` renders, at most.
-    device: Found<'a, 8>,
-    geo: Found<'a, 12>,
-}
 
 /// The walk through one request.
 pub struct Walk<'a, 'd> {
@@ -52,139 +24,127 @@ pub struct Walk<'a, 'd> {
     pub version: OpenRtbVersion,
     pub disclosure: Disclosure,
     pub to: Splicer<'a>,
-    tmax_at: Option<usize>,
+    kind: Kind,
     imps: &'d mut Vec<Range<usize>>,
-}
-
-impl<'a> Common<'a> {
-    /// In the memory of `spare`.
-    pub fn of(subject: &Subject<'a>, settings: ShapeSettings, spare: &'a mut Spare) -> Self {
-        let &Subject { request, facts, partner, .. } = subject;
-        let Spare { chain, missing } = spare;
-        chain.clear();
-        let is_open = partner.schain.as_ref().is_none_or(|node| {
-            schain::write(request, node, settings.schain_nodes_max, chain).is_some()
-        });
-        Self {
-            chain: is_open.then_some(chain),
-            at: forced_at(subject),
-            lists: missing_blocks(subject, missing),
-            device: Found::of(facts.device_members(request)),
-            geo: Found::of(facts.geo_members(request)),
-        }
-    }
-}
-
-impl<'a, const MAX: usize> Found<'a, MAX> {
-    fn of(mut found: impl Iterator<Item = (Key, &'a str)>) -> Self {
-        let (mut members, mut count) = ([(Key::Other, ""); MAX], 0);
-        for (place, member) in members.iter_mut().zip(&mut found) {
-            *place = member;
-            count += 1;
-        }
-        debug_assert!(found.next().is_none(), "more than {MAX} members were looked up");
-        Self { members, count }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &(Key, &'a str)> + use<'_, 'a, MAX> {
-        self.members.iter().take(self.count)
-    }
-}
-
-/// The digit of `at` where the partner forces another type than the request's.
-fn forced_at(subject: &Subject<'_>) -> Option<[u8; 1]> {
-    let view = &subject.request.view;
-    let forced = subject.partner.auction_type?;
-    let is_said = view.has_auction_type && view.auction_type == forced;
-    (!is_said).then(|| [b'0' + forced.wire()])
-}
-
-/// The partner's entries that the request's block lists do not have, in the memory of `spare`.
-fn missing_blocks<'a>(
-    &Subject { request, partner, .. }: &Subject<'a>,
-    spare: &'a mut [Vec<u16>; 3],
-) -> [(Name, Missing<'a>); 3] {
-    let view = &request.view;
-    let bcat = if matches!(view.cattax, None | Some(1)) { &partner.bcat[..] } else { &[] };
-    let [one, two, three] = spare;
-    [
-        ((Key::Bcat, "\"bcat\":"), Missing::of(request, view.bcat, bcat, one)),
-        ((Key::Badv, "\"badv\":"), Missing::of(request, view.badv, &partner.badv, two)),
-        ((Key::Bapp, "\"bapp\":"), Missing::of(request, view.bapp, &partner.bapp, three)),
-    ]
+    holes: &'d mut Vec<Hole>,
 }
 
 impl<'a, 'd> Walk<'a, 'd> {
-    /// At the first byte; ranges of the imp elements are put in `imps`.
+    /// At the first byte; ranges of the imp elements are put in `imps`, open places in `holes`.
     pub fn new(
         (subject, common): (&'a Subject<'a>, &'a Common<'a>),
-        (version, disclosure): (OpenRtbVersion, Disclosure),
+        kind: Kind,
         to: Splicer<'a>,
-        imps: &'d mut Vec<Range<usize>>,
+        (imps, holes): (&'d mut Vec<Range<usize>>, &'d mut Vec<Hole>),
     ) -> Self {
-        let request = subject.request;
-        Self { subject, common, request, version, disclosure, to, tmax_at: None, imps }
-    }
-
-    /// What was written, and where `tmax` goes in it.
-    pub fn finish(self) -> (Option<Vec<u8>>, Option<usize>) {
-        (self.to.finish(), self.tmax_at)
+        let (request, Kind { version, disclosure, .. }) = (subject.request, kind);
+        Self { subject, common, request, version, disclosure, to, kind, imps, holes }
     }
 
     /// Walks through all of it; `None` where the supply chain is at its limit.
     pub fn root(&mut self) -> Option<()> {
-        let (request, Common { chain, at, lists, .. }) = (self.request, self.common);
+        let request = self.request;
         let root = &request.view.objects.root;
-        let chain = (*chain)?;
+        let chain = self.common.chain?;
+        let cur = self.currencies();
         let members = request.members(root);
-        for member in members {
-            match member.key {
-                Key::Imp => self.imp_array(member),
-                Key::Tmax => {
-                    self.to.replace_value(member, b"");
-                    self.tmax_at = Some(self.to.out.len());
-                }
-                Key::At => {
-                    if let Some(at) = at {
-                        self.to.replace_value(member, at);
-                    }
-                }
-                Key::Bcat | Key::Badv | Key::Bapp => {
-                    let list = lists.iter().find(|((key, _), _)| *key == member.key);
-                    if let Some((_, missing)) = list.filter(|(_, missing)| !missing.is_empty()) {
-                        missing.append(request, member, &mut self.to);
-                    }
-                }
-                Key::Device => self.device(member),
-                Key::User => self.user(member),
-                Key::Regs => self.regs(),
-                Key::Source => self.source(member, chain),
-                _ => {}
+        let mut end = Members::of(root.open);
+        for (index, member) in members.iter().enumerate() {
+            if self.kind.has_seats && matches!(member.key, Key::Wseat | Key::Bseat) {
+                end.drop(&mut self.to, member, members.get(index + 1));
+            } else {
+                self.root_member(member, chain, &cur);
+                end.keep(member);
             }
         }
-        let mut end = Members::behind(root.open, members);
-        let lacks = |key| request.member(root, key).is_none();
-        if self.tmax_at.is_none() {
-            self.insert(&mut end, "\"tmax\":", b"");
-            self.tmax_at = Some(self.to.out.len());
+        self.root_end(&mut end, chain, &cur);
+        Some(())
+    }
+
+    fn root_member(&mut self, member: &Member, chain: &[u8], cur: &[u8]) {
+        match member.key {
+            Key::Imp => self.imp_array(member),
+            Key::Tmax => {
+                self.to.replace_value(member, b"");
+                self.hole(Filling::Tmax, 0);
+            }
+            Key::Allimps if !matches!(self.request.value(member), b"0" | b"null" | b"false") => {
+                self.to.advance(member.value_end);
+                self.hole(Filling::Allimps, self.request.value(member).len());
+            }
+            Key::At => {
+                if let Some(at) = &self.common.at {
+                    self.to.replace_value(member, at);
+                }
+            }
+            Key::Cur if !cur.is_empty() => self.to.replace_value(member, cur),
+            Key::Bcat | Key::Badv | Key::Bapp => {
+                let list = self.common.lists.iter().find(|((key, _), _)| *key == member.key);
+                if let Some((_, missing)) = list.filter(|(_, missing)| !missing.is_empty()) {
+                    missing.append(self.request, member, &mut self.to);
+                }
+            }
+            Key::Device => self.device(member),
+            Key::User => self.user(member),
+            Key::Regs => self.regs(),
+            Key::Source => self.source(member, chain),
+            _ => {}
         }
-        if let Some(at) = at.filter(|_| lacks(Key::At)) {
-            self.insert(&mut end, "\"at\":", &at);
+    }
+
+    /// What the request lacks.
+    fn root_end(&mut self, end: &mut Members, chain: &[u8], cur: &[u8]) {
+        let request = self.request;
+        let lacks = |key| request.member(&request.view.objects.root, key).is_none();
+        if lacks(Key::Tmax) {
+            self.insert(end, "\"tmax\":", b"");
+            self.hole(Filling::Tmax, 0);
         }
-        for ((key, name), missing) in lists {
+        if let Some(at) = self.common.at.filter(|_| lacks(Key::At)) {
+            self.insert(end, "\"at\":", &at);
+        }
+        if !cur.is_empty() && lacks(Key::Cur) {
+            self.insert(end, "\"cur\":", cur);
+        }
+        for ((key, name), missing) in &self.common.lists {
             if !missing.is_empty() && lacks(*key) {
-                self.insert(&mut end, name, b"");
+                self.insert(end, name, b"");
                 missing.write_array(&mut self.to.out);
             }
         }
         if lacks(Key::Device) {
-            self.insert_built(&mut end, "\"device\":", Self::new_device);
+            self.insert_built(end, "\"device\":", Self::new_device);
         }
         if lacks(Key::Source) && !chain.is_empty() {
-            self.insert(&mut end, "\"source\":", b"");
+            self.insert(end, "\"source\":", b"");
             self.new_source(chain);
         }
-        Some(())
+        if self.kind.has_seats {
+            end.advance(&mut self.to);
+            self.hole(Filling::Seats, 0);
+        }
+    }
+
+    /// Leaves a place open: the last so many bytes that were written.
+    fn hole(&mut self, what: Filling, len: usize) {
+        let end = self.to.out.len();
+        self.holes.push(Hole { what, at: end.saturating_sub(len)..end });
+    }
+
+    /// The value of `cur`; empty: it stays as it came.
+    fn currencies(&self) -> Vec<u8> {
+        let mut cur = Vec::new();
+        let Some(own) = self.kind.currency else { return cur };
+        let theirs = &self.request.view.currencies[..];
+        let others = if theirs.is_empty() { &[self.subject.partner.currency] } else { theirs };
+        cur.push(b'[');
+        write_string(own.as_str(), &mut cur);
+        for other in others.iter().filter(|other| **other != own) {
+            cur.push(b',');
+            write_string(other.as_str(), &mut cur);
+        }
+        cur.push(b']');
+        cur
     }
 
     fn imp_array(&mut self, member: &Member) {
@@ -202,24 +162,50 @@ impl<'a, 'd> Walk<'a, 'd> {
     }
 
     fn imp(&mut self, imp: &Imp) {
-        let partner = self.subject.partner;
-        let mut floor_text = Vec::new();
+        let (mut floor_text, mut currency_text) = (Vec::new(), Vec::new());
         let mut moves = self.moves((&imp.object, imp.ext.as_ref()), None, moves::IMP);
-        if partner.floor > Cpm::ZERO {
-            let rates = self.subject.rates;
-            let auction = offer::currency(&self.request.view, partner, rates);
-            let currencies = (partner.currency, imp.bidfloorcur);
-            let floor = rates.convert_up(partner.floor, currencies, auction);
-            if let Some(floor) = floor.filter(|floor| *floor > imp.bidfloor) {
-                floor.write_decimal(&mut floor_text);
-                let name = moves::BIDFLOOR;
-                moves.own.push(Change { name, value: Some(&floor_text) });
+        if let Some((floor, currency)) = self.floor(imp) {
+            floor.write_decimal(&mut floor_text);
+            moves.own.push(Change { name: moves::BIDFLOOR, value: Some(&floor_text) });
+            if currency != imp.bidfloorcur {
+                write_string(currency.as_str(), &mut currency_text);
+                moves.own.push(Change { name: moves::BIDFLOORCUR, value: Some(&currency_text) });
             }
+        }
+        if self.subject.partner.is_secure && self.lacks_value(&imp.object, Key::Secure) {
+            moves.own.push(Change { name: moves::SECURE, value: Some(b"1") });
         }
         if !moves.own.is_empty() || !moves.ext.is_empty() {
             let ext = imp.ext.as_ref();
             self.node(&Node { ext, ..Node::new(None, &imp.object, &moves) });
         }
+    }
+
+    /// The floor to be written, and its currency; `None`: the imp's stays as it came.
+    fn floor(&self, imp: &Imp) -> Option<(Cpm, Currency)> {
+        let (rates, partner) = (self.subject.rates, self.subject.partner);
+        if partner.floor == Cpm::ZERO && self.kind.currency.is_none() {
+            return None;
+        }
+        let auction = offer::currency(&self.request.view, partner, rates);
+        let to = |price, from, currency| rates.convert_up(price, (from, currency), auction);
+        let partners = |currency| to(partner.floor, partner.currency, currency);
+        // Floors by duration are in the imp's currency, too, and stay as they came.
+        let is_plain = imp.video.floors.is_empty() && imp.audio.floors.is_empty();
+        if let Some(own) = self.kind.currency.filter(|own| is_plain && *own != imp.bidfloorcur)
+            && let (Some(floor), Some(least)) =
+                (to(imp.bidfloor, imp.bidfloorcur, own), partners(own))
+        {
+            return Some((floor.max(least), own)).filter(|(floor, _)| *floor > Cpm::ZERO);
+        }
+        let floor = partners(imp.bidfloorcur).filter(|floor| *floor > imp.bidfloor)?;
+        Some((floor, imp.bidfloorcur))
+    }
+
+    /// Whether a member is absent or `null`.
+    fn lacks_value(&self, object: &Object, key: Key) -> bool {
+        let member = self.request.member(object, key);
+        member.is_none_or(|member| self.request.value(member) == b"null")
     }
 
     fn regs(&mut self) {
@@ -234,7 +220,12 @@ impl<'a, 'd> Walk<'a, 'd> {
         let objects = &self.request.view.objects;
         let Some(object) = &objects.user else { return self.withhold(member) };
         let ext = objects.user_ext.as_ref();
-        let moves = self.moves((object, ext), Some(Place::User), moves::USER);
+        let mut uid = Vec::new();
+        let mut moves = self.moves((object, ext), Some(Place::User), moves::USER);
+        if !self.kind.buyeruid.is_empty() {
+            write_string(self.request.text(self.kind.buyeruid), &mut uid);
+            moves.own.push(Change { name: moves::BUYERUID, value: Some(&uid) });
+        }
         let geo = objects.user_geo.as_ref();
         self.node(&Node { ext, geo, ..Node::new(Some(Place::User), object, &moves) });
     }

@@ -86,6 +86,7 @@ impl Case {
                 bidder: BidderId(number),
                 name,
                 seats: SeatRules { allowed: &self.seats_allowed, blocked: &[], default: None },
+                currency: None,
                 imps: *imps,
                 answer,
             })

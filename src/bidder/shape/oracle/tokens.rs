@@ -177,7 +177,17 @@ pub fn vary(value: &Node<'_>, path: &str, dice: &mut Dice, out: &mut String) {
 }
 
 /// Members that corpora lack, by the path of their object.
-const EXTRAS: [(&str, &str); 30] = [
+const EXTRAS: [(&str, &str); 40] = [
+    ("", r#""allimps":1"#),
+    ("", r#""wseat":["a","x","b"]"#),
+    ("", r#""bseat":["b","\u0061"]"#),
+    ("", r#""cur":["EUR"]"#),
+    ("", r#""acat":["IAB1"]"#),
+    (".imp[]", r#""secure":0"#),
+    (".imp[]", r#""secure":null"#),
+    (".imp[]", r#""bidfloorcur":"EUR""#),
+    (".user", r#""buyeruid":"""#),
+    (".user", r#""eids":[{"uids":[{"id":"a\n"}],"source":"e"}]"#),
     ("", r#""device":{}"#),
     ("", r#""device":null"#),
     ("", r#""regs":{}"#),

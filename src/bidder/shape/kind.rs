@@ -1,0 +1,121 @@
+//! What bidders have in common that share a draft, and what of it is filled in for each.
+//!
+//! Owns: [`Kind`], [`Hole`], [`Fill`] and the seats that one bidder is told. Never: the rest of
+//! the request.
+
+use super::Subject;
+use crate::bidder::splice::write_string;
+use crate::bidder::{Bidder, ImpSet, OpenRtbVersion, Seats};
+use crate::money::Currency;
+use crate::privacy::disclosure::Disclosure;
+use crate::request::{Text, ValidRequest};
+use std::ops::Range;
+
+/// Bidders of one kind get one draft.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    pub version: OpenRtbVersion,
+    pub disclosure: Disclosure,
+    /// What floors and `cur` are written in; `None`: as they came.
+    pub currency: Option<Currency>,
+    /// The id by which the bidder knows the user; empty: none is inserted.
+    pub buyeruid: Text,
+    /// Whether `wseat` and `bseat` are written for each bidder.
+    pub has_seats: bool,
+}
+
+impl Kind {
+    /// Of one bidder, for one request.
+    pub fn of(subject: &Subject<'_>, bidder: &Bidder, disclosure: Disclosure) -> Self {
+        let (wire, seats) = (&bidder.wire, &bidder.seats);
+        let may_know = disclosure.is_full() && subject.request.view.user.buyeruid.is_empty();
+        let source = wire.buyeruid_source.as_deref().filter(|_| may_know);
+        Self {
+            version: wire.version,
+            disclosure,
+            currency: wire.currency.filter(|currency| subject.rates.knows(*currency)),
+            buyeruid: source.map(|source| uid(subject.request, source)).unwrap_or_default(),
+            has_seats: !seats.allowed.is_empty() || !seats.blocked.is_empty(),
+        }
+    }
+}
+
+/// The first id of a source, which is told in any letter case.
+fn uid(request: &ValidRequest, source: &str) -> Text {
+    let user = &request.view.user;
+    let uids = request.view.texts.get(user.eid_uids.range()).unwrap_or_default();
+    let mut known = request.texts_bytes(user.eid_sources).zip(uids);
+    let found =
+        known.find(|(one, uid)| one.eq_ignore_ascii_case(source.as_bytes()) && !uid.is_empty());
+    found.map(|(_, uid)| *uid).unwrap_or_default()
+}
+
+/// A place of a draft that differs from bidder to bidder; the range is what stands in it.
+#[derive(Clone, Debug)]
+pub struct Hole {
+    pub what: Filling,
+    pub at: Range<usize>,
+}
+
+/// What goes into a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    Tmax,
+    /// `allimps`, where it says that these are all: 0 to a bidder that is not sent them all.
+    Allimps,
+    /// The whole member, with the comma before it.
+    Seats,
+}
+
+/// What one bidder's holes are filled from.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill<'f> {
+    pub imps: ImpSet,
+    pub tmax_ms: u32,
+    pub seats: &'f Seats,
+}
+
+impl Fill<'_> {
+    /// Writes `wseat` or `bseat`, never both (3.2.1); `None` where no seat is left.
+    ///
+    /// Where either side names whom it takes, `wseat`: who is on each such list and on no other.
+    /// Else `bseat`: who is on one of the other lists. Seats are compared byte for byte.
+    pub fn write_seats(&self, request: &ValidRequest, out: &mut Vec<u8>) -> Option<()> {
+        let (allowed, blocked) = (&self.seats.allowed, &self.seats.blocked);
+        let view = &request.view;
+        let is_ours = |list: &[String], seat: &str| list.iter().any(|own| own == seat);
+        let is_theirs =
+            |seat: &str| request.texts_bytes(view.bseat).any(|one| one == seat.as_bytes());
+        let is_free = |seat: &&str| !is_theirs(seat) && !is_ours(blocked, seat);
+        let ours = || allowed.iter().map(String::as_str);
+        if !view.wseat.is_empty() {
+            let both = |seat: &&str| allowed.is_empty() || is_ours(allowed, seat);
+            let seats = request.texts(view.wseat).filter(both).filter(is_free);
+            return write_list(",\"wseat\":[", seats, out);
+        }
+        if !allowed.is_empty() {
+            return write_list(",\"wseat\":[", ours().filter(is_free), out);
+        }
+        let more = blocked.iter().map(String::as_str).filter(|seat| !is_theirs(seat));
+        write_list(",\"bseat\":[", request.texts(view.bseat).chain(more), out)
+    }
+}
+
+/// `None` where there is nothing to write.
+fn write_list<'s>(
+    open: &str,
+    list: impl Iterator<Item = &'s str>,
+    out: &mut Vec<u8>,
+) -> Option<()> {
+    let mut lead = open;
+    for seat in list {
+        out.extend_from_slice(lead.as_bytes());
+        write_string(seat, out);
+        lead = ",";
+    }
+    if lead == open {
+        return None;
+    }
+    out.push(b']');
+    Some(())
+}

@@ -1,0 +1,138 @@
+//! What depends on the bidder's own settings, and on which imps it is sent.
+
+use super::*;
+
+fn imp(rest: &str) -> String {
+    format!(
+        r#"{{"id":"r","tmax":80,"imp":[{{"id":"1","banner":{{"w":1,"h":1}}{rest}}}],"site":{{}}"#
+    )
+}
+
+#[test]
+fn allimps_says_so_only_to_a_bidder_that_is_sent_all() {
+    let request = |allimps: &str, imps: &str| {
+        format!(r#"{{"allimps":{allimps},"id":"r","imp":[{imps}],"tmax":80,"site":{{}}}}"#)
+    };
+    let two = format!("{IMP},{}", IMP.replace("\"1\"", "\"2\""));
+    for (imps, allimps, expected) in [
+        (0b11, "1", "1"),
+        (0b01, "1", "0"),
+        (0b01, " \"1\" ", " 0 "),
+        (0b01, "true", "0"),
+        (0b01, "0", "0"),
+        (0b01, "null", "null"),
+    ] {
+        let sent = if imps == 0b11 { two.clone() } else { IMP.to_owned() };
+        let case = Case { imps, ..Case::default() };
+        assert_eq!(case.body(&request(allimps, &two)), Ok(request(expected, &sent)));
+    }
+    // One that was refused is one that the bidder does not see.
+    let refused = format!(r#"{IMP},{{"id":"x"}}"#);
+    assert_eq!(Case::default().body(&request("1", &refused)), Ok(request("0", IMP)));
+}
+
+#[test]
+fn secure_inventory_is_said_to_be_secure() {
+    let partner = Partner { is_secure: true, ..fixture::partner() };
+    let case = Case { partner, ..Case::default() };
+    for (given, expected) in [
+        ("", r#","secure":1"#),
+        (r#","secure":null"#, r#","secure":1"#),
+        (r#","secure":0"#, r#","secure":0"#),
+        (r#","secure":1"#, r#","secure":1"#),
+    ] {
+        assert_eq!(case.body(&(imp(given) + "}")), Ok(imp(expected) + "}"));
+        assert_eq!(Case::default().body(&(imp(given) + "}")), Ok(imp(given) + "}"));
+        let read = fixture::read_of(&(imp(given) + "}"), &case.partner).unwrap();
+        assert_eq!(read.view.imps[0].is_secure, Some(!given.ends_with('0')), "{given}");
+    }
+}
+
+#[test]
+fn a_bidder_with_a_currency_gets_its_floors_and_cur_in_it() {
+    let partner = Partner { floor: Cpm::from_micros(1_000_000), ..fixture::partner() };
+    let yen = |bidder: &mut Bidder| bidder.wire.currency = Currency::parse("JPY");
+    let case = Case { partner, configure: yen, ..Case::default() };
+    let cur = r#","cur":["JPY","USD"]}"#;
+    for (given, expected) in [
+        ("", r#","bidfloor":150,"bidfloorcur":"JPY""#),
+        (r#","bidfloor":2.00"#, r#","bidfloor":300,"bidfloorcur":"JPY""#),
+        (r#","bidfloor":2,"bidfloorcur":"EUR""#, r#","bidfloor":600,"bidfloorcur":"JPY""#),
+        (r#","bidfloorcur":"JPY","bidfloor":7"#, r#","bidfloorcur":"JPY","bidfloor":150"#),
+        (r#","bidfloorcur":"JPY","bidfloor":151.0"#, r#","bidfloorcur":"JPY","bidfloor":151.0"#),
+    ] {
+        assert_eq!(case.body(&(imp(given) + "}")), Ok(imp(expected) + cur));
+    }
+    let by_duration = r#","bidfloor":2,"video":{"mimes":["video/mp4"],"mincpmpersec":0.1}"#;
+    assert_eq!(case.body(&(imp(by_duration) + "}")), Ok(imp(by_duration) + cur));
+    let free = Case { configure: yen, ..Case::default() };
+    assert_eq!(free.body(&(imp("") + "}")), Ok(imp("") + cur));
+    for (given, expected) in [
+        (r#"["EUR"]"#, r#"["JPY","EUR"]"#),
+        (r#"["USD","JPY","XXX"]"#, r#"["JPY","USD"]"#),
+        ("null", r#"["JPY","USD"]"#),
+    ] {
+        free.check(&format!(r#","cur":{given}"#), &format!(r#","cur":{expected}"#));
+    }
+}
+
+#[test]
+fn a_bidder_is_told_the_seats_that_both_sides_take() {
+    type Set = fn(&mut Bidder);
+    let allowed: Set = |bidder| bidder.seats.allowed = vec!["a".into(), "b\"".into()];
+    let blocked: Set = |bidder| bidder.seats.blocked = vec!["a".into(), "x".into()];
+    let both: Set = |bidder| {
+        bidder.seats.allowed = vec!["a".into(), "b".into()];
+        bidder.seats.blocked = vec!["a".into()];
+    };
+    for (configure, given, expected) in [
+        (allowed, "", r#","wseat":["a","b\""]"#),
+        (allowed, r#","wseat":["c","a"]"#, r#","wseat":["a"]"#),
+        (allowed, r#","bseat":["a"]"#, r#","wseat":["b\""]"#),
+        (allowed, r#","wseat":null,"bseat":[]"#, r#","wseat":["a","b\""]"#),
+        (allowed, r#","wseat":"a","at":1"#, r#","at":1,"wseat":["a"]"#),
+        (blocked, "", r#","bseat":["a","x"]"#),
+        (blocked, r#","bseat":["c","a"]"#, r#","bseat":["c","a","x"]"#),
+        (blocked, r#","wseat":["a","c"],"bseat":["d"]"#, r#","wseat":["c"]"#),
+        (both, "", r#","wseat":["b"]"#),
+    ] {
+        Case { configure, ..Case::default() }.check(given, expected);
+    }
+    let rest = r#","wseat":["c"],"bseat":["d"]"#;
+    Case::default().check(rest, rest);
+    let nobody = format!(r#"{{{PREFIX},"wseat":["c"]}}"#);
+    let case = Case { configure: allowed, ..Case::default() };
+    assert_eq!(case.body(&nobody), Err(NotCalled::Rendering));
+}
+
+#[test]
+fn a_bidder_gets_its_own_id_of_the_user_from_the_eids() {
+    let configure =
+        |bidder: &mut Bidder| bidder.wire.buyeruid_source = Some("id.example".to_owned());
+    let case = Case { configure, ..Case::default() };
+    let eids = r#""eids":[{"source":"x.example","uids":[{"id":"7"}]},{"source":"ID.example","uids":[{"atype":1,"id":"u\"1"},{"id":"2"}]}]"#;
+    for (given, expected) in [
+        (eids.to_owned(), format!(r#"{eids},"buyeruid":"u\"1""#)),
+        (format!(r#""buyeruid":"",{eids}"#), format!(r#""buyeruid":"u\"1",{eids}"#)),
+        (format!(r#""buyeruid":"b",{eids}"#), format!(r#""buyeruid":"b",{eids}"#)),
+        (r#""id":"u""#.to_owned(), r#""id":"u""#.to_owned()),
+    ] {
+        let user = |inside: &str| format!(r#","user":{{{inside}}}"#);
+        case.check(&user(&given), &user(&expected));
+        Case::default().check(&user(&given), &user(&given));
+    }
+    let strict = Case { disclosure: Disclosure::STRICT, ..case };
+    strict.check(&format!(r#","user":{{{eids}}}"#), r#","user":{}"#);
+    let none = r#","user":{"eids":[{"source":"id.example","uids":[]},{"source":"id.example"}]}"#;
+    Case { disclosure: Disclosure::FULL, ..strict }.check(none, none);
+}
+
+#[test]
+fn categories_are_not_blocked_beside_those_that_are_allowed() {
+    let partner = Partner { bcat: vec!["IAB25".into()], ..fixture::partner() };
+    let case = Case { partner, ..Case::default() };
+    let rest = r#","acat":["IAB1"],"bcat":["IAB2"]"#;
+    case.check(rest, rest);
+    case.check(r#","acat":["IAB1"]"#, r#","acat":["IAB1"]"#);
+    case.check(r#","acat":[]"#, r#","acat":[],"bcat":["IAB25"]"#);
+}
