@@ -52,8 +52,8 @@ pub struct Partner {
     pub schain: Option<SchainNode>,
     /// Traffic of these kinds is refused before any bidder is called.
     pub blocks: TrafficBlocks,
-    /// Users call us themselves through it (a page, an SDK): where a request names no address,
-    /// the client's stands for the user. Else the client is the partner's server.
+    /// Users call us themselves through it (a page, an SDK): the client's address is the user's,
+    /// whatever the request says. Else the client is the partner's server.
     pub is_direct: bool,
     /// Its inventory takes only what is loaded over https: an imp that does not say counts as
     /// secure.

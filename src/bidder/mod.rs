@@ -127,6 +127,8 @@ pub struct Targeting {
     /// Calls only where the imp has one of these deals.
     pub deals: Vec<String>,
     pub is_deal_only: bool,
+    /// Calls only where nothing restricts what may be told of the user.
+    pub is_consent_needed: bool,
     /// Calls only for users with a `buyeruid` or an eid of one of `eid_sources`.
     pub is_matched_only: bool,
     /// In lower case.

@@ -5,7 +5,7 @@
 //!
 //! Invariant: each bidder of the roster ends in exactly one invitation or one reason; the reason
 //! is the first dimension that failed, in this order: partner, channel, country and region, device
-//! type, operating system, publisher, domain or bundle, known user, seat; then, over all imps that
+//! type, operating system, publisher, domain or bundle, privacy, known user, seat; then, over all imps that
 //! were left to the bidder: media, size, deals, floor.
 //!
 //! - A request that does not say (no country, no publisher) fails allow lists and passes block
@@ -68,6 +68,8 @@ pub struct Roster {
     os: Dimension<String>,
     publishers: Dimension<String>,
     shelves: Shelves,
+    /// Who wants users only of whom all may be told.
+    consent_needed: Bits,
     /// Who wants known users only, and by which eid source each knows them.
     matched_only: Bits,
     eid_sources: Table<String, Bits>,
@@ -147,6 +149,9 @@ impl Roster {
                 (targeting.publishers.clone(), targeting.publishers_blocked.clone())
             }),
             shelves: Shelves::compile(bidders),
+            consent_needed: Bits::of(count, |at| {
+                bidders.get(at).is_some_and(|bidder| bidder.targeting.is_consent_needed)
+            }),
             matched_only: Bits::of(count, |at| {
                 bidders.get(at).is_some_and(|bidder| bidder.targeting.is_matched_only)
             }),
@@ -212,6 +217,11 @@ impl Roster {
     fn sieve_user(&self, ask: &Ask<'_>, scratch: &mut RosterScratch) {
         let user = &ask.request.view.user;
         let (allows_ids, is_known) = (ask.consent.allows_ids(), !user.buyeruid.is_empty());
+        if !allows_ids && !self.consent_needed.is_empty() {
+            scratch.pass.copy(&self.all);
+            scratch.pass.remove(&self.consent_needed);
+            scratch.sieve_pass(NotCalled::Privacy);
+        }
         if self.matched_only.is_empty() || (allows_ids && is_known) {
             return;
         }

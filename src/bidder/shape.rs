@@ -20,6 +20,7 @@
 //! | `at` | replaced or inserted where the partner forces another type |
 //! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in, and where `acat` is empty: only one of the two may be used (3.2.1) |
 //! | `device` and its `geo` | looked-up members that are absent are appended ([`Facts::device_members`], [`Facts::geo_members`]); either object is created where absent or `null` |
+//! | `device.ip`, `device.ipv6` | for a partner whose users call us themselves: the public address that the user was seen at ([`Facts::address`]), where absent; without its low bits under a strict disclosure |
 //! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
 //! | `user.buyeruid` | for a bidder with a `buyeruid_source`: where absent or empty, the first uid of the first of `user.eids` (or `user.ext.eids`) from there; never under a strict disclosure |
 //! | `source.schain` | our node is appended where the partner has one (see below) |

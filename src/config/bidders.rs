@@ -119,6 +119,11 @@ fn targeting(table: &mut Table) -> Targeting {
         bundles_blocked: t.list("bundles_blocked", "a bundle", "Never bought.", lower),
         deals: t.list("deals", "a deal id", "Deals that the bidder has.", text),
         is_deal_only: t.flag("deals_only", false, "Call only where one of `deals` is offered."),
+        is_consent_needed: t.flag(
+            "consent_needed",
+            false,
+            "Call only where no privacy signal restricts what may be told of the user.",
+        ),
         is_matched_only: t.flag(
             "matched_users_only",
             false,

@@ -61,7 +61,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
         is_direct: t.flag(
             "direct",
             false,
-            "Users call us themselves: where `device.ip` is absent, the client's address counts.",
+            "Users call us themselves: the address that a call comes from is the user's.",
         ),
         is_secure: t.flag(
             "secure",

@@ -64,8 +64,8 @@ impl EnrichScratch {
 
 /// Everything that the databases say about a request.
 ///
-/// `client` is the address that stands for the user where the request names none: `None` where
-/// the caller is a partner's server, which is no user. `wall` (since the Unix epoch) decides which
+/// `client` is the address that the user was seen to call from: `None` where the caller is a
+/// partner's server, which is no user. `wall` (since the Unix epoch) decides which
 /// offset from UTC a time zone has.
 pub fn facts(
     request: &ValidRequest,
@@ -144,11 +144,12 @@ pub fn lookup_ua(databases: &Databases, ua: &str) -> Value {
     })
 }
 
-/// The first public address of the request; one that is named but private stands for a user of
-/// whom nothing is known, so the client is not put in its place.
+/// Whose address counts: the client's, where users call us themselves and it is public: what a
+/// client writes of itself may be anything. Else the first public one of the request; one that is
+/// named but private stands for a user of whom nothing is known.
 fn address(ip: Option<IpAddr>, ipv6: Option<IpAddr>, client: Option<IpAddr>) -> Option<IpAddr> {
-    let named = [ip, ipv6];
-    let public = named.into_iter().flatten().find(|address| geo::is_public(*address));
+    let mut all = [client, ip, ipv6].into_iter().flatten();
+    let public = all.find(|address| geo::is_public(*address));
     public.or(ip).or(ipv6).or(client).map(|address| address.to_canonical())
 }
 

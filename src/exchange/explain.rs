@@ -71,12 +71,41 @@ pub fn explain(explanation: &Explanation<'_>) -> Vec<u8> {
         "tmax_ms": millis(explanation.tmax),
         "took_ms": millis(explanation.took),
         "facts": facts(explanation.facts),
-        "imps_refused": explanation.imps_refused.iter().map(|(position, refusal)| {
-            json!({ "position": position, "reason": refusal.label() })
-        }).collect::<Vec<_>>(),
+        "imps_refused": refused(explanation.imps_refused),
         "bidders": explanation.bidders.iter().map(|story| bidder(explanation, story)).collect::<Vec<_>>(),
     });
     json!({ "gavel": gavel }).to_string().into_bytes()
+}
+
+/// A request that a rule stopped before any bidder was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopped<'a> {
+    pub generation: u64,
+    /// `None`: nothing was looked up yet.
+    pub facts: Option<&'a Facts>,
+    /// From the arrival to this moment.
+    pub took: Duration,
+    /// Imps that were turned away: their place in the request, and why.
+    pub imps_refused: &'a [(u32, Refusal)],
+    pub rule: Refusal,
+}
+
+/// As [`explain`], of such a request.
+pub fn stopped(stopped: &Stopped<'_>) -> Vec<u8> {
+    let gavel = json!({
+        "generation": stopped.generation,
+        "rule": stopped.rule.label(),
+        "took_ms": millis(stopped.took),
+        "facts": stopped.facts.map(facts),
+        "imps_refused": refused(stopped.imps_refused),
+        "bidders": [],
+    });
+    json!({ "gavel": without_nulls(gavel) }).to_string().into_bytes()
+}
+
+fn refused(imps: &[(u32, Refusal)]) -> Vec<Value> {
+    let told = |(position, refusal): &(u32, Refusal)| json!({ "position": position, "reason": refusal.label() });
+    imps.iter().map(told).collect()
 }
 
 /// Milliseconds with three decimals.

@@ -54,9 +54,10 @@ pub struct Outcome {
 pub enum Verdict {
     /// A bid response with at least one bid (or an explanation): JSON.
     Answered(Bytes),
-    /// Valid, and no win: `nbr`, the request's id as it stood in JSON (quotes included), and the
-    /// rule by which no bidder was asked, where there is one.
-    NoBid { nbr: u16, id_json: Bytes, rule: Option<Refusal> },
+    /// Valid, and no win: `nbr`, the request's id as it stood in JSON (quotes included), the rule by
+    /// which no bidder was asked, where there is one, and its explanation, where that was wanted:
+    /// a JSON object for `ext`.
+    NoBid { nbr: u16, id_json: Bytes, rule: Option<Refusal>, ext: Option<Bytes> },
     /// Turned away.
     Refused(Refusal),
 }
@@ -113,7 +114,17 @@ enum Early {
     NoBid {
         id_json: Bytes,
         rule: Refusal,
+        ext: Option<Bytes>,
     },
+}
+
+/// What is known when a rule stops a request.
+#[derive(Clone, Copy)]
+struct Stop<'a> {
+    snapshot: &'a Snapshot,
+    partner: &'a Partner,
+    arrival: &'a Arrival,
+    refused_imps: &'a RefusedImps,
 }
 
 impl Exchange {
@@ -141,8 +152,8 @@ impl Exchange {
                 self.settle(&snapshot, partner, &arrival, asked, answers)
             }
             Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
-            Err(Early::NoBid { id_json, rule }) => {
-                Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule) }
+            Err(Early::NoBid { id_json, rule, ext }) => {
+                Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule), ext }
             }
         };
         Outcome { generation, verdict }
@@ -163,17 +174,18 @@ impl Exchange {
                 .map_err(Early::Refused)?;
         record::admitted(&self.cells, snapshot, arrival.partner, &admitted);
         let Admitted { request, refused_imps, .. } = admitted;
+        let stop = Stop { snapshot, partner, arrival, refused_imps: &refused_imps };
 
         let now = clock::monotonic();
         let tmax = request.view.tmax_ms;
         let Some(deadline) = Deadline::new(arrival.at, now, tmax, &partner.deadline) else {
-            return Err(no_bid(request, Refusal::NoTimeLeft, &mut scratch.admit));
+            return Err(stop.by(Refusal::NoTimeLeft, (request, None), &mut scratch.admit));
         };
         let client = partner.is_direct.then_some(arrival.client);
         let databases = &snapshot.databases;
         let facts = enrich::facts(&request, client, databases, &mut scratch.enrich, arrival.wall);
         if let Err(refusal) = enrich::traffic(&request, &facts, partner) {
-            return Err(no_bid(request, refusal, &mut scratch.admit));
+            return Err(stop.by(refusal, (request, Some(&facts)), &mut scratch.admit));
         }
         let consent = privacy::decide(&request, &facts);
         let ask =
@@ -254,10 +266,27 @@ impl Exchange {
     }
 }
 
-fn no_bid(request: ValidRequest, rule: Refusal, scratch: &mut admit::Scratch) -> Early {
-    let id_json = Bytes::copy_from_slice(respond::id_json(&request));
-    scratch.recycle(request);
-    Early::NoBid { id_json, rule }
+impl Stop<'_> {
+    /// The end of a request by a rule, explained where it asks for that and its partner may.
+    fn by(
+        self,
+        rule: Refusal,
+        (request, facts): (ValidRequest, Option<&Facts>),
+        scratch: &mut admit::Scratch,
+    ) -> Early {
+        let id_json = Bytes::copy_from_slice(respond::id_json(&request));
+        let ext = explain::is_wanted(&request, self.partner).then(|| {
+            Bytes::from(explain::stopped(&explain::Stopped {
+                generation: self.snapshot.generation,
+                facts,
+                took: clock::monotonic().saturating_duration_since(self.arrival.at),
+                imps_refused: self.refused_imps,
+                rule,
+            }))
+        });
+        scratch.recycle(request);
+        Early::NoBid { id_json, rule, ext }
+    }
 }
 
 /// What the partner is told of an auction.
@@ -272,7 +301,7 @@ fn verdict(
         .then(|| story::tell(snapshot, arrival, asked, settled, clock::monotonic()));
     if settled.result.wins.is_empty() && explanation.is_none() {
         let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));
-        return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None };
+        return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None, ext: None };
     }
     let arrived_us = u64::try_from(arrival.wall.as_micros()).unwrap_or(u64::MAX);
     Verdict::Answered(Bytes::from(respond::write(&respond::Response {

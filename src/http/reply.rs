@@ -73,8 +73,11 @@ impl Replier {
     pub fn verdict(&self, verdict: Verdict, styles: Styles, table: Table) -> Reply {
         match verdict {
             Verdict::Answered(json) => answered(json, table),
-            Verdict::NoBid { nbr, id_json, rule } => {
-                let reply = no_bid(nbr, &id_json, styles.no_bid, table);
+            Verdict::NoBid { nbr, id_json, rule, ext } => {
+                let reply = match (ext, styles.no_bid) {
+                    (None, NoBidStyle::Empty) => no_content(table),
+                    (ext, _) => reason(nbr, &id_json, ext.as_deref(), table),
+                };
                 match rule {
                     Some(rule) => with_reason(reply, rule.label()),
                     None => reply,
@@ -213,20 +216,19 @@ fn answered(json: Bytes, Table(mut headers): Table) -> Reply {
     reply
 }
 
-fn no_bid(nbr: u16, id_json: &[u8], style: NoBidStyle, table: Table) -> Reply {
-    match style {
-        NoBidStyle::Empty => {
-            let mut reply = empty_in(table, StatusCode::NO_CONTENT);
-            reply.headers_mut().insert(OPENRTB_VERSION, VERSION);
-            reply
-        }
-        NoBidStyle::Reason => {
-            let id = if id_json.is_empty() { b"\"\"" } else { id_json };
-            let nbr = nbr.to_string();
-            let json = [b"{\"id\":", id, b",\"nbr\":", nbr.as_bytes(), b"}"].concat();
-            answered(json.into(), table)
-        }
-    }
+fn no_content(table: Table) -> Reply {
+    let mut reply = empty_in(table, StatusCode::NO_CONTENT);
+    reply.headers_mut().insert(OPENRTB_VERSION, VERSION);
+    reply
+}
+
+/// A bid response without bids: `nbr` says why, and `ext` explains it.
+fn reason(nbr: u16, id_json: &[u8], ext: Option<&[u8]>, table: Table) -> Reply {
+    let id = if id_json.is_empty() { b"\"\"" } else { id_json };
+    let nbr = nbr.to_string();
+    let (before, ext) = ext.map_or((&b""[..], &b""[..]), |ext| (b",\"ext\":", ext));
+    let json = [b"{\"id\":", id, b",\"nbr\":", nbr.as_bytes(), before, ext, b"}"].concat();
+    answered(json.into(), table)
 }
 
 fn not_allowed(methods: &'static str) -> Reply {
@@ -322,6 +324,7 @@ mod tests {
             nbr: 3,
             id_json: Bytes::from_static(b"\"a\\\"b\""),
             rule: Some(Refusal::KnownSpider),
+            ext: None,
         };
         let reply = replier.verdict(verdict(), Styles::default(), table());
         assert_eq!(header(&reply, "x-gavel-reason"), "known_spider");

@@ -48,6 +48,7 @@ fn bidder(dice: &mut Dice) -> Bidder {
     own.bundles_blocked = dice.some(BUNDLES);
     own.deals = dice.some(NAMES);
     own.is_deal_only = dice.one_in(8);
+    own.is_consent_needed = dice.one_in(6);
     own.is_matched_only = dice.one_in(6);
     own.eid_sources = dice.some(NAMES);
     own.floor_ceiling =
@@ -158,6 +159,7 @@ impl Naive<'_> {
         let is_allowed = is_free || covers(&own.domains) || own.bundles.contains(&bundle);
         let is_blocked = covers(&own.domains_blocked) || own.bundles_blocked.contains(&bundle);
         check(is_allowed && !is_blocked, NotCalled::Inventory)?;
+        check(!own.is_consent_needed || self.request["regs"]["coppa"] == 0, NotCalled::Privacy)?;
         check(!own.is_matched_only || self.is_known(bidder), NotCalled::UnmatchedUser)?;
         let (wanted, blocked) = (strings(&self.request["wseat"]), strings(&self.request["bseat"]));
         check(Self::has_seat(bidder, &wanted, &blocked), NotCalled::Seat)?;

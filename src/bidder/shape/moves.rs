@@ -23,6 +23,8 @@ pub const BIDFLOOR: &Name = &(Key::Bidfloor, "\"bidfloor\":");
 pub const BIDFLOORCUR: &Name = &(Key::Bidfloorcur, "\"bidfloorcur\":");
 pub const SECURE: &Name = &(Key::Secure, "\"secure\":");
 pub const BUYERUID: &Name = &(Key::Buyeruid, "\"buyeruid\":");
+pub const IP: &Name = &(Key::Ip, "\"ip\":");
+pub const IPV6: &Name = &(Key::Ipv6, "\"ipv6\":");
 pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
 
 /// What becomes of one member of an object.

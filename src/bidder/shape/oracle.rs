@@ -76,6 +76,7 @@ impl Case {
             bapp: lists(dice),
             schain: dice.one_in(2).then_some(node),
             is_secure: dice.one_in(2),
+            is_direct: dice.one_in(2),
             ..fixture::partner()
         };
         let member = |key, text: &str| (key, text.to_owned());
@@ -94,6 +95,7 @@ impl Case {
             vec![member(Key::Os, r#""os":"iOS""#), member(Key::Devicetype, r#""devicetype":4"#)];
         let facts = Facts {
             geo: dice.one_in(2).then(|| Arc::new(geo)),
+            address: dice.one_in(2).then(|| "192.0.2.77".parse().unwrap()),
             device: dice.one_in(2).then(|| Arc::new(Device { rendered, ..Device::default() })),
             ..Facts::default()
         };
@@ -171,6 +173,7 @@ impl Case {
             || grows
             || path == ".at" && self.partner.auction_type.is_some()
             || path == ".imp[].bidfloor" && self.partner.floor > Cpm::ZERO
+            || path == ".device.ip" && self.partner.is_direct && !is_in_input
             || path == ".imp[].secure" && self.partner.is_secure
             || path == ".allimps"
             || self.has_seats() && (under(".wseat") || under(".bseat"))

@@ -11,9 +11,11 @@ use super::node::Node;
 use crate::auction::offer;
 use crate::bidder::OpenRtbVersion;
 use crate::bidder::splice::{Members, Splicer, write_string};
+use crate::enrich::geo::is_public;
 use crate::money::{Cpm, Currency};
-use crate::privacy::disclosure::{Disclosure, Fate, Place, write_rounded};
+use crate::privacy::disclosure::{Disclosure, Fate, Place, truncated, write_rounded};
 use crate::request::{Imp, Key, Member, Object, ValidRequest};
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// The walk through one request.
@@ -239,7 +241,11 @@ impl<'a, 'd> Walk<'a, 'd> {
             return;
         };
         let (ext, geo) = (objects.device_ext.as_ref(), objects.device_geo.as_ref());
-        let moves = Moves::default();
+        let (mut text, mut moves) = (Vec::new(), Moves::default());
+        if let Some((name, address)) = self.observed() {
+            self.write_address(address, &mut text);
+            moves.own.push(Change { name, value: Some(&text) });
+        }
         let node = Node { ext, geo, ..Node::new(Some(Place::Device), object, &moves) };
         let mut end = self.node(&node);
         for &(key, text) in self.common.device.iter() {
@@ -324,8 +330,31 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
     }
 
+    /// The address that a user of a direct partner was seen at, where the request names none of
+    /// its family.
+    fn observed(&self) -> Option<(&'static Name, IpAddr)> {
+        let address = self.subject.facts.address.filter(|_| self.subject.partner.is_direct)?;
+        let own = &self.request.view.device;
+        let (name, known) = match address {
+            IpAddr::V4(_) => (moves::IP, own.ip),
+            IpAddr::V6(_) => (moves::IPV6, own.ipv6),
+        };
+        (known.is_none() && is_public(address)).then_some((name, address))
+    }
+
+    fn write_address(&self, address: IpAddr, out: &mut Vec<u8>) {
+        let told = if self.disclosure.is_full() { address } else { truncated(address) };
+        write_string(&told.to_string(), out);
+    }
+
     /// A `device` of nothing but what was looked up.
     fn new_device(&mut self, end: &mut Members) {
+        if let Some((name, address)) = self.observed() {
+            self.insert(end, name.1, b"");
+            let mut text = Vec::new();
+            self.write_address(address, &mut text);
+            self.to.out.extend_from_slice(&text);
+        }
         for &(key, text) in self.common.device.iter() {
             if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
                 self.insert(end, text, b"");

@@ -155,11 +155,16 @@ fn the_address_of_the_user_counts_not_that_of_the_caller() {
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(address(json!({}), Some(client)), (text("198.18.9.9"), true));
     assert_eq!(address(json!({}), None), (None, false));
-    assert_eq!(address(json!({"ip": "192.0.2.9"}), Some(client)), (text("192.0.2.9"), true));
+    // what a client writes of itself counts less than where it was seen, if that tells anything
+    assert_eq!(address(json!({"ip": "192.0.2.9"}), Some(client)), (text("198.18.9.9"), true));
+    assert_eq!(address(json!({"ip": "10.1.1.1"}), Some(client)), (text("198.18.9.9"), true));
     let both = json!({"ip": "192.168.1.1", "ipv6": "2001:db8::9"});
-    assert_eq!(address(both, Some(client)), (text("2001:db8::9"), true));
-    // a private user is an unknown one: the client does not stand in
-    assert_eq!(address(json!({"ip": "10.1.1.1"}), Some(client)), (text("10.1.1.1"), false));
+    for unseen in [None, Some("10.9.9.9".parse().unwrap())] {
+        assert_eq!(address(json!({"ip": "192.0.2.9"}), unseen), (text("192.0.2.9"), true));
+        assert_eq!(address(both.clone(), unseen), (text("2001:db8::9"), true));
+        // a private user is an unknown one
+        assert_eq!(address(json!({"ip": "10.1.1.1"}), unseen), (text("10.1.1.1"), false));
+    }
     let mapped = json!({"ipv6": "::ffff:192.0.2.9"});
     assert_eq!(address(mapped, None), (text("192.0.2.9"), true));
 }

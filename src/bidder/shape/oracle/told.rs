@@ -50,6 +50,11 @@ pub fn check(case: &Case, before: &Value, after: &Value, offered: &[usize]) {
         assert_eq!(before.get("bcat"), after.get("bcat"));
     }
     check_user(case, before, after);
+    let is_seen = case.partner.is_direct && case.facts.address.is_some();
+    if is_seen && before["device"]["ip"].is_null() && is_object_or_null(&before["device"]) {
+        let address = if case.is_strict { "192.0.2.0" } else { "192.0.2.77" };
+        assert_eq!(after["device"]["ip"], address);
+    }
     for (at, sent) in offered.iter().zip(after["imp"].as_array().unwrap()) {
         let given = &before["imp"][at];
         let is_said = !case.partner.is_secure || !given["secure"].is_null();
@@ -99,4 +104,8 @@ fn check_floor(case: &Case, given: &Value, sent: &Value) {
     let floor = number(sent) * units(&currency(sent));
     assert!(floor >= least - 1e-9, "{floor} is below {least}");
     assert!(floor <= least + 1e-5, "{floor} is above {least}");
+}
+
+fn is_object_or_null(value: &Value) -> bool {
+    value.is_object() || value.is_null()
 }

@@ -136,3 +136,29 @@ fn categories_are_not_blocked_beside_those_that_are_allowed() {
     case.check(r#","acat":["IAB1"]"#, r#","acat":["IAB1"]"#);
     case.check(r#","acat":[]"#, r#","acat":[],"bcat":["IAB25"]"#);
 }
+
+#[test]
+fn a_direct_partners_user_is_sent_with_the_address_that_was_seen() {
+    let seen =
+        |address: &str| Facts { address: Some(address.parse().unwrap()), ..Facts::default() };
+    let partner = Partner { is_direct: true, ..fixture::partner() };
+    let v4 = Case { partner: partner.clone(), facts: seen("192.0.2.77"), ..Case::default() };
+    let v6 = Case { partner: partner.clone(), facts: seen("2001:db8:1:2::3"), ..Case::default() };
+    for (case, given, expected) in [
+        (&v4, "", r#","device":{"ip":"192.0.2.77"}"#),
+        (&v4, r#","device":null"#, r#","device":{"ip":"192.0.2.77"}"#),
+        (&v4, r#","device":{"ua":"x"}"#, r#","device":{"ua":"x","ip":"192.0.2.77"}"#),
+        (&v4, r#","device":{"ip":null}"#, r#","device":{"ip":"192.0.2.77"}"#),
+        (&v4, r#","device":{"ip":"192.0.2.1"}"#, r#","device":{"ip":"192.0.2.1"}"#),
+        (&v6, r#","device":{"h":1}"#, r#","device":{"h":1,"ipv6":"2001:db8:1:2::3"}"#),
+    ] {
+        case.check(given, expected);
+    }
+    let strict = Disclosure::STRICT;
+    Case { disclosure: strict, ..v4 }.check("", r#","device":{"ip":"192.0.2.0"}"#);
+    Case { disclosure: strict, ..v6 }
+        .check(r#","device":{"ifa":"i"}"#, r#","device":{"ipv6":"2001:db8:1::"}"#);
+    let device = r#","device":{"h":1}"#;
+    Case { partner, facts: seen("10.0.0.1"), ..Case::default() }.check(device, device);
+    Case { facts: seen("192.0.2.77"), ..Case::default() }.check(device, device);
+}
