@@ -85,6 +85,11 @@ impl Client {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
+    /// For what is no message of its own.
+    pub fn reader(&mut self) -> &mut impl BufRead {
+        &mut self.reader
+    }
+
     /// The next answer; `None` where the connection was closed instead.
     pub fn receive(&mut self) -> Option<Reply> {
         let message = read_message(&mut self.reader)?;
