@@ -16,6 +16,7 @@ pub fn device(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
     let Some(members) = reader.object(value, Field::Device)? else { return Ok(()) };
     let (object, mut walk) = reader.record(members);
     reader.view.objects.device = Some(object);
+    let mut sua_of_ext = None;
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
         match entry.key {
@@ -52,11 +53,33 @@ pub fn device(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
                     None => None,
                 }
             }
-            Key::Ext => reader.view.objects.device_ext = edited(reader, value, Field::DeviceExt)?,
+            Key::Ext => {
+                let Some(members) = reader.object(value, Field::DeviceExt)? else { continue };
+                let (object, sua) = device_ext(reader, members)?;
+                (reader.view.objects.device_ext, sua_of_ext) = (Some(object), sua);
+            }
             _ => {}
         }
     }
+    let device = &mut reader.view.device;
+    device.sua = device.sua.or(sua_of_ext);
     Ok(())
+}
+
+/// `device.ext`, where the structured user agent stood before 2.6. There it is nobody's rule: one
+/// that cannot be read is none.
+fn device_ext(
+    reader: &mut Reader<'_>,
+    members: Members<'_>,
+) -> Result<(Object, Option<Sua>), Refusal> {
+    let (object, mut walk) = reader.record(members);
+    let mut sua = None;
+    while let Some(entry) = walk.next(reader)? {
+        if let (Key::Sua, Kind::Object(members)) = (entry.key, entry.value.kind()) {
+            sua = user_agent(reader, members).ok();
+        }
+    }
+    Ok((object, sua))
 }
 
 /// An object of which nothing is read, but whose members may be taken out.

@@ -24,6 +24,25 @@ fn device_addresses_parse() {
 }
 
 #[test]
+fn a_structured_user_agent_is_read_in_both_places_and_that_of_2_6_counts() {
+    for (device, platform) in [
+        (r#"{"sua":{"platform":{"brand":"A"}}}"#, Some("A")),
+        (r#"{"ext":{"sua":{"platform":{"brand":"B"}}}}"#, Some("B")),
+        (
+            r#"{"ext":{"sua":{"platform":{"brand":"B"}}},"sua":{"platform":{"brand":"A"}}}"#,
+            Some("A"),
+        ),
+        (r#"{"sua":null,"ext":{"sua":{"platform":{"brand":"B"}}}}"#, Some("B")),
+        (r#"{"ext":{"sua":{"platform":5}}}"#, None),
+        (r#"{"ext":{"sua":"B"}}"#, None),
+    ] {
+        let request = admitted(&request(&format!("\"device\":{device}"), ""));
+        let sua = request.view.device.sua;
+        assert_eq!(sua.map(|sua| request.text(sua.platform)), platform, "{device}");
+    }
+}
+
+#[test]
 fn regs_are_zero_or_one_in_either_place() {
     for place in [r#""regs":{M}"#, r#""regs":{"ext":{M}}"#] {
         for key in ["coppa", "gdpr"] {
