@@ -101,7 +101,7 @@ fn databases(root: &mut Table, folder: &Path) -> (DatabaseSettings, EnrichSettin
     let (d, e) = (DatabaseSettings::default(), EnrichSettings::default());
     let mut t = root.section("databases");
     let file = |text: &str| (!text.is_empty()).then(|| folder.join(text));
-    let mmdb = "a path to .mmdb or .mmdb.zst";
+    let mmdb = "a path to .mmdb or .mmdb.zst, or to a set of parts (a folder or its manifest.json)";
     let mut open = |key, doc| -> Option<PathBuf> { t.parsed(key, mmdb, doc, file) };
     let settings = DatabaseSettings {
         city: open("city", "MaxMind database with cities."),
@@ -129,7 +129,23 @@ fn databases(root: &mut Table, folder: &Path) -> (DatabaseSettings, EnrichSettin
             64 << 10..=64 << 20,
             "Bytes of each device file.",
         ),
-        is_verified: t.flag("verify", d.is_verified, "Check the whole structure at opening."),
+        is_verified: t.flag(
+            "verify",
+            d.is_verified,
+            "Check the whole structure at the start too; a renewal always does.",
+        ),
+        allow_older: t.flag(
+            "allow_older",
+            d.allow_older,
+            "Let a reload go back to an address database that was built before the one in use.",
+        ),
+        canary_percent: t.integer(
+            "canary_percent",
+            d.canary_percent,
+            0..=100,
+            "Of 100 addresses that the database in use knows, how many must have the same country \
+             by a new one.",
+        ),
     };
     let enrich = EnrichSettings {
         geo_cache_entries: t.integer(

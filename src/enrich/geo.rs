@@ -16,26 +16,27 @@ use crate::openrtb::ids::Country;
 use crate::request::Key;
 use jiff::Timestamp;
 use jiff::tz::TimeZoneDatabase;
-use maxminddb::{LookupResult, Reader};
+use maxminddb::{LookupResult, MaxMindDbError, Reader};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A database in memory.
 pub type AddressReader = Reader<Vec<u8>>;
 
-/// Those that are configured.
+/// Those that are configured, each shared with the generations that have the same one.
 #[derive(Default)]
 pub struct GeoDatabases {
-    pub city: Option<AddressReader>,
-    pub country: Option<AddressReader>,
-    pub isp: Option<AddressReader>,
-    pub asn: Option<AddressReader>,
-    pub connection_type: Option<AddressReader>,
-    pub anonymous: Option<AddressReader>,
+    pub city: Option<Arc<AddressReader>>,
+    pub country: Option<Arc<AddressReader>>,
+    pub isp: Option<Arc<AddressReader>>,
+    pub asn: Option<Arc<AddressReader>>,
+    pub connection_type: Option<Arc<AddressReader>>,
+    pub anonymous: Option<Arc<AddressReader>>,
 }
 
 /// Where the records of one address are, for all databases: equal keys, equal facts.
@@ -123,7 +124,7 @@ struct ConnectionRecord<'a> {
     connection_type: Option<&'a str>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct AnonymousRecord {
     is_anonymous: bool,
@@ -160,12 +161,12 @@ impl GeoDatabases {
     /// In the order of [`GeoKey`].
     fn all(&self) -> [Option<&AddressReader>; 6] {
         [
-            self.city.as_ref(),
-            self.country.as_ref(),
-            self.isp.as_ref(),
-            self.asn.as_ref(),
-            self.connection_type.as_ref(),
-            self.anonymous.as_ref(),
+            self.city.as_deref(),
+            self.country.as_deref(),
+            self.isp.as_deref(),
+            self.asn.as_deref(),
+            self.connection_type.as_deref(),
+            self.anonymous.as_deref(),
         ]
     }
 }
@@ -214,6 +215,52 @@ impl Found<'_> {
         render(&mut geo);
         geo
     }
+}
+
+// === one fact of one database ===
+
+/// What a database is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    City,
+    Country,
+    /// Provider or autonomous system.
+    Network,
+    Connection,
+    Anonymous,
+}
+
+/// The fact for which a database is kept, as its record tells it; `None`: the record is silent.
+pub fn fact<'a, S: AsRef<[u8]>>(
+    subject: Subject,
+    hit: &LookupResult<'a, S>,
+) -> Result<Option<&'a str>, MaxMindDbError> {
+    let told = match subject {
+        Subject::City => {
+            let record: Option<CityRecord<'a>> = hit.decode()?;
+            record.and_then(|record| record.country.iso_code)
+        }
+        Subject::Country => {
+            let record: Option<CountryRecord<'a>> = hit.decode()?;
+            record.and_then(|record| record.country.iso_code)
+        }
+        Subject::Network => {
+            let record: Option<NetworkRecord<'a>> = hit.decode()?;
+            record.and_then(|record| {
+                let number = record.autonomous_system_number.map(|_| "numbered");
+                record.isp.or(record.autonomous_system_organization).or(number)
+            })
+        }
+        Subject::Connection => {
+            let record: Option<ConnectionRecord<'a>> = hit.decode()?;
+            record.and_then(|record| record.connection_type)
+        }
+        Subject::Anonymous => {
+            let record: Option<AnonymousRecord> = hit.decode()?;
+            record.filter(|record| *record != AnonymousRecord::default()).map(|_| "hidden")
+        }
+    };
+    Ok(told.filter(|told| !told.is_empty()))
 }
 
 /// A record, or nothing where there is none or it is damaged.

@@ -12,7 +12,7 @@ fn what_is_open_can_be_told() {
     assert_eq!(roles, all);
     let city = &open.describe()[0];
     assert_eq!(city.kind, "gavel-Demo-City");
-    assert!(city.entries > 500 && city.bytes > 1000 && city.blake3.len() == 64, "{city:?}");
+    assert!(city.entries > 500 && city.bytes > 1000 && city.sha256.len() == 64, "{city:?}");
     assert!(city.build_epoch.is_some());
     let answer = lookup_ip(&open, "198.18.7.7".parse().unwrap(), WINTER);
     assert!(answer["geo"]["country"].is_string(), "{answer}");
@@ -76,7 +76,7 @@ fn every_fault_is_told_at_once() {
                 DatabaseError::Read { .. },
                 DatabaseError::Type { .. },
                 DatabaseError::Format { .. },
-                DatabaseError::Read { .. },
+                DatabaseError::Compression { .. },
                 DatabaseError::Models { .. },
                 DatabaseError::Regexes { .. },
             ]

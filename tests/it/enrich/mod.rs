@@ -3,6 +3,7 @@
 mod broken;
 mod corpus;
 mod files;
+mod renew;
 mod request;
 
 use gavel::enrich::databases::{DatabaseSettings, Databases};
