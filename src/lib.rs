@@ -49,5 +49,8 @@ pub mod runtime;
 // floor 9: settings
 pub mod config;
 
-// floor 10: the parts, put together
+// floor 10: what changes under way
+pub mod reload;
+
+// floor 11: the parts, put together
 pub mod app;

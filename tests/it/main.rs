@@ -15,6 +15,7 @@ mod fuzz;
 mod harness;
 mod probes;
 mod process;
+mod reload;
 mod serve;
 mod server;
 mod tidy;

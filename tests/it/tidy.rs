@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["exchange"],
     &["http", "runtime"],
     &["config"],
+    &["reload"],
     &["app"],
     &["main", "cli"],
 ];

@@ -1,0 +1,5 @@
+//! Files that change under a running process.
+
+mod kubelet;
+mod styles;
+mod watch;
