@@ -6,6 +6,7 @@
 use clap::{Parser, Subcommand};
 use gavel::app::load::StartFault;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
+use gavel::http::admin::AdminAddress;
 use gavel::{clock, config, enrich};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,9 @@ enum Command {
         /// Where partners call, instead of the file's `http.listen`.
         #[arg(long)]
         listen: Option<SocketAddr>,
+        /// A folder where good rules are kept, for a start into broken ones.
+        #[arg(long, env = "GAVEL_KEEP")]
+        keep: Option<PathBuf>,
         /// End with 78 on a fault of the configuration instead of staying up, not ready.
         #[arg(long)]
         exit_on_fault: bool,
@@ -69,6 +73,18 @@ enum Question {
         #[arg(long)]
         config: PathBuf,
     },
+    /// What the process that serves this configuration has in force, and how reloads went.
+    Snapshot {
+        #[arg(long)]
+        config: PathBuf,
+        /// Where the admin listener is, instead of the file's `admin.listen`: an address, or the
+        /// path of a unix socket.
+        #[arg(long)]
+        admin: Option<String>,
+        /// The admin listener's token, where it asks for one.
+        #[arg(long, env = "GAVEL_ADMIN_TOKEN", hide_env_values = true)]
+        token: Option<String>,
+    },
     /// What the address databases say of an address.
     Ip {
         address: IpAddr,
@@ -85,8 +101,8 @@ enum Question {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { config, operations, listen, exit_on_fault } => {
-            app::serve(&ServeArgs { config, operations, listen, exit_on_fault })
+        Command::Serve { config, operations, listen, keep, exit_on_fault } => {
+            app::serve(&ServeArgs { config, operations, listen, keep, exit_on_fault })
         }
         Command::Check { config } => check(&config),
         Command::Reference => {
@@ -139,6 +155,22 @@ fn answer(question: Question) -> Result<String, StartFault> {
         Question::Databases { config } => {
             let (_, databases) = app::load::load(&config)?;
             shown(serde_json::json!(databases.describe()))
+        }
+        Question::Snapshot { config, admin, token } => {
+            let address = match admin {
+                Some(text) => Ok(match text.parse() {
+                    Ok(address) => AdminAddress::Tcp(address),
+                    Err(_) => AdminAddress::Unix(text.into()),
+                }),
+                None => app::ask::address(&config),
+            };
+            let answer = address
+                .and_then(|address| app::ask::snapshot(&address, token.as_deref()))
+                .map_err(|fault| StartFault::new(vec![fault]))?;
+            match serde_json::from_str(&answer) {
+                Ok(json) => shown(json),
+                Err(_) => answer,
+            }
         }
         Question::Ip { address, config } => {
             let (_, databases) = app::load::load(&config)?;

@@ -38,12 +38,15 @@ pub struct Snapshot {
     /// Who buys what, as an index over `bidders`.
     pub roster: Roster,
     /// By `PartnerId`: agreed requests a second.
-    pub partner_rates: Vec<Option<Arc<RateAccount>>>,
+    pub partner_rates: Accounts,
     /// By name; its hasher is seeded, for the names in it are compared with what strangers send.
     doors: HashMap<Name, Door>,
     partner_slots: Vec<Slot>,
     bidder_slots: Vec<Slot>,
 }
+
+/// Agreed rates by `PartnerId`.
+pub type Accounts = Vec<Option<Arc<RateAccount>>>;
 
 /// A partner's name; up to 16 bytes stand in the index itself.
 type Name = SmallVec<[u8; 16]>;
@@ -94,15 +97,25 @@ impl Snapshot {
     /// none). Accounts and metric slots are found again by name, so that what did not change
     /// goes on as it was.
     pub fn new(generation: u64, parts: Parts, bank: &mut Bank, hub: &Hub, now: Instant) -> Self {
+        let accounts = Self::accounts(&parts.partners, bank, now);
+        Self::put_together(generation, parts, accounts, hub)
+    }
+
+    /// By partner: where its agreed rate is kept.
+    pub fn accounts(partners: &[Partner], bank: &mut Bank, now: Instant) -> Accounts {
+        let rate =
+            |one: &Partner| one.qps.map(|qps| bank.rate(Payer::Partner, &one.name, qps, now));
+        partners.iter().map(rate).collect()
+    }
+
+    /// As [`Snapshot::new`], without the bank: this takes a while, and workers wait for the bank.
+    pub fn put_together(generation: u64, parts: Parts, accounts: Accounts, hub: &Hub) -> Self {
         let Parts { partners, bidders, rates, databases, sellers, roster } = parts;
         let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             let name = Name::from_slice(partner.name.as_bytes());
             doors.entry(name).or_insert_with(|| Door::of(PartnerId(id), partner));
         }
-        let rate =
-            |one: &Partner| one.qps.map(|qps| bank.rate(Payer::Partner, &one.name, qps, now));
-        let partner_rates = partners.iter().map(rate).collect();
         Self {
             generation,
             roster: Roster::compile(&bidders, &partners, roster),
@@ -113,7 +126,7 @@ impl Snapshot {
             rates,
             databases,
             sellers,
-            partner_rates,
+            partner_rates: accounts,
             doors,
         }
     }

@@ -189,6 +189,7 @@ pub fn serve(config: PathBuf, listen: SocketAddr) {
         config,
         operations: SocketAddr::from(([127, 0, 0, 1], 0)),
         listen: Some(listen),
+        keep: None,
         exit_on_fault: true,
     });
 }

@@ -4,8 +4,10 @@
 //! Invariant: a fault at the start does not end the process (unless asked to): it stays up, not
 //! ready, with the whole report on `/ready`, where an operator finds it.
 
+pub mod ask;
 pub mod load;
 mod log;
+mod reload;
 mod status;
 mod team;
 
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::http::admin;
 use crate::http::ops::{self, OpsSettings};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::reload::progress::Progress;
 use crate::runtime::listener;
 use load::StartFault;
 use status::Status;
@@ -40,6 +43,8 @@ pub struct ServeArgs {
     pub operations: SocketAddr,
     /// Where partners call, instead of the file's `http.listen`.
     pub listen: Option<SocketAddr>,
+    /// Where good rules are kept, for a start into broken ones.
+    pub keep: Option<PathBuf>,
     /// End with [`EX_CONFIG`] instead of staying up, not ready.
     pub exit_on_fault: bool,
 }
@@ -67,23 +72,29 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let mut stop = Stop::install()?;
     let lifecycle = Arc::new(Lifecycle::default());
-    let status = Rc::new(Status::new(Arc::clone(&lifecycle)));
+    let progress = Arc::new(Progress::default());
+    let status = Rc::new(Status::new(Arc::clone(&lifecycle), Arc::clone(&progress)));
     let rules = lifecycle.needs("configuration");
     let serving = lifecycle.needs("public listener");
     let operations = open_operations(args.operations, &status)?;
     info!(listener = "operations", address = %operations, "listening");
 
     let started = tokio::select! {
-        started = load::start(args.config.clone()) => started,
+        started = load::start(args.config.clone(), args.keep.clone()) => started,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
-    let (mut config, databases) = match started {
+    let load::Started { in_force, degraded } = match started {
         Ok(started) => started,
         Err(fault) => return wait_faulty(args, fault, &rules, &status, &mut stop).await,
     };
+    if let Some(why) = &degraded {
+        error!(%why, "degraded");
+    }
+    progress.state().degraded = degraded;
+    let mut config = in_force.config.clone();
     config.edge.listen = args.listen.unwrap_or(config.edge.listen);
     rules.ready();
-    let team = match Team::start(&config, databases, &lifecycle) {
+    let team = match Team::start(&config, Arc::clone(&in_force.databases), &lifecycle) {
         Ok(team) => team,
         Err(fault) => {
             let fault = StartFault::new(vec![fault]);
@@ -91,7 +102,8 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         }
     };
     announce(&config, &team);
-    let admin = open_admin(&config, &team);
+    let admin = open_admin(&config, &team, &progress);
+    let reloading = reload::start(args, &team, in_force, &progress);
     let tick = spawn_local(team::rebalance(team.bank(), config.edge.lease.tick));
     status.runs(team.vitals());
     serving.ready();
@@ -104,6 +116,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         () = lifecycle.wind_down(&settings) => {}
         () = stop.asked() => warn!("asked to stop twice: no more connections are taken"),
     }
+    drop(reloading);
     lifecycle.advance(Phase::Closing);
     let ended = join(team).await;
     tick.abort();
@@ -146,9 +159,13 @@ fn open_operations(address: SocketAddr, status: &Rc<Status>) -> io::Result<Socke
     Ok(address)
 }
 
-fn open_admin(config: &Config, team: &Team) -> tokio::task::JoinHandle<()> {
+fn open_admin(
+    config: &Config,
+    team: &Team,
+    progress: &Arc<Progress>,
+) -> tokio::task::JoinHandle<()> {
     let admin = config.edge.admin.clone();
-    let snapshot = status::snapshot(team.live(), config);
+    let snapshot = status::snapshot(team.live(), Arc::clone(progress));
     spawn_local(async move {
         if let Err(fault) = admin::serve(admin, snapshot, OpsSettings::default()).await {
             error!(%fault, "the admin listener ended");

@@ -5,12 +5,12 @@
 
 use super::team::Vitals;
 use crate::clock;
-use crate::config::Config;
 use crate::http::admin::SnapshotJson;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
+use crate::reload::progress::{Progress, Source};
 use crate::snapshot::Live;
-use crate::telemetry::hub::{DatabaseState, ListenerState, ProcessState};
+use crate::telemetry::hub::{DatabaseState, ListenerState, ProcessState, SourceState};
 use crate::telemetry::render;
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
@@ -25,16 +25,18 @@ pub struct Status {
     started: Duration,
     vitals: OnceCell<Vitals>,
     faults: RefCell<Vec<String>>,
+    progress: Arc<Progress>,
 }
 
 impl Status {
     /// Of a process that has just started.
-    pub fn new(lifecycle: Arc<Lifecycle>) -> Self {
+    pub fn new(lifecycle: Arc<Lifecycle>, progress: Arc<Progress>) -> Self {
         Self {
             lifecycle,
             started: clock::wall(),
             vitals: OnceCell::new(),
             faults: RefCell::default(),
+            progress,
         }
     }
 
@@ -71,6 +73,7 @@ impl Status {
                 })
                 .collect()
         });
+        let reloads = self.progress.state().clone();
         let process = ProcessState {
             now: clock::wall(),
             started: self.started,
@@ -82,30 +85,40 @@ impl Status {
                 backlog_effective: vitals.backlog_effective,
             }],
             databases: databases.unwrap_or_default(),
+            is_degraded: reloads.degraded.is_some(),
+            sources: reloads.sources.iter().map(source_state).collect(),
         };
         render::prometheus(&vitals.hub, &process)
     }
 
     fn detail(&self) -> Option<String> {
         let faults = self.faults.borrow();
-        (!faults.is_empty()).then(|| json!({ "faults": *faults }).to_string())
+        let degraded = self.progress.state().degraded.clone();
+        match (faults.is_empty(), degraded) {
+            (true, None) => None,
+            (true, Some(why)) => Some(json!({ "degraded": why }).to_string()),
+            (false, _) => Some(json!({ "faults": *faults }).to_string()),
+        }
     }
 }
 
-/// For the admin listener.
-pub fn snapshot(live: Arc<Live>, config: &Config) -> SnapshotJson {
-    let files: Vec<String> = config.files.iter().map(|path| path.display().to_string()).collect();
-    Rc::new(move || snapshot_json(&live, &files))
+fn source_state((name, source): (&&'static str, &Source)) -> SourceState {
+    let results = source.counts.iter().map(|(result, count)| (*result, *count)).collect();
+    SourceState { name, taken: source.taken, results }
 }
 
-fn snapshot_json(live: &Live, files: &[String]) -> String {
-    let Some(snapshot) = live.take() else { return json!({ "generation": 0 }).to_string() };
-    json!({
-        "generation": snapshot.generation,
-        "files": files,
-        "partners": snapshot.partners.len(),
-        "bidders": snapshot.bidders.len(),
-        "databases": snapshot.databases.describe(),
-    })
-    .to_string()
+/// For the admin listener.
+pub fn snapshot(live: Arc<Live>, progress: Arc<Progress>) -> SnapshotJson {
+    Rc::new(move || snapshot_json(&live, &progress))
+}
+
+fn snapshot_json(live: &Live, progress: &Progress) -> String {
+    let mut shown = progress.state().json(clock::wall());
+    if let (Some(snapshot), Some(into)) = (live.take(), shown.as_object_mut()) {
+        into.insert("generation".to_owned(), json!(snapshot.generation));
+        into.insert("partners".to_owned(), json!(snapshot.partners.len()));
+        into.insert("bidders".to_owned(), json!(snapshot.bidders.len()));
+        into.insert("databases".to_owned(), json!(snapshot.databases.describe()));
+    }
+    shown.to_string()
 }

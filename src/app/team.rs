@@ -2,9 +2,7 @@
 //!
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
-use super::load::chain;
 use crate::bidder::desk::{Desk, Net};
-use crate::bidder::resolve::Addresses;
 use crate::clock;
 use crate::config::Config;
 use crate::enrich::databases::Databases;
@@ -13,6 +11,7 @@ use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::lifecycle::Lifecycle;
 use crate::limits::bank::Bank;
+use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
 use crate::runtime::cpu;
 use crate::runtime::listener::{self, Bound};
@@ -37,8 +36,7 @@ pub struct Team {
     live: Arc<Live>,
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
-    /// Holds the bidders' names in the resolver, so that they are known before the first call.
-    _names: Vec<Arc<Addresses>>,
+    net: Arc<Net>,
 }
 
 /// What the operations listener tells of a running team.
@@ -88,8 +86,6 @@ impl Team {
         let net = Net::new(config.engine.net.clone(), count, Arc::clone(&bank))
             .map_err(|fault| chain(&fault))?;
         let net = Arc::new(net);
-        let hosts = config.rules.bidders.iter().map(|bidder| &bidder.endpoint.host);
-        let names = hosts.map(|host| net.resolver.watch(host)).collect();
         tokio::task::spawn_local(Arc::clone(&net.resolver).run());
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
@@ -112,16 +108,7 @@ impl Team {
             backlog_asked: bound.backlog_asked,
             backlog_effective: bound.backlog_effective,
         };
-        Ok(Self {
-            workers,
-            count: counted.count,
-            acceptor,
-            bound,
-            live,
-            bank,
-            vitals,
-            _names: names,
-        })
+        Ok(Self { workers, count: counted.count, acceptor, bound, live, bank, vitals, net })
     }
 
     pub fn workers(&self) -> usize {
@@ -138,6 +125,10 @@ impl Team {
 
     pub fn bank(&self) -> Arc<Mutex<Bank>> {
         Arc::clone(&self.bank)
+    }
+
+    pub fn net(&self) -> Arc<Net> {
+        Arc::clone(&self.net)
     }
 
     pub fn vitals(&self) -> Vitals {

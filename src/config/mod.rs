@@ -4,9 +4,11 @@
 //! [`load`] again), a clock.
 
 mod bidders;
+pub mod checksums;
 pub mod edge;
 pub mod engine;
 pub mod fault;
+pub mod files;
 mod partners;
 pub mod reader;
 pub mod reference;
@@ -17,6 +19,7 @@ mod words;
 use edge::Edge;
 use engine::Engine;
 use fault::Fault;
+use files::Files;
 use reader::{Findings, Table};
 use rules::Rules;
 use std::cell::RefCell;
@@ -35,6 +38,8 @@ pub struct Config {
     pub rules: Rules,
     /// Each file that was read, the main one first.
     pub files: Vec<PathBuf>,
+    /// A list of SHA-256 sums, as `sha256sum` writes it, that all of `files` must stand in.
+    pub checksums: Option<PathBuf>,
     /// Each key with its default and what the files say, secrets left out.
     pub rows: Vec<reader::Row>,
 }
@@ -51,32 +56,38 @@ impl fmt::Display for Report {
     }
 }
 
-/// Reads the main file and what it includes.
+/// Reads the main file and what it includes from the disk.
 pub fn load(main: &Path) -> Result<Config, Report> {
+    let files = Files::on_disk();
+    let config = load_from(main, &files)?;
+    checksums::check(&config, &files)?;
+    Ok(config)
+}
+
+/// Reads the main file and what it includes; checksums are another matter.
+pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     let findings = RefCell::new(Findings::default());
     let mut rules = Rules::default();
-    let mut files = vec![main.to_owned()];
     let mut settings = None;
-    if let Some(values) = &parse(main, &findings) {
+    if let Some(values) = &parse(main, files, &findings) {
         let name = shown(main);
         let folder = main.parent().unwrap_or(Path::new(""));
         let mut root = Table::root(&name, Some(values), &findings);
         let includes = includes(&mut root);
-        settings = Some((edge::read(&mut root), engine::read(&mut root, folder)));
+        let checksums = checksums::read(&mut root, folder);
+        settings = Some((edge::read(&mut root), engine::read(&mut root, folder), checksums));
         read_rules(&mut root, &mut rules);
         for include in includes {
-            let path = folder.join(include);
-            read_include(&path, &findings, &mut rules);
-            files.push(path);
+            read_include(&folder.join(include), files, &findings, &mut rules);
         }
-        rules::read_whole(&mut root, folder, &mut rules);
+        rules::read_whole(&mut root, folder, files, &mut rules);
         rules::check(&rules, &root);
         root.end();
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
-        Some((edge, engine)) if faults.is_empty() => {
-            Ok(Config { edge, engine, rules, files, rows })
+        Some((edge, engine, checksums)) if faults.is_empty() => {
+            Ok(Config { edge, engine, rules, files: files.paths(), checksums, rows })
         }
         _ => Err(Report(faults)),
     }
@@ -88,10 +99,11 @@ pub fn rows() -> Vec<reader::Row> {
     let mut root = Table::root("", None, &findings);
     let mut rules = Rules::default();
     includes(&mut root);
+    checksums::read(&mut root, Path::new(""));
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
     read_rules(&mut root, &mut rules);
-    rules::read_whole(&mut root, Path::new(""), &mut rules);
+    rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut rules);
     findings.into_inner().rows
 }
 
@@ -112,8 +124,8 @@ fn read_rules(root: &mut Table, rules: &mut Rules) {
     }
 }
 
-fn read_include(path: &Path, findings: &RefCell<Findings>, rules: &mut Rules) {
-    let Some(values) = parse(path, findings) else { return };
+fn read_include(path: &Path, files: &Files, findings: &RefCell<Findings>, rules: &mut Rules) {
+    let Some(values) = parse(path, files, findings) else { return };
     let name = shown(path);
     let mut root = Table::root(&name, Some(&values), findings);
     read_rules(&mut root, rules);
@@ -124,26 +136,13 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn parse(path: &Path, findings: &RefCell<Findings>) -> Option<toml::Table> {
-    let name = shown(path);
-    let fault = |wanted: String| {
-        findings.borrow_mut().faults.push(Fault::of_file(&name, wanted));
-    };
-    match std::fs::metadata(path) {
-        Ok(meta) if !meta.is_file() => fault("is not a regular file".to_owned()),
-        Ok(meta) if meta.len() > FILE_BYTES_MAX => {
-            fault(format!("is {} bytes; at most {FILE_BYTES_MAX} are read", meta.len()));
-        }
-        Ok(_) => match std::fs::read_to_string(path) {
-            Ok(text) => match text.parse() {
-                Ok(table) => return Some(table),
-                Err(cause) => fault(format!("is not TOML: {cause}")),
-            },
-            Err(cause) => fault(format!("cannot be read: {cause}")),
-        },
-        Err(cause) => fault(format!("cannot be read: {cause}")),
-    }
-    None
+fn parse(path: &Path, files: &Files, findings: &RefCell<Findings>) -> Option<toml::Table> {
+    let table = files.read(path, FILE_BYTES_MAX).and_then(|content| {
+        let text = String::from_utf8(content).map_err(|cause| format!("is not TOML: {cause}"))?;
+        text.parse().map_err(|cause| format!("is not TOML: {cause}"))
+    });
+    let fault = |wanted| findings.borrow_mut().faults.push(Fault::of_file(&shown(path), wanted));
+    table.map_err(fault).ok()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Rules`] and the checks that need more than one table. Never: a file's path or bytes.
 
+use super::files::Files;
 use super::reader::Table;
 use super::{bidders, partners, words};
 use crate::bidder::Bidder;
@@ -36,7 +37,7 @@ const REPLICAS_MAX: u32 = 10_000;
 
 /// What holds for all partners and bidders; paths are relative to `folder`. To be read behind
 /// them: rates that are agreed with the whole are cut to this process's part.
-pub fn read_whole(root: &mut Table, folder: &Path, rules: &mut Rules) {
+pub fn read_whole(root: &mut Table, folder: &Path, files: &Files, rules: &mut Rules) {
     let replicas = root.integer(
         "replicas",
         1,
@@ -53,19 +54,15 @@ pub fn read_whole(root: &mut Table, folder: &Path, rules: &mut Rules) {
         |text| (!text.is_empty()).then(|| folder.join(text)),
     );
     if let Some(path) = path {
-        match read_json(&path) {
+        match read_json(&path, files) {
             Ok(json) => rules.sellers = Some(json),
             Err(fault) => root.fault_of("sellers_json", &format!("a JSON file: {fault}"), None),
         }
     }
 }
 
-fn read_json(path: &Path) -> Result<Bytes, String> {
-    let size = std::fs::metadata(path).map_err(|fault| fault.to_string())?.len();
-    if size > SELLERS_BYTES_MAX {
-        return Err(format!("{size} bytes; at most {SELLERS_BYTES_MAX} are read"));
-    }
-    let json = std::fs::read(path).map_err(|fault| fault.to_string())?;
+fn read_json(path: &Path, files: &Files) -> Result<Bytes, String> {
+    let json = files.read(path, SELLERS_BYTES_MAX)?;
     serde_json::from_slice::<serde::de::IgnoredAny>(&json).map_err(|fault| fault.to_string())?;
     Ok(json.into())
 }

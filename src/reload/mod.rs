@@ -1,5 +1,39 @@
-//! What changes while requests go by.
+//! Hot reload: what changes on the disk becomes the next generation.
 //!
-//! Owns: [`watch`], which says that files changed. Never: a request.
+//! Owns: [`ReloadSettings`]. Its parts: `watch` says that something changed, `settle` whether it is
+//! written to its end, `publisher` reads, checks and swaps, `keep` has the last good rules on the
+//! disk, `progress` what operators are told.
 
+pub mod keep;
+pub mod progress;
+pub mod publisher;
+pub mod settle;
 pub mod watch;
+
+use std::error::Error;
+use std::time::Duration;
+
+/// How files are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReloadSettings {
+    /// A file that is rewritten in place, without a checksum, is read when its size and times have
+    /// stood still for so long (100 ms to 60 s).
+    pub settle: Duration,
+}
+
+impl Default for ReloadSettings {
+    fn default() -> Self {
+        Self { settle: Duration::from_secs(2) }
+    }
+}
+
+/// A fault with its causes, in one line.
+pub fn chain(fault: &dyn Error) -> String {
+    let mut text = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(fault) = cause {
+        text = format!("{text}: {fault}");
+        cause = fault.source();
+    }
+    text
+}

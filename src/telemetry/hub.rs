@@ -63,6 +63,8 @@ pub struct ProcessState {
     pub generation: u64,
     pub listeners: Vec<ListenerState>,
     pub databases: Vec<DatabaseState>,
+    pub is_degraded: bool,
+    pub sources: Vec<SourceState>,
 }
 
 /// One bound socket.
@@ -79,6 +81,16 @@ pub struct DatabaseState {
     pub name: String,
     /// Since the Unix epoch.
     pub built: Duration,
+}
+
+/// Something that is reloaded by itself.
+#[derive(Clone, Debug)]
+pub struct SourceState {
+    pub name: &'static str,
+    /// When what is in force was taken, since the Unix epoch.
+    pub taken: Duration,
+    /// How often which result came.
+    pub results: Vec<(&'static str, u64)>,
 }
 
 /// One number.
@@ -262,6 +274,15 @@ impl Hub {
             }
         }
         emit(&m::GENERATION, &[], Value::Whole(process.generation));
+        emit(&m::DEGRADED, &[], Value::Whole(u64::from(process.is_degraded)));
+        for source in &process.sources {
+            for (result, count) in &source.results {
+                emit(&m::RELOADS, &[source.name, result], Value::Whole(*count));
+            }
+        }
+        for source in &process.sources {
+            emit(&m::RELOADED, &[source.name], Value::Whole(source.taken.as_secs()));
+        }
         for base in &process.databases {
             emit(&m::DATABASE_BUILT, &[&base.name], Value::Whole(base.built.as_secs()));
         }

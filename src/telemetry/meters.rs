@@ -47,6 +47,8 @@ pub enum Values {
     Listeners,
     /// Names of loaded databases.
     Databases,
+    /// `rules` and the names of databases.
+    Sources,
     /// The labels of `negatives`, behind these.
     Refusals(&'static [&'static str]),
     NotCalled,
@@ -83,6 +85,7 @@ impl Values {
             Self::Workers => out.push_str("worker numbers"),
             Self::Listeners => list(out, &["public", "operations", "admin"]),
             Self::Databases => out.push_str("database names"),
+            Self::Sources => out.push_str("`rules` and database names"),
             Self::Refusals([]) => out.push_str("refusals"),
             Self::Refusals(before) => {
                 list(out, before);
@@ -106,6 +109,7 @@ const BIDDER: Label = Label { name: "bidder", values: Values::Bidders };
 const WORKER: Label = Label { name: "worker", values: Values::Workers };
 const LISTENER: Label = Label { name: "listener", values: Values::Listeners };
 const DATABASE: Label = Label { name: "database", values: Values::Databases };
+const SOURCE: Label = Label { name: "source", values: Values::Sources };
 
 const fn counter(name: &'static str, help: &'static str, labels: &'static [Label]) -> Meter {
     Meter { name, kind: Kind::Counter, help, labels }
@@ -140,6 +144,18 @@ pub const HTTP_DENIALS: &[&str] = &[
 ];
 /// Why the sweep cut a connection.
 pub const CONNECTION_CUTS: &[&str] = &["slow_head", "slow_reader", "grace"];
+/// What came of a try to take a source that changed.
+pub const RELOAD_RESULTS: &[&str] = &[
+    "ok",
+    "unchanged",
+    "unreadable",
+    "too_large",
+    "checksum",
+    "inconsistent",
+    "invalid",
+    "canary",
+    "older",
+];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -235,6 +251,21 @@ pub static BACKLOG: Meter = gauge(
 );
 pub static GENERATION: Meter =
     gauge("gavel_snapshot_generation", "Generation of the snapshot in force; 0: none yet", &[]);
+pub static RELOADS: Meter = counter(
+    "gavel_reloads_total",
+    "Tries to take a source that changed, by what came of them",
+    &[SOURCE, Label { name: "result", values: Values::Fixed(RELOAD_RESULTS) }],
+);
+pub static RELOADED: Meter = gauge(
+    "gavel_source_taken_timestamp_seconds",
+    "When what is in force was taken, since the Unix epoch",
+    &[SOURCE],
+);
+pub static DEGRADED: Meter = gauge(
+    "gavel_degraded",
+    "1 while the process runs on rules that were kept, since the configured ones are broken",
+    &[],
+);
 pub static DATABASE_BUILT: Meter = gauge(
     "gavel_database_build_timestamp_seconds",
     "When the database was built, since the Unix epoch",
@@ -251,7 +282,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 28] = [
+pub static ALL: [&Meter; 31] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -276,6 +307,9 @@ pub static ALL: [&Meter; 28] = [
     &CONNECTIONS_CUT,
     &BACKLOG,
     &GENERATION,
+    &DEGRADED,
+    &RELOADS,
+    &RELOADED,
     &DATABASE_BUILT,
     &DATABASE_AGE,
     &STARTED,

@@ -95,7 +95,9 @@ mod tests {
     use crate::negatives::refusal::Refusal;
     use crate::negatives::rejection::Rejection;
     use crate::telemetry::cells::{ConnectionCut, HttpDenied};
-    use crate::telemetry::hub::{AcceptFault, DatabaseState, ListenerState, TelemetrySettings};
+    use crate::telemetry::hub::{
+        AcceptFault, DatabaseState, ListenerState, SourceState, TelemetrySettings,
+    };
     use crate::telemetry::meters::{self, Kind};
     use crate::telemetry::slots::UNKNOWN;
     use std::collections::BTreeMap;
@@ -166,6 +168,12 @@ mod tests {
                 name: "public",
                 backlog_asked: 65_535,
                 backlog_effective: 4_096,
+            }],
+            is_degraded: false,
+            sources: vec![SourceState {
+                name: "rules",
+                taken: Duration::from_secs(1_700_000_002),
+                results: vec![("ok", 2), ("invalid", 1)],
             }],
             databases: vec![DatabaseState {
                 name: "city".to_owned(),

@@ -114,6 +114,8 @@ impl Server {
             version: "test",
             generation: 1,
             listeners: Vec::new(),
+            is_degraded: false,
+            sources: Vec::new(),
             databases: Vec::new(),
         };
         self.hub.collect(&process, &mut |sample| {

@@ -165,6 +165,7 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
         config: args.config.clone(),
         operations: args.operations,
         listen: Some(args.public),
+        keep: None,
         exit_on_fault: true,
     })
 }

@@ -68,7 +68,8 @@ fn an_auction_calls_the_allocator_seldom() {
     std::fs::write(&config, configuration(stub.addresses())).unwrap();
     let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let operations = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let args = ServeArgs { config, operations, listen: Some(listen), exit_on_fault: true };
+    let args =
+        ServeArgs { config, operations, listen: Some(listen), keep: None, exit_on_fault: true };
     std::thread::spawn(move || app::serve(&args));
     while std::net::TcpStream::connect(listen).is_err() {
         std::thread::yield_now();

@@ -278,6 +278,23 @@ impl Default for DatabaseSettings {
     }
 }
 
+impl DatabaseSettings {
+    /// Each file whose change can matter, checksums, manifests and parts of sets included.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let addresses = [
+            &self.city,
+            &self.country,
+            &self.isp,
+            &self.asn,
+            &self.connection_type,
+            &self.anonymous,
+        ];
+        let devices = [&self.device_regexes, &self.device_models].into_iter().flatten();
+        let addresses = addresses.into_iter().flatten().flat_map(|path| place::paths(path, true));
+        addresses.chain(devices.flat_map(|path| place::paths(path, false))).collect()
+    }
+}
+
 // === impl Databases ===
 
 impl Databases {

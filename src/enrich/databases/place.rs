@@ -71,6 +71,25 @@ pub struct Raw {
     pub generation: Option<u64>,
 }
 
+/// Each file of a source, by the paths under which it changes; those of a set as its manifest has
+/// them now.
+pub fn paths(path: &Path, may_be_set: bool) -> Vec<PathBuf> {
+    let is_folder = fs::metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let is_manifest = path.extension().is_some_and(|extension| extension == "json");
+    if !may_be_set || !(is_folder || is_manifest) {
+        let mut sum = path.as_os_str().to_owned();
+        sum.push(".sha256");
+        return vec![path.to_owned(), sum.into()];
+    }
+    let main = if is_folder { path.join(MANIFEST) } else { path.to_owned() };
+    let folder = main.parent().unwrap_or(Path::new("")).to_owned();
+    let manifest = read_plain(&main, MANIFEST_BYTES_MAX).ok();
+    let manifest = manifest.and_then(|bytes| Manifest::parse(&bytes).ok());
+    let parts = manifest.into_iter().flat_map(|manifest| manifest.parts);
+    let parts = parts.map(|part| folder.join(part.file));
+    std::iter::once(main).chain(parts).collect()
+}
+
 // === impl Place ===
 
 impl Place {

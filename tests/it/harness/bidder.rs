@@ -3,6 +3,7 @@
 use super::http::{Message, PATIENCE, read_message};
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ type Seen = (Mutex<Vec<Message>>, Condvar);
 pub struct Bidder {
     pub address: SocketAddr,
     seen: Arc<Seen>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Bidder {
@@ -30,13 +32,16 @@ impl Bidder {
         let address = listener.local_addr().unwrap();
         let seen: Arc<Seen> = Arc::default();
         let keep = Arc::clone(&seen);
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let opened = Arc::clone(&connections);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                opened.fetch_add(1, Ordering::Relaxed);
                 let (script, keep) = (script.clone(), Arc::clone(&keep));
                 std::thread::spawn(move || converse(stream, &script, &keep));
             }
         });
-        Self { address, seen }
+        Self { address, seen, connections }
     }
 
     /// Waits until it was sent something.
@@ -45,6 +50,11 @@ impl Bidder {
         let empty = |seen: &mut Vec<Message>| seen.is_empty();
         let waited = arrived.wait_timeout_while(seen.lock().unwrap(), PATIENCE, empty).unwrap();
         assert!(!waited.1.timed_out(), "the bidder was never called");
+    }
+
+    /// How often somebody connected to it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// What it was sent so far.

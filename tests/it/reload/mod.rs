@@ -1,5 +1,6 @@
 //! Files that change under a running process.
 
 mod kubelet;
+mod served;
 mod styles;
 mod watch;

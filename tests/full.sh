@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The long checks at their full size; `.ci/run` has each at a small one.
+#
+#   tests/full.sh CHECK [ARGUMENTS]
+#
+#   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
+#   latency  what gavel adds to its slowest bidder, at half of what this machine carries
+#   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
+#   fuzz     ten minutes of libFuzzer for each parser; needs a nightly toolchain; goes on likewise
+#   cold     `cargo demo` and the tests from a clone without anything built
+#
+# What a check has done is kept under target/full/, so that it can be stopped and started again;
+# remove that folder to begin anew.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+done_in=$root/target/full
+mkdir -p "$done_in"
+export CARGO_TERM_COLOR=never
+
+# Runs a chunk unless it has been done.
+chunk() {
+  local name=$1
+  shift
+  if [ -e "$done_in/$name" ]; then
+    echo "== $name: done before"
+    return
+  fi
+  echo "== $name"
+  "$@"
+  touch "$done_in/$name"
+}
+
+limit() {
+  cargo bench --bench limit -- --seconds 3 --rounds 7 --overload "$@"
+}
+
+latency() {
+  cargo build --release --workspace --quiet
+  target/release/gavel-replay demo --rate "${1:-1500}" --for 30s --exit
+}
+
+reload() {
+  cargo test --workspace --release --no-run --quiet
+  local part
+  for part in corrupt_databases corrupt_rules styles; do
+    GAVEL_FULL=1 chunk "reload-$part" \
+      cargo test --release --package gavel --test it --quiet -- --nocapture "reload::full::$part"
+  done
+}
+
+fuzz() {
+  local flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
+  flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+  flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
+  flags+=" --cfg fuzzing -Cdebug-assertions -Coverflow-checks"
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  (cd fuzz && RUSTFLAGS=$flags cargo +nightly build --release --target "$host" \
+    --target-dir "$root/target/fuzz")
+  local target
+  for target in request answer response coding rules forwarded agent; do
+    mkdir -p "$done_in/corpus/$target"
+    chunk "fuzz-$target" "$root/target/fuzz/$host/release/$target" -max_total_time="${1:-590}" \
+      -rss_limit_mb=2000 -timeout=10 -max_len=65536 -print_final_stats=1 -verbosity=0 \
+      "$done_in/corpus/$target"
+  done
+}
+
+cold() {
+  local clone
+  clone=$(mktemp -d)
+  trap 'rm -rf "$clone"' EXIT
+  git clone --quiet "$root" "$clone/gavel"
+  cd "$clone/gavel"
+  time cargo demo --for 10s --exit
+  time cargo test --workspace --quiet
+}
+
+case ${1:-} in
+  limit | latency | reload | fuzz | cold) "$@" ;;
+  *)
+    sed -n '2,14s/^# \{0,1\}//p' "$0"
+    exit 2
+    ;;
+esac
