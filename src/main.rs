@@ -5,9 +5,10 @@
 
 use clap::{Parser, Subcommand};
 use gavel::app::load::StartFault;
+use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::http::admin::AdminAddress;
-use gavel::{clock, config, enrich};
+use gavel::{clock, config, enrich, reload};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Print the configuration reference as markdown.
     Reference,
+    /// Cut an address database into parts with a manifest, and into ConfigMaps.
+    PackDb(PackArgs),
     /// Read a partner's key from standard input and print the hash for `keys`.
     HashKey,
     /// What an operator can ask where there is no shell.
@@ -109,6 +112,7 @@ fn main() -> ExitCode {
             print!("{}", config::reference::markdown(&config::rows()));
             ExitCode::SUCCESS
         }
+        Command::PackDb(args) => pack_db(&args),
         Command::HashKey => hash_key(),
         Command::Debug { question } => match answer(question) {
             Ok(text) => {
@@ -181,6 +185,19 @@ fn answer(question: Question) -> Result<String, StartFault> {
             shown(enrich::lookup_ua(&databases, &agent))
         }
     })
+}
+
+fn pack_db(args: &PackArgs) -> ExitCode {
+    match app::pack::pack(args) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("{}", reload::chain(&fault));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn hash_key() -> ExitCode {

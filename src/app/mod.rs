@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod load;
 mod log;
+pub mod pack;
 mod reload;
 mod status;
 mod team;

@@ -154,3 +154,35 @@ fn the_document_of_sellers_is_served_to_anybody_where_there_is_one() {
     let denied = server.metric("gavel_http_denied_total{reason=\"no_route\"}");
     assert!((denied - 1.0).abs() < 1e-9, "{denied}");
 }
+
+#[test]
+fn a_packed_database_is_checked_and_told_like_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/demo/geo/demo-city.mmdb");
+    let set = dir.path().join("set");
+    let config = write(
+        dir.path(),
+        "[[partners]]\nname = 'pub'\nopen = true\n[databases]\ncity = 'set'\nverify = true\n",
+    );
+    let pack = |file: &Path| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gavel"))
+            .args(["pack-db", "--part-bytes", "4096", "--out"])
+            .args([&set, file])
+            .output()
+            .unwrap();
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()))
+    };
+    let (code, text) = gavel(&["check"], &config);
+    assert!(code == 78 && text.contains("cannot read"), "{text}");
+    let (code, text) = pack(&demo);
+    assert!(code == 0 && text.unwrap().contains("generation 1 in slot a"));
+    let (code, text) = gavel(&["check"], &config);
+    assert!(code == 0 && text.contains("1 databases"), "{text}");
+    let (_, text) = gavel(&["debug", "databases"], &config);
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told[0]["kind"], "gavel-Demo-City");
+    assert_eq!(told[0]["generation"], 1);
+    let (code, text) = pack(&config);
+    let text = text.unwrap();
+    assert!(code == 1 && text.contains("cannot be packed: "), "{text}");
+}

@@ -56,6 +56,16 @@ impl Role {
     }
 }
 
+/// The role that a database can fill by its type.
+pub fn role(content: &[u8], path: &Path) -> Result<Role, DatabaseError> {
+    let format = |source| DatabaseError::Format { path: path.to_owned(), source };
+    let found = Reader::from_source(content).map_err(format)?.metadata().database_type.clone();
+    let fits = |role: &Role| role.kinds().iter().any(|kind| found.contains(kind));
+    let role = Role::ALL.into_iter().find(fits);
+    let expected = "any that is known";
+    role.ok_or_else(|| DatabaseError::Type { path: path.to_owned(), found, expected })
+}
+
 /// Opens a database of the type that its role asks for; where it is to be examined, all of it.
 pub fn open(
     content: Vec<u8>,

@@ -49,6 +49,19 @@ impl Databases {
         if faults.is_empty() { Ok(Self::of(sources, Arc::default())) } else { Err(faults) }
     }
 
+    /// One address database of any kind, decompressed and examined as a renewal does it.
+    pub fn examine(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, DatabaseInfo), DatabaseError> {
+        let settings =
+            DatabaseSettings { address_bytes_max: bytes_max, ..DatabaseSettings::default() };
+        let raw = Role::City.read(path, &settings)?;
+        let mut info = Role::City.info(path, &raw);
+        let content = raw.unpacked(path, bytes_max)?;
+        let role = accept::role(&content, path)?;
+        info.role = role.name();
+        let (_, info) = accept::open(content.clone(), info, role, true)?;
+        Ok((content, info))
+    }
+
     /// Opens anew each source whose files changed; a source that cannot be taken stays as it was.
     /// Reads the disk and may compute for seconds: not for a worker's thread.
     pub fn renew(&self, settings: &DatabaseSettings, check: &RenewCheck) -> Renewal {
@@ -308,6 +321,20 @@ impl Role {
         Ok(look)
     }
 
+    /// What is known before a database is open.
+    fn info(self, path: &Path, raw: &super::place::Raw) -> DatabaseInfo {
+        DatabaseInfo {
+            role: self.name(),
+            path: path.to_owned(),
+            kind: String::new(),
+            generation: raw.generation,
+            build_epoch: None,
+            entries: 0,
+            bytes: raw.bytes,
+            sha256: raw.sha256.clone(),
+        }
+    }
+
     /// From bytes to something that can be asked.
     fn opened(
         self,
@@ -323,16 +350,7 @@ impl Role {
             let fault = std::io::ErrorKind::NotFound.into();
             return Err(DatabaseError::Read { path: PathBuf::new(), source: fault });
         };
-        let info = DatabaseInfo {
-            role: self.name(),
-            path: path.clone(),
-            kind: String::new(),
-            generation: raw.generation,
-            build_epoch: None,
-            entries: 0,
-            bytes: raw.bytes,
-            sha256: raw.sha256.clone(),
-        };
+        let info = self.info(&path, &raw);
         let content = raw.unpacked(&path, settings.address_bytes_max)?;
         let (reader, info) = accept::open(content, info, self, is_examined)?;
         Ok(Source { infos: vec![info], body: Body::Address(Arc::new(reader)) })

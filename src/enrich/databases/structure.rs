@@ -256,3 +256,66 @@ impl Bits {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// {"a": "xy", "b": [1, {"a": true}]}, with a pointer for the second "a".
+    const RECORD: [u8; 18] = [
+        0xe2, 0x41, b'a', 0x42, b'x', b'y', 0x41, b'b', 0x02, 0x04, 0xa1, 0x01, 0xe1, 0x20, 0x01,
+        0x01, 0x07, 0xe0,
+    ];
+
+    #[test]
+    fn a_record_is_scanned_once_with_all_that_is_in_it() {
+        let mut scan = Scan::new(&RECORD);
+        assert_eq!(scan.record(0), Ok(true));
+        assert_eq!(scan.record(0), Ok(false));
+        // a map inside another record is a value too
+        assert_eq!(scan.record(12), Ok(false));
+        assert_eq!(scan.record(17), Ok(true));
+        // the other way round
+        let mut scan = Scan::new(&RECORD);
+        assert_eq!((scan.record(12), scan.record(0)), (Ok(true), Ok(true)));
+        // what starts inside a value is none
+        assert!(scan.record(16).is_err() && scan.record(99).is_err());
+    }
+
+    #[test]
+    fn what_no_writer_writes_is_damage() {
+        // (where, what stands there instead, what is said of it)
+        let cases: [(usize, &[u8], &str); 11] = [
+            (3, &[0, 0, 0], "no type"),
+            (4, &[0], "a text has control characters"),
+            (4, &[0xff], "a text is no UTF-8"),
+            (1, &[0x40], "a key is no word"),
+            (2, b" ", "a key is no word"),
+            (3, &[0x5f], "a value passes the end"),
+            (8, &[0x02, 0x05], "no type"),
+            (10, &[0xa1, 0x00], "a number is too wide"),
+            (13, &[0x27, 0xff], "a pointer leads out of the data"),
+            (13, &[0x20, 0x0d], "a key is no word"),
+            (15, &[0x02], "no type"),
+        ];
+        for (at, bytes, reason) in cases {
+            let mut data = RECORD;
+            data.iter_mut().skip(at).zip(bytes).for_each(|(old, new)| *old = *new);
+            match Scan::new(&data).record(0) {
+                Err((_, found)) if at != 15 => assert_eq!(found, reason, "{at}"),
+                result => assert!(result.is_err(), "{at} {result:?}"),
+            }
+        }
+        let deep = [0x01, 0x04].repeat(100);
+        assert!(Scan::new(&[&[0xe1, 0x41, b'a'], &deep[..]].concat()).record(0).is_err());
+        assert!(Scan::new(&[]).record(0).is_err() && Scan::new(&RECORD).record(1).is_err());
+    }
+
+    #[test]
+    fn bits_are_taken_once() {
+        let mut bits = Bits(vec![0; 4]);
+        assert!(bits.take(60, 200) && bits.get(60) && bits.get(199));
+        assert!(!bits.get(59) && !bits.get(200) && !bits.take(199, 201));
+        assert!(bits.take(200, 256) && bits.take(0, 60) && !bits.take(255, 257));
+    }
+}

@@ -2,7 +2,9 @@
 
 mod broken;
 mod corpus;
+mod damage;
 mod files;
+mod parts;
 mod renew;
 mod request;
 
