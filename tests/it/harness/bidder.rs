@@ -57,6 +57,11 @@ impl Bidder {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// What it was sent last.
+    pub fn last(&self) -> Option<Message> {
+        self.seen.0.lock().unwrap().last().cloned()
+    }
+
     /// What it was sent so far.
     pub fn seen(&self) -> Vec<Message> {
         self.seen.0.lock().unwrap().clone()
