@@ -43,9 +43,9 @@ latency() {
 reload() {
   cargo test --workspace --release --no-run --quiet
   local part
-  for part in corrupt_databases corrupt_rules styles; do
+  for part in broken asking no_request each_way a_database; do
     GAVEL_FULL=1 chunk "reload-$part" \
-      cargo test --release --package gavel --test it --quiet -- --nocapture "reload::full::$part"
+      cargo test --release --package gavel --test it --quiet -- --nocapture "reload::served::$part"
   done
 }
 
