@@ -107,7 +107,7 @@ fn main_file(version: u32, city: &Path, extra: &str) -> String {
 fn bidders_file(version: u32, bidder: &Bidder) -> String {
     format!(
         "[[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\nheaders = ['x-rules: v{version}']\n\
-         [bidders.time]\nmost = '5s'\n",
+         [bidders.time]\nmost = '5s'\n[bidders.limits]\nconnection_age_max = '24h'\n",
         bidder.address
     )
 }
@@ -405,4 +405,41 @@ fn sha256(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap();
         text
     })
+}
+
+#[test]
+fn an_operator_sees_what_is_in_force_and_why_the_last_state_was_not_taken() {
+    let dir = TempDir::new().unwrap();
+    let bidder = silent_bidder();
+    let (config, more) = (dir.path().join("gavel.toml"), dir.path().join("bidders.toml"));
+    let admin = format!("unix:{}", dir.path().join("admin.sock").display());
+    let main =
+        main_file(0, &demo_city(), "").replace("127.0.0.1:0'\n[admission]", "X'\n[admission]");
+    let main = main.replace("[admin]\nlisten = 'X'", &format!("[admin]\nlisten = '{admin}'"));
+    std::fs::write(&more, bidders_file(0, &bidder)).unwrap();
+    std::fs::write(&config, main).unwrap();
+    let server = Server::ready(&config);
+    let ask = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_gavel"))
+            .args(["debug", "snapshot", "--admin", admin.trim_start_matches("unix:"), "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap_or_else(|_| {
+            panic!("{text}{}", String::from_utf8_lossy(&output.stderr));
+        })
+    };
+    let before = ask();
+    assert_eq!((&before["generation"], &before["bidders"]), (&1.into(), &1.into()));
+    assert_eq!(before["sources"]["city"]["last"]["faults"], serde_json::json!([]));
+    std::fs::write(&more, "[[bidders]]\nname = 'alpha'\nurl = 7\n").unwrap();
+    let invalid = "gavel_reloads_total{source=\"rules\",result=\"invalid\"}";
+    wait_until("the fault", || server.metric(invalid) > 0.5);
+    let after = ask();
+    assert_eq!((&after["generation"], &after["bidders"]), (&1.into(), &1.into()));
+    let last = &after["sources"]["rules"]["last"];
+    assert_eq!(last["result"], "invalid");
+    assert!(last["faults"][0].as_str().unwrap().contains("bidders[0].url"), "{last}");
+    assert_eq!(after["sources"]["rules"]["checksum"], before["sources"]["rules"]["checksum"]);
 }
