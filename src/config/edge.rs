@@ -388,13 +388,13 @@ fn admission(root: &mut Table) -> AdmissionSettings {
         burst_time: t.duration(
             "burst_time",
             d.burst_time,
-            ms(0)..=ms(1000),
+            ms(0)..=ms(3_600_000),
             "For so long a burst may keep the lag over its target before anything is shed.",
         ),
         burst_lag: t.duration(
             "burst_lag",
             d.burst_lag,
-            ms(1)..=ms(1000),
+            ms(1)..=ms(3_600_000),
             "A greater lag is overload at once, however short it is.",
         ),
     };

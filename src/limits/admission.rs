@@ -27,9 +27,9 @@ pub struct AdmissionSettings {
     pub lag_target: Duration,
     /// How often the lag is to be observed (1 ms to 50 ms).
     pub lag_tick: Duration,
-    /// For so long a burst may keep the lag over its target before anything is shed (0 to 1 s).
+    /// For so long a burst may keep the lag over its target before anything is shed (0 to 1 h).
     pub burst_time: Duration,
-    /// A greater lag is overload at once (1 ms to 1 s).
+    /// A greater lag is overload at once (1 ms to 1 h).
     pub burst_lag: Duration,
 }
 

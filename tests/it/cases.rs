@@ -110,7 +110,7 @@ fn write_config(dir: &Path, case: &Value, bidders: &BTreeMap<String, Bidder>) ->
     let mut config = json!({
         "http": {"listen": "127.0.0.1:0"},
         "admin": {"listen": "127.0.0.1:0"},
-        "admission": {"lag_target": "100ms", "burst_time": "1s", "burst_lag": "1s"},
+        "admission": {"lag_target": "100ms", "burst_time": "1h", "burst_lag": "1h"},
         "runtime": {"workers": 1},
         "partners": [partner],
         "bidders": listed,

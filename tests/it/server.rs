@@ -162,7 +162,8 @@ impl Server {
                 worker: seat.index,
                 // a busy machine is no overload here
                 admission: AdmissionSettings {
-                    lag_target: Duration::from_secs(1),
+                    burst_time: Duration::from_secs(3600),
+                    burst_lag: Duration::from_secs(3600),
                     ..AdmissionSettings::default()
                 },
                 cells: Rc::new(shared_hub.worker(seat.index).unwrap()),
