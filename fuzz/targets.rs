@@ -11,6 +11,7 @@ use gavel::bidder::answer;
 use gavel::bidder::response::{ReadLimits, Reading};
 use gavel::coding::{self, Caps, Coding};
 use gavel::config::reader::{Findings, Table};
+use gavel::config::rules::Draft;
 use gavel::enrich::databases::Databases;
 use gavel::http::ClientHeader;
 use gavel::http::client_addr;
@@ -82,10 +83,9 @@ pub fn rules(bytes: &[u8]) {
     let Ok(values) = String::from_utf8_lossy(bytes).parse::<toml::Table>() else { return };
     let findings = RefCell::new(Findings::default());
     let mut root = Table::root("fuzz.toml", Some(&values), &findings);
-    let (mut partners, mut bidders) = (Vec::new(), Vec::new());
-    gavel::config::rules::read_partners(&mut root, &mut partners);
-    gavel::config::rules::read_bidders(&mut root, &mut bidders);
-    let _ = gavel::config::rules::read_rates(&mut root);
+    let mut draft = Draft::default();
+    draft.read(&mut root);
+    draft.check(&root);
     root.end();
 }
 

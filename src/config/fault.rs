@@ -11,12 +11,56 @@ pub struct Fault {
     pub file: String,
     /// Key path, such as `bidders[2].url`; empty: the file as a whole.
     pub path: String,
-    /// What stands there, as TOML; `None`: nothing does.
-    pub found: Option<String>,
+    pub found: Found,
     /// What is allowed.
     pub wanted: String,
     /// The nearest name that exists.
     pub hint: Option<String>,
+}
+
+/// What stands at a fault's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    Nothing,
+    /// This, as TOML.
+    Value(String),
+    /// Something that a report does not show: it may be a secret under a wrong name.
+    Hidden,
+}
+
+/// Where something stands that another place is compared with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: String,
+    /// Key path.
+    pub path: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` of {}", self.path, self.file)
+    }
+}
+
+impl Place {
+    /// A key inside.
+    #[must_use]
+    pub fn of(&self, key: &str) -> Self {
+        Self { file: self.file.clone(), path: format!("{}.{key}", self.path) }
+    }
+
+    /// A fault of what stands here.
+    pub fn fault(&self, found: Found, wanted: impl Into<String>, hint: Option<String>) -> Fault {
+        let (file, path) = (self.file.clone(), self.path.clone());
+        Fault { file, path, found, wanted: wanted.into(), hint }
+    }
+}
+
+impl Found {
+    /// A text.
+    pub fn text(text: &str) -> Self {
+        Self::Value(format!("{text:?}"))
+    }
 }
 
 impl Fault {
@@ -25,7 +69,7 @@ impl Fault {
         Self {
             file: file.to_owned(),
             path: String::new(),
-            found: None,
+            found: Found::Hidden,
             wanted: wanted.into(),
             hint: None,
         }
@@ -40,8 +84,9 @@ impl fmt::Display for Fault {
         write!(f, "{}: {}", self.file, self.path)?;
         match &self.found {
             // A value is cut: a fault report is no place for a whole file.
-            Some(found) => write!(f, " = {}: must be {}", cut(found), self.wanted)?,
-            None => write!(f, " is missing: must be {}", self.wanted)?,
+            Found::Value(found) => write!(f, " = {}: must be {}", cut(found), self.wanted)?,
+            Found::Hidden => write!(f, ": must be {}", self.wanted)?,
+            Found::Nothing => write!(f, " is missing: must be {}", self.wanted)?,
         }
         match &self.hint {
             Some(hint) => write!(f, " (did you mean {hint}?)"),

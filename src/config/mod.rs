@@ -21,11 +21,10 @@ use engine::Engine;
 use fault::Fault;
 use files::Files;
 use reader::{Findings, Table};
-use rules::Rules;
+use rules::{Draft, Rules};
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A configuration file larger than this is a mistake.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -67,7 +66,7 @@ pub fn load(main: &Path) -> Result<Config, Report> {
 /// Reads the main file and what it includes; checksums are another matter.
 pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     let findings = RefCell::new(Findings::default());
-    let mut rules = Rules::default();
+    let mut draft = Draft::default();
     let mut settings = None;
     if let Some(values) = &parse(main, files, &findings) {
         let name = shown(main);
@@ -76,18 +75,18 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         let includes = includes(&mut root);
         let checksums = checksums::read(&mut root, folder);
         settings = Some((edge::read(&mut root), engine::read(&mut root, folder), checksums));
-        read_rules(&mut root, &mut rules);
+        draft.read(&mut root);
         for include in includes {
-            read_include(&folder.join(include), files, &findings, &mut rules);
+            read_include(&folder.join(include), files, &findings, &mut draft);
         }
-        rules::read_whole(&mut root, folder, files, &mut rules);
-        rules::check(&rules, &root);
+        rules::read_whole(&mut root, folder, files, &mut draft.rules);
+        draft.check(&root);
         root.end();
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
         Some((edge, engine, checksums)) if faults.is_empty() => {
-            Ok(Config { edge, engine, rules, files: files.paths(), checksums, rows })
+            Ok(Config { edge, engine, rules: draft.rules, files: files.paths(), checksums, rows })
         }
         _ => Err(Report(faults)),
     }
@@ -97,13 +96,13 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
 pub fn rows() -> Vec<reader::Row> {
     let findings = RefCell::new(Findings::documenting());
     let mut root = Table::root("", None, &findings);
-    let mut rules = Rules::default();
+    let mut draft = Draft::default();
     includes(&mut root);
     checksums::read(&mut root, Path::new(""));
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
-    read_rules(&mut root, &mut rules);
-    rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut rules);
+    draft.read(&mut root);
+    rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut draft.rules);
     findings.into_inner().rows
 }
 
@@ -116,19 +115,11 @@ fn includes(root: &mut Table) -> Vec<PathBuf> {
     )
 }
 
-fn read_rules(root: &mut Table, rules: &mut Rules) {
-    rules::read_partners(root, &mut rules.partners);
-    rules::read_bidders(root, &mut rules.bidders);
-    if let Some(rates) = rules::read_rates(root) {
-        rules.rates = Arc::new(rates);
-    }
-}
-
-fn read_include(path: &Path, files: &Files, findings: &RefCell<Findings>, rules: &mut Rules) {
+fn read_include(path: &Path, files: &Files, findings: &RefCell<Findings>, draft: &mut Draft) {
     let Some(values) = parse(path, files, findings) else { return };
     let name = shown(path);
     let mut root = Table::root(&name, Some(&values), findings);
-    read_rules(&mut root, rules);
+    draft.read(&mut root);
     root.end();
 }
 

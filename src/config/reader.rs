@@ -6,7 +6,7 @@
 //!
 //! Invariant: each key of a file is either read by a call or reported as unknown.
 
-use super::fault::{Fault, nearest};
+use super::fault::{Fault, Found, Place, nearest};
 use super::units::{read_size, read_time, write_size, write_time};
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -64,6 +64,16 @@ impl<'a> Table<'a> {
         findings: &'a RefCell<Findings>,
     ) -> Self {
         Self { path: String::new(), file, values, known: Vec::new(), findings }
+    }
+
+    /// Where a key of this table stands.
+    pub fn place(&self, key: &str) -> Place {
+        Place { file: self.file.to_owned(), path: self.full(key) }
+    }
+
+    /// Whether there is something under a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.value(key).is_some()
     }
 
     /// Whether the file has this table at all.
@@ -359,6 +369,14 @@ impl<'a> Table<'a> {
         self.fault_at(key, self.value(key), wanted, hint);
     }
 
+    /// A fault that was put together elsewhere.
+    pub fn add(&self, fault: Fault) {
+        let mut findings = self.findings.borrow_mut();
+        if !findings.documents {
+            findings.faults.push(fault);
+        }
+    }
+
     /// Ends the reading of this table: what nobody asked for is a fault with the nearest key.
     pub fn end(self) {
         let Some(values) = self.values else { return };
@@ -402,17 +420,8 @@ impl<'a> Table<'a> {
     }
 
     fn fault_at(&self, key: &str, value: Option<&Value>, wanted: &str, hint: Option<String>) {
-        let mut findings = self.findings.borrow_mut();
-        if findings.documents {
-            return;
-        }
-        findings.faults.push(Fault {
-            file: self.file.to_owned(),
-            path: self.full(key),
-            found: value.map(|value| shown(key, value)),
-            wanted: wanted.to_owned(),
-            hint,
-        });
+        let found = value.map_or(Found::Nothing, |value| Found::Value(shown(key, value)));
+        self.add(self.place(key).fault(found, wanted, hint));
     }
 }
 

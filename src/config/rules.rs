@@ -1,7 +1,8 @@
 //! The rules of the exchange: partners, bidders and rates, with the relations between them.
 //!
-//! Owns: [`Rules`] and the checks that need more than one table. Never: a file's path or bytes.
+//! Owns: [`Rules`], [`Draft`] and the checks that need more than one table. Never: a file's path or bytes.
 
+use super::fault::{Fault, Found, Place, nearest};
 use super::files::Files;
 use super::reader::Table;
 use super::{bidders, partners, words};
@@ -67,36 +68,134 @@ fn read_json(path: &Path, files: &Files) -> Result<Bytes, String> {
     Ok(json.into())
 }
 
-/// `[[partners]]` of one file.
-pub fn read_partners(root: &mut Table, into: &mut Vec<Partner>) {
-    for (index, table) in root.sections("partners").into_iter().enumerate() {
-        let Some(partner) = partners::read(table) else { continue };
-        if into.iter().any(|known| known.name == partner.name) {
-            root.fault_of(&format!("partners[{index}].name"), "a name of its own", None);
-        }
-        into.push(partner);
+/// Rules while they are read, and where each of them stands.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub rules: Rules,
+    /// Beside `rules.partners`.
+    partners_at: Vec<Place>,
+    /// Beside `rules.bidders`.
+    bidders_at: Vec<Place>,
+    rates_at: Option<Place>,
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// All rules of one file.
+    pub fn read(&mut self, root: &mut Table) {
+        self.read_partners(root);
+        self.read_bidders(root);
+        self.read_rates(root);
     }
-    if into.len() > PARTNERS_MAX {
-        root.fault_of("partners", &format!("at most {PARTNERS_MAX}"), None);
+
+    fn read_partners(&mut self, root: &mut Table) {
+        let into = &mut self.rules.partners;
+        for (index, table) in root.sections("partners").into_iter().enumerate() {
+            let at = root.place(&format!("partners[{index}]"));
+            let Some(partner) = partners::read(table) else { continue };
+            let same = into.iter().zip(&self.partners_at).find(|(it, _)| it.name == partner.name);
+            if let Some((_, first)) = same {
+                root.add(name_taken(&at, &partner.name, first));
+            }
+            into.push(partner);
+            self.partners_at.push(at);
+        }
+        if into.len() > PARTNERS_MAX {
+            let wanted = format!("at most {PARTNERS_MAX}, and with these they are {}", into.len());
+            root.add(root.place("partners").fault(Found::Hidden, wanted, None));
+        }
+    }
+
+    fn read_bidders(&mut self, root: &mut Table) {
+        let into = &mut self.rules.bidders;
+        for (index, table) in root.sections("bidders").into_iter().enumerate() {
+            let at = root.place(&format!("bidders[{index}]"));
+            let Some(bidder) = bidders::read(table) else { continue };
+            let same = into.iter().zip(&self.bidders_at).find(|(it, _)| it.name == bidder.name);
+            if let Some((_, first)) = same {
+                root.add(name_taken(&at, &bidder.name, first));
+            }
+            into.push(bidder);
+            self.bidders_at.push(at);
+        }
+        if into.len() > BIDDERS_MAX {
+            let wanted = format!("at most {BIDDERS_MAX}, and with these they are {}", into.len());
+            root.add(root.place("bidders").fault(Found::Hidden, wanted, None));
+        }
+    }
+
+    /// Two tables of rates are a fault and not merged: which of two rates of a currency would
+    /// count is nothing that an order of files should decide.
+    fn read_rates(&mut self, root: &mut Table) {
+        let Some(rates) = rates(root) else { return };
+        let at = root.place("rates");
+        if let Some(first) = &self.rates_at {
+            let wanted = format!("in one place only, and {first} is there already");
+            root.add(at.fault(Found::Hidden, wanted, None));
+            return;
+        }
+        self.rules.rates = Arc::new(rates);
+        self.rates_at = Some(at);
+    }
+
+    /// Relations between partners, bidders and rates; faults go to `root`'s report.
+    pub fn check(&self, root: &Table) {
+        self.check_names(root);
+        let Rules { partners, bidders, rates, .. } = &self.rules;
+        let check = |at: &Place, currency: Currency| {
+            if !rates.knows(currency) {
+                let found = Found::text(currency.as_str());
+                root.add(at.of("currency").fault(found, "a currency that has a rate", None));
+            }
+        };
+        for (bidder, at) in bidders.iter().zip(&self.bidders_at) {
+            bidder.wire.currency.into_iter().for_each(|currency| check(at, currency));
+        }
+        for (partner, at) in partners.iter().zip(&self.partners_at) {
+            check(at, partner.currency);
+        }
+    }
+
+    /// Whether the partners and bidders that are named exist.
+    fn check_names(&self, root: &Table) {
+        let Rules { partners, bidders, .. } = &self.rules;
+        let names: Vec<&str> = partners.iter().map(|one| one.name.as_str()).collect();
+        let known: HashSet<&str> = names.iter().copied().collect();
+        for (bidder, at) in bidders.iter().zip(&self.bidders_at) {
+            let targeting = &bidder.targeting;
+            let lists = [
+                ("targeting.partners", &targeting.partners),
+                ("targeting.partners_blocked", &targeting.partners_blocked),
+            ];
+            for (key, list) in lists {
+                for name in list.iter().filter(|name| !known.contains(name.as_str())) {
+                    let hint = nearest(name, &names);
+                    root.add(at.of(key).fault(Found::text(name), "a partner's name", hint));
+                }
+            }
+        }
+        let names: Vec<&str> = bidders.iter().map(|one| one.name.as_str()).collect();
+        for (partner, at) in partners.iter().zip(&self.partners_at) {
+            for (index, block) in partner.creatives_blocked.iter().enumerate() {
+                let Some(name) = block.bidder.as_deref().filter(|name| !names.contains(name))
+                else {
+                    continue;
+                };
+                let at = at.of(&format!("creatives_blocked[{index}].bidder"));
+                root.add(at.fault(Found::text(name), "a bidder's name", nearest(name, &names)));
+            }
+        }
     }
 }
 
-/// `[[bidders]]` of one file.
-pub fn read_bidders(root: &mut Table, into: &mut Vec<Bidder>) {
-    for (index, table) in root.sections("bidders").into_iter().enumerate() {
-        let Some(bidder) = bidders::read(table) else { continue };
-        if into.iter().any(|known| known.name == bidder.name) {
-            root.fault_of(&format!("bidders[{index}].name"), "a name of its own", None);
-        }
-        into.push(bidder);
-    }
-    if into.len() > BIDDERS_MAX {
-        root.fault_of("bidders", &format!("at most {BIDDERS_MAX}"), None);
-    }
+fn name_taken(at: &Place, name: &str, first: &Place) -> Fault {
+    let wanted = format!("a name of its own, and {first} has it already");
+    at.of("name").fault(Found::text(name), wanted, None)
 }
 
 /// `[rates]`: `base` and one rate a currency (how many units one unit of the base buys).
-pub fn read_rates(root: &mut Table) -> Option<Rates> {
+fn rates(root: &mut Table) -> Option<Rates> {
     let mut table = root.section("rates");
     let is_present = table.is_present();
     let base = table.parsed(
@@ -105,59 +204,48 @@ pub fn read_rates(root: &mut Table) -> Option<Rates> {
         "Currency that the rates are against. Default USD.",
         words::currency,
     );
+    // a base that is no currency is one fault, and no reason for others
+    let is_base_known = base.is_some() || !table.has("base");
+    let base = base.unwrap_or_default();
     let mut per_base = table.section("per_base");
+    let mut seen: Vec<(Currency, &str)> = Vec::new();
     let mut rates = Vec::new();
     for (code, value) in per_base.entries() {
-        let rate = match value {
-            Value::Float(rate) => Some(*rate),
-            #[expect(clippy::cast_precision_loss, reason = "a rate over 2^53 is refused below")]
-            Value::Integer(rate) => Some(*rate as f64),
-            _ => None,
+        let at = per_base.place(code);
+        let fault = |wanted: &str| {
+            per_base.add(at.fault(Found::Value(value.to_string()), wanted, None));
         };
-        let rate = rate.filter(|rate| rate.is_finite() && (1e-9..=1e9).contains(rate));
-        match (Currency::parse(code), rate) {
-            (Some(code), Some(rate)) => rates.push((code, rate)),
-            (None, _) => per_base.fault_of(code, "named by an ISO 4217 code", None),
-            (_, None) => per_base.fault_of(code, "a rate, 10^-9 to 10^9", None),
+        let Some(currency) = Currency::parse(code) else {
+            per_base.add(at.fault(Found::Hidden, "named by an ISO 4217 code", None));
+            continue;
+        };
+        if let Some((_, first)) = seen.iter().find(|(known, _)| *known == currency) {
+            let first = per_base.place(first);
+            fault(&format!("the only rate of {currency}, and {first} is one already"));
+            continue;
         }
+        seen.push((currency, code));
+        let Some(rate) = rate(value) else {
+            fault("a rate, 10^-9 to 10^9");
+            continue;
+        };
+        #[expect(clippy::float_cmp, reason = "a rate of the base to itself is exactly 1")]
+        if is_base_known && currency == base && rate != 1.0 {
+            fault(&format!("1: {currency} is the base, by {}", table.place("base")));
+            continue;
+        }
+        rates.push((currency, rate));
     }
     table.end();
-    let base = base.unwrap_or_default();
     is_present.then(|| Rates::new(base, rates).ok()).flatten()
 }
 
-/// Relations between partners, bidders and rates.
-pub fn check(rules: &Rules, root: &Table) {
-    let partners: HashSet<&str> = rules.partners.iter().map(|one| one.name.as_str()).collect();
-    let names: Vec<&str> = partners.iter().copied().collect();
-    for bidder in &rules.bidders {
-        let listed = [
-            ("partners", &bidder.targeting.partners),
-            ("partners_blocked", &bidder.targeting.partners_blocked),
-        ];
-        for (key, list) in listed {
-            for name in list.iter().filter(|name| !partners.contains(name.as_str())) {
-                let path = format!("bidders({}).targeting.{key}: {name:?}", bidder.name);
-                root.fault_of(&path, "a partner", super::fault::nearest(name, &names));
-            }
-        }
-    }
-    let bidders: Vec<&str> = rules.bidders.iter().map(|one| one.name.as_str()).collect();
-    for partner in &rules.partners {
-        let blocks = partner.creatives_blocked.iter().filter_map(|block| block.bidder.as_deref());
-        for name in blocks.filter(|name| !bidders.contains(name)) {
-            let path = format!("partners({}).creatives_blocked.bidder: {name:?}", partner.name);
-            root.fault_of(&path, "a bidder", super::fault::nearest(name, &bidders));
-        }
-    }
-    for bidder in &rules.bidders {
-        if let Some(currency) = bidder.wire.currency.filter(|one| !rules.rates.knows(*one)) {
-            let path = format!("bidders({}).currency: {currency}", bidder.name);
-            root.fault_of(&path, "a currency that has a rate", None);
-        }
-    }
-    for partner in rules.partners.iter().filter(|one| !rules.rates.knows(one.currency)) {
-        let path = format!("partners({}).currency: {}", partner.name, partner.currency);
-        root.fault_of(&path, "a currency that has a rate", None);
-    }
+fn rate(value: &Value) -> Option<f64> {
+    let rate = match value {
+        Value::Float(rate) => *rate,
+        #[expect(clippy::cast_precision_loss, reason = "a rate over 2^53 is refused below")]
+        Value::Integer(rate) => *rate as f64,
+        _ => return None,
+    };
+    (rate.is_finite() && (1e-9..=1e9).contains(&rate)).then_some(rate)
 }

@@ -52,10 +52,10 @@ fn all_faults_of_all_files_come_in_one_report() {
         "partners[0].margin = \"300ms\": must be so small that",
         "DIR/broken.toml: is not TOML",
         "DIR/missing.toml: cannot be read",
-        "bidders(b).targeting.partners: \"pup\" is missing: must be a partner (did you mean pub?)",
-        "partners(pub).creatives_blocked.bidder: \"c\" is missing: must be a bidder",
-        "bidders(b).currency: YYY is missing: must be a currency that has a rate",
-        "partners(pub).currency: XXX is missing: must be a currency that has a rate",
+        "DIR/bidders.toml: bidders[1].targeting.partners = \"pup\": must be a partner's name (did you mean pub?)",
+        "DIR/gavel.toml: partners[0].creatives_blocked[0].bidder = \"c\": must be a bidder's name",
+        "DIR/bidders.toml: bidders[1].currency = \"YYY\": must be a currency that has a rate",
+        "DIR/gavel.toml: partners[0].currency = \"XXX\": must be a currency that has a rate",
     ] {
         assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
     }
@@ -82,4 +82,64 @@ fn a_document_of_sellers_is_checked_to_be_json() {
     assert!(fault().contains("EOF while parsing"), "{}", fault());
     write(dir.path(), "sellers.json", "{\"sellers\":[]}");
     assert_eq!(load(&main).unwrap().rules.sellers.unwrap(), "{\"sellers\":[]}");
+}
+
+/// The report of `gavel.toml` and `more.toml`, which it includes.
+fn report(main: &str, more: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "more.toml", more);
+    let main = write(dir.path(), "gavel.toml", &format!("include = ['more.toml']\n{main}"));
+    load(&main).map_or_else(
+        |report| report.to_string().replace(&shown(dir.path()), "DIR"),
+        |_| String::new(),
+    )
+}
+
+#[test]
+fn rates_that_contradict_each_other_are_faults_that_name_both_places() {
+    for (main, more, wanted) in [
+        (
+            "[rates.per_base]\nEUR = 0.92\n",
+            "[rates]\nbase = 'USD'\n",
+            "DIR/more.toml: rates: must be in one place only, and `rates` of DIR/gavel.toml is",
+        ),
+        (
+            "",
+            "[rates.per_base]\nEUR = 0.92\neur = 0.5\n",
+            "DIR/more.toml: rates.per_base.eur = 0.5: must be the only rate of EUR, and \
+             `rates.per_base.EUR` of DIR/more.toml is",
+        ),
+        (
+            "[rates.per_base]\nUSD = 3.0\n",
+            "",
+            "DIR/gavel.toml: rates.per_base.USD = 3.0: must be 1: USD is the base, by \
+             `rates.base` of DIR/gavel.toml",
+        ),
+        (
+            "[rates]\nbase = 'EUR'\n[rates.per_base]\nUSD = 1.1\neur = 2\n",
+            "",
+            "rates.per_base.eur = 2: must be 1: EUR is the base",
+        ),
+        ("[rates.per_base]\nEUR = 0\n", "", "rates.per_base.EUR = 0: must be a rate, 10^-9"),
+        ("[rates.per_base]\nEURO = 1\n", "", "rates.per_base.EURO: must be named by an ISO"),
+        ("[rates]\nbase = 'EURO'\n[rates.per_base]\nUSD = 2\n", "", "rates.base = \"EURO\""),
+    ] {
+        let report = report(main, more);
+        assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
+        assert!(report.starts_with("1 fault "), "{report}");
+    }
+    assert_eq!(report("[rates.per_base]\nUSD = 1\nEUR = 0.9\n", ""), "");
+}
+
+#[test]
+fn a_name_that_is_taken_is_shown_with_the_place_that_has_it() {
+    let partner = "[[partners]]\nname = 'pub'\nopen = true\n";
+    let bidder = "[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\n";
+    let report = report(&format!("{partner}{bidder}"), &format!("{partner}{bidder}"));
+    for wanted in [
+        "DIR/more.toml: partners[0].name = \"pub\": must be a name of its own, and `partners[0]` of DIR/gavel.toml has it already",
+        "DIR/more.toml: bidders[0].name = \"b\": must be a name of its own, and `bidders[0]` of DIR/gavel.toml has it already",
+    ] {
+        assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
+    }
 }
