@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_local};
 use tracing::{error, warn};
 
-/// How much nicer than the workers the thread is: with the cores busy it gets a small share.
-const NICE: i32 = 10;
+/// How much nicer than the workers the thread is: beside a busy worker it gets a quarter of a core.
+const NICE: i32 = 5;
 
 /// Reloads until it is dropped.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! that a fault of one does not keep another back; an old snapshot is freed here, not by a worker.
 
 use super::progress::{Progress, RULES};
-use super::settle::{Settle, is_swapped_at_once, links};
+use super::settle::{Settle, is_swapped_at_once, links, marks};
 use super::watch::{Changes, Watch};
 use super::{ReloadSettings, keep};
 use crate::bidder::desk::Net;
@@ -100,7 +100,8 @@ impl Publisher {
             parts,
             now,
         };
-        publisher.settle.take(&publisher.paths());
+        let paths = publisher.paths();
+        publisher.settle.take(&paths, &marks(&paths));
         publisher.hold_names();
         publisher.tell_taken(true, true);
         publisher
@@ -156,6 +157,7 @@ impl Publisher {
         if !is_asked && !self.settle.has_changed(&known) {
             return (None, None);
         }
+        let before = marks(&known);
         let Some(Read { files, paths, result }) = self.read() else {
             return (None, Some(clock::monotonic() + self.parts.settings.settle));
         };
@@ -163,7 +165,8 @@ impl Publisher {
         if !is_summed && let Some(due) = self.still_changing(&paths) {
             return (None, Some(due));
         }
-        self.settle.take(&paths);
+        // A file that is new among them may have changed since it was read.
+        let again = (!self.settle.take(&paths, &before)).then(clock::monotonic);
         self.complete.retain(|path| !paths.contains(path));
         // What could not be read is watched too: it may come.
         self.now.files = paths;
@@ -172,15 +175,15 @@ impl Publisher {
                 self.keep(&files);
             }
             self.tell(RULES, "unchanged", Vec::new(), false);
-            return (None, None);
+            return (None, again);
         }
         match result {
-            Ok(config) => (Some((config, files)), None),
+            Ok(config) => (Some((config, files)), again),
             Err((report, label)) => {
                 let faults: Vec<String> = report.0.iter().map(ToString::to_string).collect();
                 self.now.identity = files.identity();
                 self.tell(RULES, label, faults, true);
-                (None, None)
+                (None, again)
             }
         }
     }
@@ -229,7 +232,7 @@ impl Publisher {
         if let Some(due) = self.still_changing(&paths) {
             return (None, Some(due));
         }
-        self.settle.take(&paths);
+        self.settle.take(&paths, &marks(&paths));
         self.complete.retain(|path| !paths.contains(path));
         // what is still being written was sorted out above
         let check = RenewCheck { wall: clock::wall(), settle: Duration::ZERO };

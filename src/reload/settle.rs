@@ -12,6 +12,14 @@ use std::time::{Duration, Instant};
 /// What tells one state of a file from another: device, inode, size, modified (ns).
 pub type Mark = (u64, u64, u64, i128);
 
+/// Marks by path.
+pub type Marks = HashMap<PathBuf, Option<Mark>>;
+
+/// The marks of these paths now.
+pub fn marks(paths: &[PathBuf]) -> Marks {
+    paths.iter().map(|path| (path.clone(), mark(path))).collect()
+}
+
 /// The mark of what a path leads to; `None`: nothing.
 pub fn mark(path: &Path) -> Option<Mark> {
     let meta = std::fs::metadata(path).ok()?;
@@ -23,17 +31,23 @@ pub fn mark(path: &Path) -> Option<Mark> {
 #[derive(Debug, Default)]
 pub struct Settle {
     /// As they were when they were taken.
-    taken: HashMap<PathBuf, Option<Mark>>,
+    taken: Marks,
     changing: HashMap<PathBuf, (Option<Mark>, Instant)>,
 }
 
 impl Settle {
-    /// These are in force as they are now.
-    pub fn take(&mut self, paths: &[PathBuf]) {
+    /// These are in force as they were when `marks` were made: before they were read, so that what
+    /// changed since is a change. Whether all of them had a mark: one that had none is still to be
+    /// looked at.
+    pub fn take(&mut self, paths: &[PathBuf], marks: &Marks) -> bool {
         for path in paths {
             self.changing.remove(path);
-            self.taken.insert(path.clone(), mark(path));
+            match marks.get(path) {
+                Some(mark) => self.taken.insert(path.clone(), *mark),
+                None => self.taken.remove(path),
+            };
         }
+        paths.iter().all(|path| marks.contains_key(path))
     }
 
     /// Whether any of them is not as it was when it was taken.
@@ -96,7 +110,8 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let (start, still) = (Instant::now(), Duration::from_secs(2));
         let mut settle = Settle::default();
-        settle.take(&paths);
+        let before = marks(&paths);
+        assert!(settle.take(&paths, &before));
         assert!(!settle.has_changed(&paths));
         assert_eq!(settle.due(&paths, |_| false, still, start), None);
         std::fs::write(&path, "three").unwrap();
@@ -108,6 +123,9 @@ mod tests {
         std::fs::write(&path, "three more").unwrap();
         assert_eq!(settle.due(&paths, |_| false, still, later), Some(later + still));
         assert_eq!(settle.due(&paths, |_| false, still, later + still), None);
+        assert!(settle.take(&paths, &before));
+        assert!(settle.has_changed(&paths), "what changed while it was read has changed");
+        assert!(!settle.take(&[dir.path().join("b")], &before), "nobody looked at it before");
         std::fs::remove_file(&path).unwrap();
         assert!(settle.due(&paths, |_| false, still, later + still).is_some());
     }

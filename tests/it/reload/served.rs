@@ -173,7 +173,10 @@ fn each_way_of_changing_a_file_becomes_a_generation_and_no_request_is_lost() {
         });
         load.end();
         show(&format!("{style:?}, rules"), took);
-        assert_eq!(bidder.connections(), opened, "what did not change keeps its connections");
+        // a late answer keeps its connection for a while, and the next call takes another
+        let late = server.metric("gavel_bidder_calls_total{bidder=\"alpha\",result=\"late\"}");
+        let most = opened + usize::try_from(whole(late)).unwrap();
+        assert!(bidder.connections() <= most, "what did not change keeps its connections");
     }
 }
 
