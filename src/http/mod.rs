@@ -8,6 +8,7 @@ pub mod admin;
 pub mod auth;
 pub mod body;
 pub mod client_addr;
+mod connection;
 pub mod gates;
 pub mod head;
 mod lines;

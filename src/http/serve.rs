@@ -1,7 +1,7 @@
-//! One worker's front: its public connections, from the first byte to the last.
+//! One worker's front: its public requests, from the complete head to the answer.
 //!
-//! Owns: [`Front`], the order of one HTTP request's life. Never: a status code, a limit of the
-//! exchange, the road itself.
+//! Owns: [`Front`], the order of one HTTP request's life. Never: a connection's life (that is
+//! `connection`), a status code, a limit of the exchange, the road itself.
 //! Invariant: once a request's bidders may have been called, its road is walked to its end,
 //! whether or not the client still waits; a panic on the road costs that request only.
 
@@ -10,11 +10,11 @@ use crate::clock;
 use crate::coding::Coding;
 use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
+use crate::http::connection::{Connections, Line};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
-use crate::http::watch::{Ledger, Order, Watch};
-use crate::http::wire::{Scratch, Wire};
+use crate::http::watch::{Ledger, Order};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
@@ -22,28 +22,21 @@ use crate::lifecycle::tasks::Tasks;
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Held, Latest, Live};
-use crate::telemetry::cells::{ConnectionCut, HttpDenied};
+use crate::telemetry::cells::ConnectionCut;
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::EXPECT;
 use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Where a buyer finds the document that says whose inventory we sell (sellers.json 1.0).
 const SELLERS: &str = "/sellers.json";
@@ -73,32 +66,8 @@ pub struct Front<R> {
     gates: Rc<Gates>,
     ledger: Rc<Ledger>,
     replier: Replier,
-    h1: http1::Builder,
-    h2: http2::Builder<Spawner>,
+    connections: Connections,
     serial: Cell<u64>,
-    scratch: Rc<Scratch>,
-}
-
-/// Spawns HTTP/2 streams on this thread.
-#[derive(Clone, Debug)]
-struct Spawner(Tasks);
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    fn execute(&self, future: F) {
-        drop(self.0.spawn(future));
-    }
-}
-
-/// One connection, as each of its requests sees it.
-#[derive(Clone, Debug)]
-struct Line {
-    watch: Rc<Watch>,
-    peer: IpAddr,
-    is_h2: bool,
 }
 
 /// A request that may have its body read.
@@ -131,12 +100,20 @@ impl<R: Road> Front<R> {
     pub fn new(parts: FrontParts<R>) -> Rc<Self> {
         let settings = parts.settings;
         let ledger = Rc::new(Ledger::new(&settings));
-        let watched = Rc::clone(&ledger);
-        let every = settings.sweep_every;
         let (latest, load) = (Rc::new(parts.live.latest()), Rc::clone(&parts.load));
-        let gates = Rc::new(parts.gates);
-        let swept =
-            Swept { ledger: watched, load, latest: Rc::clone(&latest), gates: gates.clone() };
+        let (every, gates) = (settings.sweep_every, Rc::new(parts.gates));
+        let swept = Swept {
+            ledger: Rc::clone(&ledger),
+            load,
+            latest: Rc::clone(&latest),
+            gates: Rc::clone(&gates),
+        };
+        let connections = Connections::new(
+            Rc::clone(&ledger),
+            Rc::clone(&gates),
+            Arc::clone(&settings),
+            parts.tasks.clone(),
+        );
         spawn_local(sweep(swept, parts.lifecycle, every));
         spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
@@ -144,9 +121,7 @@ impl<R: Road> Front<R> {
             road: Rc::new(parts.road),
             latest,
             replier: Replier::new(settings.retry_after_s),
-            h1: http1_builder(&settings),
-            h2: http2_builder(&settings, parts.tasks.clone()),
-            scratch: Rc::new(RefCell::new(vec![0; settings.header_bytes_max].into())),
+            connections,
             settings,
             tasks: parts.tasks,
             load: parts.load,
@@ -158,69 +133,10 @@ impl<R: Road> Front<R> {
 
     /// Serves one connection to its end.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let watch = self.ledger.add(self.next_serial());
-        self.gates.cells().connection_opened();
-        let _over = Over(Rc::clone(&watch), Rc::clone(&self.gates));
-        let mut wire = Wire::new(stream, Rc::clone(&watch), Rc::clone(&self.scratch));
-        let Some(Ok(is_h2)) = until(&watch, Order::Close, wire.is_h2()).await else { return };
-        let line = Line { watch, peer: peer.ip(), is_h2 };
-        if is_h2 { self.serve_h2(wire, line).await } else { self.serve_h1(wire, line).await }
-    }
-
-    async fn serve_h1(self: Rc<Self>, wire: Wire, line: Line) {
-        let watch = Rc::clone(&line.watch);
+        let serial = self.next_serial();
         let front = Rc::clone(&self);
-        let service = service_fn(move |request| Rc::clone(&front).answer(request, line.clone()));
-        let mut connection = self.h1.serve_connection(wire, service);
-        let mut is_told = false;
-        let ended = poll_fn(|cx| {
-            let order = watch.order();
-            if order == Order::Cut {
-                return Poll::Ready(None);
-            }
-            if order == Order::Close && !is_told {
-                is_told = true;
-                Pin::new(&mut connection).graceful_shutdown();
-            }
-            watch.wake_by(cx.waker());
-            Pin::new(&mut connection).poll(cx).map(Some)
-        });
-        let is_unread = match ended.await {
-            None => return,
-            Some(Ok(())) => watch.lingers(),
-            Some(Err(fault)) => {
-                if fault.is_parse() {
-                    self.gates.cells().http_denied(HttpDenied::UnreadableHead);
-                }
-                fault.is_parse()
-            }
-        };
-        if is_unread {
-            linger(&connection.into_parts().io.into_stream(), &self.settings).await;
-        }
-    }
-
-    async fn serve_h2(self: Rc<Self>, wire: Wire, line: Line) {
-        let watch = Rc::clone(&line.watch);
-        watch.speaks_h2();
-        let front = Rc::clone(&self);
-        let service = service_fn(move |request| Rc::clone(&front).answer(request, line.clone()));
-        let mut connection = pin!(self.h2.serve_connection(wire, service));
-        let mut is_told = false;
-        poll_fn(|cx| {
-            let order = watch.order();
-            if order == Order::Cut {
-                return Poll::Ready(());
-            }
-            if order >= Order::LastOne && !is_told {
-                is_told = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            watch.wake_by(cx.waker());
-            // A broken connection is the peer's business; its requests have had their answers.
-            connection.as_mut().poll(cx).map(drop)
-        })
-        .await;
+        let answer = move |request, line| Rc::clone(&front).answer(request, line);
+        self.connections.serve(stream, peer, serial, answer).await;
     }
 
     /// One HTTP request, from its complete head to its answer.
@@ -392,47 +308,6 @@ impl<R: Road> Front<R> {
     }
 }
 
-/// Says that a connection has ended, however it ended.
-struct Over(Rc<Watch>, Rc<Gates>);
-
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.0.over();
-        self.1.cells().connection_closed();
-    }
-}
-
-/// Waits for `future` unless an order of `limit` or more comes first.
-async fn until<F: Future>(watch: &Watch, limit: Order, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        if watch.order() >= limit {
-            return Poll::Ready(None);
-        }
-        watch.wake_by(cx.waker());
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
-}
-
-/// Reads on for a while: closing with unread bytes resets the connection, and the peer may lose
-/// the answer that it has not read yet.
-async fn linger(stream: &TcpStream, settings: &HttpSettings) {
-    let mut left = settings.linger_bytes_max;
-    let read_past = async {
-        while left > 0 && stream.readable().await.is_ok() {
-            match stream.try_read(&mut [0; 4096]) {
-                Ok(0) => break,
-                Ok(count) => left = left.saturating_sub(count),
-                Err(fault) if fault.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => break,
-            }
-        }
-    };
-    // Whoever sends for longer loses the answer.
-    let _ = timeout(settings.linger_time, read_past).await;
-}
-
 /// What the sweep looks after.
 struct Swept {
     ledger: Rc<Ledger>,
@@ -459,38 +334,4 @@ async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
         // A worker without requests lets go of a replaced snapshot here.
         drop(latest.take());
     }
-}
-
-/// No timer: the sweep ends what dribbles or idles, at no cost per request. No `max_headers`:
-/// hyper would allocate its header table per request (the head counts them), and refuses more
-/// than 100 by itself.
-///
-/// Answers are copied behind their head: for the usual 2 KiB that takes less than a gathering
-/// write. The end of the stream is looked for while a request waits (no half-closed streams): a
-/// client that goes away frees its connection, though not its auction.
-fn http1_builder(settings: &HttpSettings) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .header_read_timeout(None)
-        .half_close(false)
-        .writev(false)
-        .max_buf_size(settings.header_bytes_max);
-    builder
-}
-
-fn http2_builder(settings: &HttpSettings, tasks: Tasks) -> http2::Builder<Spawner> {
-    let h2 = &settings.h2;
-    let mut builder = http2::Builder::new(Spawner(tasks));
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(h2.streams_max)
-        .max_header_list_size(h2.header_list_bytes_max)
-        .max_pending_accept_reset_streams(h2.pending_resets_max)
-        .max_local_error_reset_streams(h2.local_resets_max)
-        .initial_stream_window_size(h2.stream_window_bytes)
-        .initial_connection_window_size(h2.connection_window_bytes)
-        .max_send_buf_size(h2.send_buffer_bytes_max)
-        .keep_alive_interval(h2.ping_every)
-        .keep_alive_timeout(h2.ping_time);
-    builder
 }
