@@ -132,6 +132,12 @@ fn http_times(t: &mut Table) -> HttpSettings {
             "From a request's first byte to the end of its headers.",
         ),
         idle_time: t.duration("idle_time", d.idle_time, s(1)..=s(600), "Between two requests."),
+        stranger_idle_time: t.duration(
+            "stranger_idle_time",
+            d.stranger_idle_time,
+            s(1)..=s(600),
+            "Instead, where shorter: no request was authorised yet, or the last got 401 or 404.",
+        ),
         body_time: t.duration(
             "body_time",
             d.body_time,
@@ -294,7 +300,7 @@ fn listener(root: &mut Table) -> (ListenSettings, AcceptSettings) {
         connections_max: t.integer_optional(
             "connections_max",
             1..=1_000_000,
-            "Open inbound connections; none: half of the descriptors that may be open, less 64.",
+            "Open inbound connections; none: half of the descriptors that may be open, less 64. At the limit a newcomer takes the place of the oldest that never sent an authorised request, else of the longest idle one.",
         ),
         look_every: t.duration(
             "look_every",

@@ -130,7 +130,8 @@ impl Connections {
             }
         };
         if is_unread {
-            linger(&connection.into_parts().io.into_stream(), &self.settings).await;
+            let stream = connection.into_parts().io.into_stream();
+            until(&watch, Order::Cut, linger(&stream, &self.settings)).await;
         }
     }
 

@@ -34,6 +34,9 @@ pub struct HttpSettings {
     pub header_time: Duration,
     /// Between two requests of a connection (1 to 600 s).
     pub idle_time: Duration,
+    /// In place of a longer `idle_time`, while no request of the connection has been authorised or
+    /// where its last answer was 401 or 404 (1 to 600 s).
+    pub stranger_idle_time: Duration,
     /// From the end of the headers to the end of the body (10 ms to 10 s).
     pub body_time: Duration,
     /// From the first byte of an answer that the peer does not take to its last (100 ms to 60 s).
@@ -98,6 +101,7 @@ impl Default for HttpSettings {
         Self {
             header_time: Duration::from_secs(5),
             idle_time: Duration::from_secs(60),
+            stranger_idle_time: Duration::from_secs(5),
             body_time: Duration::from_millis(250),
             write_time: Duration::from_secs(2),
             grace: Duration::from_secs(5),

@@ -30,7 +30,7 @@ use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl<R: Road> Front<R> {
     /// Builds a front on its worker's thread, inside its runtime, and starts its sweep.
     pub fn new(parts: FrontParts<R>) -> Rc<Self> {
         let settings = parts.settings;
-        let ledger = Rc::new(Ledger::new(&settings));
+        let ledger = Rc::new(Ledger::new(&settings, Rc::clone(&parts.load)));
         let (latest, load) = (Rc::new(parts.live.latest()), Rc::clone(&parts.load));
         let (every, gates) = (settings.sweep_every, Rc::new(parts.gates));
         let swept = Swept {
@@ -133,10 +133,24 @@ impl<R: Road> Front<R> {
 
     /// Serves one connection to its end.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        if !self.makes_room() {
+            return;
+        }
         let serial = self.next_serial();
         let front = Rc::clone(&self);
         let answer = move |request, line| Rc::clone(&front).answer(request, line);
         self.connections.serve(stream, peer, serial, answer).await;
+    }
+
+    /// Ends one connection where there is one too many; `false`: that is the newcomer.
+    fn makes_room(&self) -> bool {
+        let over = self.load.over_cap.get();
+        if over == 0 {
+            return true;
+        }
+        self.load.over_cap.set(over - 1);
+        self.ledger.count_evicted();
+        self.ledger.evict()
     }
 
     /// One HTTP request, from its complete head to its answer.
@@ -183,7 +197,7 @@ impl<R: Road> Front<R> {
     ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
         match head::read(parts, &self.settings) {
             Ok(head) => {
-                let admitted = self.admit(parts, &head, at, line.peer)?;
+                let admitted = self.admit(parts, &head, at, line)?;
                 Ok((admitted, head.coding, head.declared))
             }
             Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
@@ -197,11 +211,12 @@ impl<R: Road> Front<R> {
         parts: &Parts,
         head: &Head<'_>,
         at: Instant,
-        peer: IpAddr,
+        line: &Line,
     ) -> Result<Admitted, Denial> {
         let snapshot = self.latest.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
-        let client = head::client_of(parts, peer, &self.settings);
+        let client = head::client_of(parts, line.peer, &self.settings);
         let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
+        line.watch.was_authorised();
         let styles = snapshot.partner(partner).map_or(Styles::default(), |partner| Styles {
             no_bid: partner.no_bid,
             shed: partner.shed,
@@ -258,6 +273,9 @@ impl<R: Road> Front<R> {
     async fn turn_away(&self, denial: Denial, parts: &Parts, body: Incoming, line: &Line) -> Reply {
         let sellers = if denial == Denial::NoRoute { self.sellers(parts) } else { None };
         let mut reply = sellers.unwrap_or_else(|| {
+            if denial == Denial::NoRoute || denial == Denial::from(Refusal::Unauthorised) {
+                line.watch.turned_away();
+            }
             self.gates.count_denial(denial);
             self.replier.denial(denial)
         });

@@ -8,8 +8,10 @@
 use crate::http::HttpSettings;
 use crate::http::lines::Lines;
 use crate::lifecycle::Phase;
+use crate::lifecycle::load::Load;
 use crate::telemetry::cells::ConnectionCut;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
@@ -63,6 +65,10 @@ pub struct Watch {
     open: Cell<u32>,
     is_h2: Cell<bool>,
     is_over: Cell<bool>,
+    /// No request of it has been authorised yet.
+    is_stranger: Cell<bool>,
+    /// The last thing that it asked for was not to be had, or not for it (404, 401).
+    is_turned_away: Cell<bool>,
     /// Requests since the last sweep, and their recent rate in no particular unit.
     served: Cell<u32>,
     rate: Cell<u64>,
@@ -78,8 +84,11 @@ struct Clockwork {
     now: Cell<Ms>,
     header: Ms,
     idle: Ms,
+    /// In place of `idle` for who has shown no right to be here.
+    idle_strange: Ms,
     write: Ms,
     grace: Ms,
+    load: Rc<Load>,
 }
 
 /// All connections of a worker.
@@ -89,26 +98,32 @@ pub struct Ledger {
     age_max: Ms,
     age_jitter_percent: u8,
     watches: RefCell<Vec<Rc<Watch>>>,
+    /// Those of them that came as strangers, the oldest first; who is none any more goes with the
+    /// next sweep, so that finding whom to evict costs the same however many there are.
+    strangers: RefCell<VecDeque<Rc<Watch>>>,
     /// As of the last sweep.
     phase: Cell<Phase>,
     cuts: [Cell<u64>; ConnectionCut::ALL.len()],
 }
 
 impl Ledger {
-    /// An empty ledger.
-    pub fn new(settings: &HttpSettings) -> Self {
+    /// An empty ledger; strangers are counted in `load`.
+    pub fn new(settings: &HttpSettings, load: Rc<Load>) -> Self {
         let clockwork = Clockwork {
             now: Cell::new(0),
             header: in_ms(settings.header_time),
             idle: in_ms(settings.idle_time),
+            idle_strange: in_ms(settings.stranger_idle_time.min(settings.idle_time)),
             write: in_ms(settings.write_time),
             grace: in_ms(settings.grace),
+            load,
         };
         Self {
             clockwork: Rc::new(clockwork),
             age_max: in_ms(settings.age_max),
             age_jitter_percent: settings.age_jitter_percent,
             watches: RefCell::default(),
+            strangers: RefCell::default(),
             phase: Cell::new(Phase::Starting),
             cuts: Default::default(),
         }
@@ -129,14 +144,56 @@ impl Ledger {
             open: Cell::new(0),
             is_h2: Cell::new(false),
             is_over: Cell::new(false),
+            is_stranger: Cell::new(true),
+            is_turned_away: Cell::new(false),
             served: Cell::new(0),
             rate: Cell::new(0),
             lingers: Cell::new(false),
             waker: RefCell::new(None),
             lines: Lines::default(),
         });
+        let strangers = &self.clockwork.load.strangers;
+        strangers.set(strangers.get() + 1);
+        self.strangers.borrow_mut().push_back(Rc::clone(&watch));
         self.watches.borrow_mut().push(Rc::clone(&watch));
         watch
+    }
+
+    /// Cuts one connection to make room for a newcomer: the oldest stranger, else the one that has
+    /// been idle for longest. `false`: there is neither, and no room.
+    pub fn evict(&self) -> bool {
+        let victim = self.oldest_stranger().or_else(|| self.longest_idle());
+        if let Some(watch) = &victim {
+            watch.give(Order::Cut, self.clockwork.now.get());
+        }
+        victim.is_some()
+    }
+
+    /// Notes that a connection had to go for want of room.
+    pub fn count_evicted(&self) {
+        let cut = &self.cuts[ConnectionCut::Evicted as usize];
+        cut.set(cut.get() + 1);
+    }
+
+    fn oldest_stranger(&self) -> Option<Rc<Watch>> {
+        let mut strangers = self.strangers.borrow_mut();
+        // Each is taken out once: whoever is passed over is no stranger, or ends already.
+        while let Some(watch) = strangers.pop_front() {
+            if watch.is_stranger.get() && watch.order.get() != Order::Cut {
+                return Some(watch);
+            }
+        }
+        None
+    }
+
+    /// Looks at all; only where each connection has a partner behind it.
+    fn longest_idle(&self) -> Option<Rc<Watch>> {
+        let (now, watches) = (self.clockwork.now.get(), self.watches.borrow());
+        let idle = watches.iter().filter(|watch| {
+            let is_ending = watch.is_over.get() || watch.order.get() == Order::Cut;
+            watch.stage.get() == Stage::Idle && !is_ending
+        });
+        idle.max_by_key(|watch| watch.idle_for(now)).cloned()
     }
 
     /// Looks at every connection. `elapsed` is the time since the ledger began.
@@ -155,6 +212,7 @@ impl Ledger {
             }
             true
         });
+        self.strangers.borrow_mut().retain(|watch| watch.is_stranger.get());
     }
 
     /// Lets one connection go: the one whose part of the requests is nearest to `share`
@@ -299,7 +357,35 @@ impl Watch {
 
     fn become_idle(&self) {
         self.stage.set(Stage::Idle);
-        self.due.set(self.ledger.now.get().wrapping_add(self.ledger.idle));
+        self.due.set(self.ledger.now.get().wrapping_add(self.idle_time()));
+    }
+
+    fn idle_time(&self) -> Ms {
+        let is_strange = self.is_stranger.get() || self.is_turned_away.get();
+        if is_strange { self.ledger.idle_strange } else { self.ledger.idle }
+    }
+
+    /// How long it has been idle, where it is.
+    fn idle_for(&self, now: Ms) -> Ms {
+        now.wrapping_sub(self.due.get().wrapping_sub(self.idle_time()))
+    }
+
+    /// A request of it was authorised.
+    pub fn was_authorised(&self) {
+        self.is_turned_away.set(false);
+        self.no_stranger();
+    }
+
+    /// Its request was for nothing that there is, or that it may have.
+    pub fn turned_away(&self) {
+        self.is_turned_away.set(true);
+    }
+
+    fn no_stranger(&self) {
+        if self.is_stranger.replace(false) {
+            let strangers = &self.ledger.load.strangers;
+            strangers.set(strangers.get().saturating_sub(1));
+        }
     }
 
     /// The answer goes out before the body is in: read on for a while before closing.
@@ -315,6 +401,7 @@ impl Watch {
     /// The connection has ended.
     pub fn over(&self) {
         self.is_over.set(true);
+        self.no_stranger();
         self.waker.take();
     }
 }
@@ -334,111 +421,4 @@ impl Drop for Open {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ledger() -> Ledger {
-        Ledger::new(&HttpSettings { age_jitter_percent: 0, ..HttpSettings::default() })
-    }
-
-    fn at(ledger: &Ledger, ms: u64, phase: Phase) {
-        ledger.sweep(Duration::from_millis(ms), phase);
-    }
-
-    #[test]
-    fn a_head_that_dribbles_is_cut_after_its_time_however_many_bytes_come() {
-        let ledger = ledger();
-        let watch = ledger.add(1);
-        for ms in (0..5000).step_by(100) {
-            at(&ledger, ms, Phase::Ready);
-            watch.has_read();
-        }
-        assert_eq!(watch.order(), Order::Serve);
-        at(&ledger, 5000, Phase::Ready);
-        assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowHead)), (Order::Cut, 1));
-    }
-
-    #[test]
-    fn an_idle_connection_is_closed_and_one_that_starts_a_head_gets_the_time_of_a_head() {
-        let ledger = ledger();
-        let (idle, started) = (ledger.add(1), ledger.add(2));
-        drop((idle.open(), started.open()));
-        at(&ledger, 59_900, Phase::Ready);
-        started.has_read();
-        at(&ledger, 60_000, Phase::Ready);
-        assert_eq!((idle.order(), started.order()), (Order::Close, Order::Serve));
-        at(&ledger, 64_900, Phase::Ready);
-        assert_eq!(started.order(), Order::Cut);
-        at(&ledger, 65_000, Phase::Ready);
-        assert_eq!(idle.order(), Order::Cut, "told to close, and still there after the grace");
-    }
-
-    #[test]
-    fn a_busy_connection_is_not_cut_but_a_peer_that_does_not_read_is() {
-        let ledger = ledger();
-        let watch = ledger.add(1);
-        let open = watch.open();
-        at(&ledger, 200_000, Phase::Ready);
-        assert_eq!(watch.order(), Order::Serve);
-        watch.write_blocked();
-        at(&ledger, 201_000, Phase::Ready);
-        watch.write_done();
-        watch.write_blocked();
-        at(&ledger, 202_900, Phase::Ready);
-        assert_eq!(watch.order(), Order::Serve);
-        at(&ledger, 203_000, Phase::Ready);
-        assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
-        drop(open);
-    }
-
-    #[test]
-    fn age_and_drain_make_answers_the_last_and_closing_ends_the_idle() {
-        let ledger = ledger();
-        let (aged, h2) = (ledger.add(1), ledger.add(2));
-        h2.speaks_h2();
-        let opens = (aged.open(), h2.open());
-        at(&ledger, 300_000, Phase::Ready);
-        assert_eq!((aged.order(), h2.order()), (Order::LastOne, Order::LastOne));
-        drop(opens);
-        at(&ledger, 305_000, Phase::Ready);
-        assert_eq!((aged.order(), h2.order()), (Order::LastOne, Order::Cut));
-        let late = ledger.add(3);
-        at(&ledger, 305_100, Phase::Draining);
-        assert_eq!(late.order(), Order::LastOne);
-        at(&ledger, 305_200, Phase::Closing);
-        assert_eq!((late.order(), aged.order()), (Order::Close, Order::Close));
-    }
-
-    #[test]
-    fn the_connection_nearest_to_the_wanted_share_is_let_go() {
-        for (share, picked) in [(500, Some(2)), (250, Some(1)), (60, Some(0)), (20, None)] {
-            let ledger = ledger();
-            // 5 %, 25 %, 70 % of the requests, and an idle one
-            let watches: Vec<_> = [5, 25, 70, 0]
-                .into_iter()
-                .map(|requests| {
-                    let watch = ledger.add(1);
-                    (0..requests).for_each(|_| drop(watch.open()));
-                    watch
-                })
-                .collect();
-            at(&ledger, 100, Phase::Ready);
-            ledger.let_go(share);
-            let told = watches.iter().position(|watch| watch.order() == Order::LastOne);
-            assert_eq!(told, picked, "{share}");
-        }
-    }
-
-    #[test]
-    fn ended_connections_leave_the_ledger_and_ages_stay_within_the_jitter() {
-        let ledger = Ledger::new(&HttpSettings::default());
-        let ages: Vec<_> = (0..1000).map(|seed| ledger.add(seed).age_due).collect();
-        let (least, most) = (*ages.iter().min().unwrap(), *ages.iter().max().unwrap());
-        assert!((270_000..273_000).contains(&least) && (327_000..=330_000).contains(&most));
-        for watch in ledger.watches.borrow().iter().skip(1) {
-            watch.over();
-        }
-        at(&ledger, 100, Phase::Ready);
-        assert_eq!(ledger.watches.borrow().len(), 1);
-    }
-}
+mod tests;

@@ -15,12 +15,16 @@ pub struct Load {
     pub in_flight: Cell<u32>,
     /// Open connections.
     pub connections: Cell<u32>,
+    /// Those of them of which no request has been authorised.
+    pub strangers: Cell<u32>,
     /// Connections taken over since the start.
     pub taken: Cell<u32>,
     /// CPU time of the thread when it was last published.
     pub cpu: Cell<Duration>,
     /// A connection with about this part of the load, in thousandths, is to be let go; 0: none.
     pub let_go: Cell<u32>,
+    /// Newcomers over the cap that have been taken over: for each a connection must end.
+    pub over_cap: Cell<u32>,
 }
 
 /// One worker's published counts, and what it is asked for. Each field has one writer.
@@ -29,6 +33,7 @@ pub struct Load {
 pub struct LoadCell {
     in_flight: AtomicU32,
     connections: AtomicU32,
+    strangers: AtomicU32,
     taken: AtomicU32,
     cpu_ns: AtomicU64,
     at_ns: AtomicU64,
@@ -40,6 +45,7 @@ pub struct LoadCell {
 pub struct Published {
     pub in_flight: u32,
     pub connections: u32,
+    pub strangers: u32,
     pub taken: u32,
     /// CPU time of its thread since the thread began.
     pub cpu: Duration,
@@ -53,6 +59,7 @@ impl LoadCell {
         let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.in_flight.store(load.in_flight.get(), Ordering::Relaxed);
         self.connections.store(load.connections.get(), Ordering::Relaxed);
+        self.strangers.store(load.strangers.get(), Ordering::Relaxed);
         self.taken.store(load.taken.get(), Ordering::Relaxed);
         self.cpu_ns.store(ns(load.cpu.get()), Ordering::Relaxed);
         self.at_ns.store(ns(at), Ordering::Release);
@@ -73,6 +80,7 @@ impl LoadCell {
         Published {
             in_flight: self.in_flight.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
+            strangers: self.strangers.load(Ordering::Relaxed),
             taken: self.taken.load(Ordering::Relaxed),
             cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
             at,

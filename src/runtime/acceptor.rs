@@ -3,12 +3,13 @@
 //! Owns: one thread per listening socket, the connection cap, what happens when descriptors run
 //! out. Never: a byte of a connection.
 //! Invariant: an accept error never makes it spin, and a connection that cannot be served is
-//! closed at once rather than left to wait in the queue.
+//! closed at once rather than left to wait in the queue. At the cap a newcomer takes another's
+//! place, so that nobody locks the others out by holding connections.
 
 use crate::clock;
 use crate::lifecycle::load::LoadCell;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::runtime::balance::{Follower, Release, pick, release};
+use crate::runtime::balance::{Follower, Release, WorkerLoad, pick, release};
 use crate::runtime::{Accepted, Slot};
 use crate::telemetry::hub::{AcceptFault, Hub};
 use nix::errno::Errno;
@@ -28,7 +29,8 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptSettings {
     /// Open inbound connections of the whole process (1 to 1,000,000). `None`: half of the
-    /// descriptors that the process may open, less 64.
+    /// descriptors that the process may open, less 64. At that many a newcomer takes the place of
+    /// another.
     pub connections_max: Option<u32>,
     /// How often the workers' loads and the phase are looked at (10 to 1000 ms).
     pub look_every: Duration,
@@ -149,6 +151,10 @@ enum Burst {
     Stuck,
 }
 
+/// Newcomers over the cap that may wait for others to end, as a part of the cap: an eighth. The
+/// descriptors that the cap leaves free have room for them.
+const OVER_CAP_PART: u32 = 8;
+
 /// Connections accepted before the loads are looked at again.
 const BURST_MAX: usize = 64;
 
@@ -226,14 +232,25 @@ impl Handing {
         }
     }
 
+    /// A place under the cap, or one of the few over it.
+    fn slot(&self) -> Option<(Slot, bool)> {
+        let over = self.most.saturating_add(self.most / OVER_CAP_PART).saturating_add(1);
+        Slot::take(&self.parts.open, self.most)
+            .map(|slot| (slot, false))
+            .or_else(|| Slot::take(&self.parts.open, over).map(|slot| (slot, true)))
+    }
+
     /// To the least loaded worker whose inbox has room.
     fn hand(&mut self, stream: TcpStream, peer: SocketAddr) {
-        let Some(slot) = Slot::take(&self.parts.open, self.most) else {
+        let Some((slot, is_over_cap)) = self.slot() else {
             self.parts.hub.accept_fault(AcceptFault::TooMany);
             return;
         };
         let mut loads: Vec<_> = self.followers.iter().map(Follower::load).collect();
-        let mut accepted = Accepted { stream, peer, slot };
+        if is_over_cap {
+            only_with_strangers(&self.followers, &mut loads);
+        }
+        let mut accepted = Accepted { stream, peer, slot, is_over_cap };
         while let Some(at) = pick(&loads) {
             let Some(outlet) = self.parts.outlets.get(at) else { break };
             match outlet.inbox.try_send(accepted) {
@@ -250,6 +267,18 @@ impl Handing {
             loads.iter_mut().skip(at).take(1).for_each(|load| load.busy = u32::MAX);
         }
         self.parts.hub.accept_fault(AcceptFault::TooMany);
+    }
+}
+
+/// Where any worker has strangers, the others are out of the choice: a newcomer costs no partner
+/// its connection while somebody else can go.
+fn only_with_strangers(followers: &[Follower], loads: &mut [WorkerLoad]) {
+    if followers.iter().any(|follower| follower.strangers() > 0) {
+        for (load, follower) in loads.iter_mut().zip(followers) {
+            if follower.strangers() == 0 {
+                load.busy = u32::MAX;
+            }
+        }
     }
 }
 
@@ -344,6 +373,41 @@ mod tests {
         }
         assert_eq!(open(&handing), 0, "a slot comes back with its connection's end");
         drop(clients);
+    }
+
+    #[test]
+    fn over_the_cap_newcomers_go_in_small_numbers_to_workers_that_have_strangers() {
+        let (mut handing, mut inboxes) = handing(3, 8, 9);
+        let (listener, _) = scripted(&[]);
+        let connect = |count: usize| {
+            let address = listener.local_addr().unwrap();
+            (0..count).map(|_| TcpStream::connect(address).unwrap()).collect::<Vec<_>>()
+        };
+        let clients = connect(9);
+        handing.accept_burst(|| accept(&listener));
+        let mut taken = Vec::new();
+        let mut ages = [5, 0, 4].into_iter();
+        for (inbox, outlet) in inboxes.iter_mut().zip(&handing.parts.outlets) {
+            let load = crate::lifecycle::load::Load::default();
+            while let Ok(accepted) = inbox.try_recv() {
+                assert!(!accepted.is_over_cap);
+                load.taken.set(load.taken.get() + 1);
+                taken.push(accepted);
+            }
+            load.strangers.set(ages.next().unwrap());
+            outlet.load.publish(&load, Duration::from_millis(50));
+        }
+        handing.look(Duration::from_millis(50));
+        let more = connect(5);
+        handing.accept_burst(|| accept(&listener));
+        // 9, an eighth of it, and one.
+        assert_eq!(open(&handing), 11);
+        for (inbox, count) in inboxes.iter_mut().zip([1, 0, 1]) {
+            let over: Vec<_> = std::iter::from_fn(|| inbox.try_recv().ok()).collect();
+            assert_eq!(over.len(), count);
+            assert!(over.iter().all(|accepted| accepted.is_over_cap));
+        }
+        drop((clients, more, taken));
     }
 
     #[test]

@@ -74,6 +74,12 @@ impl Follower {
         self.fresh[0] = self.fresh[0].saturating_add(1);
     }
 
+    /// How many of its connections have shown no right to be here, those included that it has not
+    /// published yet.
+    pub fn strangers(&self) -> u32 {
+        self.last.strangers.saturating_add(self.handed.wrapping_sub(self.last.taken))
+    }
+
     /// Its load for [`pick`].
     pub fn load(&self) -> WorkerLoad {
         let unseen = self.handed.wrapping_sub(self.last.taken);

@@ -22,6 +22,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// Counts against the connection cap until it is dropped.
     pub slot: Slot,
+    /// It came when the cap was reached: its worker ends another connection for it.
+    pub is_over_cap: bool,
 }
 
 /// One connection's place under the cap of open connections.

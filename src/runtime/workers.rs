@@ -245,7 +245,10 @@ where
     F: Future<Output = ()> + 'static,
 {
     let connected = Connected::new(load);
-    let Accepted { stream, peer, slot } = accepted;
+    let Accepted { stream, peer, slot, is_over_cap } = accepted;
+    if is_over_cap {
+        load.over_cap.set(load.over_cap.get() + 1);
+    }
     // Fails only where the runtime cannot watch one more descriptor: the peer sees a close.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let connection = serve(stream, peer);

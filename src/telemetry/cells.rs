@@ -87,11 +87,14 @@ pub enum ConnectionCut {
     SlowReader,
     /// Told to close, and still there after the grace.
     Grace,
+    /// At the cap, for a newcomer; or a newcomer for whom nobody could go.
+    Evicted,
 }
 
 impl ConnectionCut {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; CONNECTION_CUTS.len()] = [Self::SlowHead, Self::SlowReader, Self::Grace];
+    pub const ALL: [Self; CONNECTION_CUTS.len()] =
+        [Self::SlowHead, Self::SlowReader, Self::Grace, Self::Evicted];
 }
 
 /// A worker's handle. It may move to its thread, not be shared.

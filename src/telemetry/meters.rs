@@ -142,8 +142,8 @@ pub const HTTP_DENIALS: &[&str] = &[
     "uri_too_long",
     "unreadable_head",
 ];
-/// Why the sweep cut a connection.
-pub const CONNECTION_CUTS: &[&str] = &["slow_head", "slow_reader", "grace"];
+/// Why a connection was cut.
+pub const CONNECTION_CUTS: &[&str] = &["slow_head", "slow_reader", "grace", "evicted"];
 /// What came of a try to take a source that changed.
 pub const RELOAD_RESULTS: &[&str] = &[
     "ok",
@@ -241,7 +241,7 @@ pub static HTTP_DENIED: Meter = counter(
 );
 pub static CONNECTIONS_CUT: Meter = counter(
     "gavel_connections_cut_total",
-    "Connections that were cut: head or reader too slow, or still there after being told to close",
+    "Connections that were cut: head or reader too slow, still there after being told to close, or evicted for a newcomer at `connections_max`",
     &[Label { name: "reason", values: Values::Fixed(CONNECTION_CUTS) }],
 );
 pub static BACKLOG: Meter = gauge(

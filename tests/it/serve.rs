@@ -26,6 +26,12 @@ fn hasty() -> HttpSettings {
     }
 }
 
+/// Times so long that no test sees them pass.
+fn patient() -> HttpSettings {
+    let long = Duration::from_secs(60);
+    HttpSettings { header_time: long, idle_time: long, stranger_idle_time: long, ..hasty() }
+}
+
 #[test]
 fn a_bid_request_is_answered_and_its_connection_kept() {
     let server = Server::start(HttpSettings::default());
@@ -217,7 +223,8 @@ fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
 
 #[test]
 fn a_reader_that_does_not_read_is_cut() {
-    let server = Server::start(HttpSettings { idle_time: Duration::from_secs(60), ..hasty() });
+    let long = Duration::from_secs(10);
+    let server = Server::start(HttpSettings { idle_time: long, body_time: long, ..hasty() });
     let mut stream = server.connect();
     let body = "x".repeat(250_000);
     // Answers pile up unread until the kernel takes no more of them.
@@ -264,17 +271,60 @@ fn a_worker_that_is_asked_to_lets_one_of_its_connections_go() {
 }
 
 #[test]
-fn connections_over_the_cap_are_closed_at_once() {
-    let accept = AcceptSettings { connections_max: Some(3), ..AcceptSettings::default() };
-    let settings = HttpSettings { header_time: Duration::from_secs(5), ..hasty() };
-    let server = Server::start_with(settings, 2, accept);
-    let kept: Vec<_> = (0..3).map(|_| server.connect()).collect();
-    wait_until("three are open", || server.open() == 3);
-    let mut fourth = server.connect();
-    assert_eq!(fourth.read(&mut [0; 1]).unwrap_or(0), 0);
-    drop(kept);
-    wait_until("their places are free again", || server.open() == 0);
-    assert_eq!(status(&server.probe(post("/openrtb2/acme", "", "{}").as_bytes())), "200");
+fn nobody_can_lock_the_others_out_by_holding_connections() {
+    let accept = AcceptSettings { connections_max: Some(8), ..AcceptSettings::default() };
+    let server = Server::start_with(patient(), 1, accept);
+    let bid = post("/openrtb2/acme", "", "{}");
+    let mut partners: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for partner in &mut partners {
+        partner.write_all(bid.as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(partner)), "200");
+    }
+    // Known by nobody, and each with the beginning of a next request.
+    let held: Vec<_> = (0..6)
+        .map(|_| {
+            let mut stream = server.connect();
+            stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST /").unwrap();
+            assert_eq!(status(&read_answer(&mut stream)), "404");
+            stream
+        })
+        .collect();
+    for number in 1..=4 {
+        wait_until("the cap holds", || server.open() == 8);
+        let mut newcomer = server.connect();
+        newcomer.write_all(bid.as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(&mut newcomer)), "200");
+        partners.push(newcomer);
+        let cut = || server.count("gavel_connections_cut_total", &["evicted"]);
+        wait_until("somebody went for it", || cut() == number);
+    }
+    for partner in &mut partners {
+        partner.write_all(bid.as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(partner)), "200", "no partner lost its connection");
+    }
+    assert_eq!(server.count("gavel_accept_faults_total", &["too_many"]), 0);
+    drop(held);
+}
+
+#[test]
+fn where_all_are_partners_the_longest_idle_goes_and_none_that_is_served() {
+    let accept = AcceptSettings { connections_max: Some(2), ..AcceptSettings::default() };
+    let server = Server::start_with(patient(), 1, accept);
+    let (mut busy, mut idle) = (server.connect(), server.connect());
+    idle.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+    assert_eq!(status(&read_answer(&mut idle)), "200");
+    busy.write_all(post("/openrtb2/acme", "", "wait").as_bytes()).unwrap();
+    wait_until("its auction has begun", || server.echo.begun.load(Ordering::SeqCst) == 2);
+    let mut newcomer = server.connect();
+    newcomer.write_all(post("/openrtb2/acme", "", "wait").as_bytes()).unwrap();
+    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0, "it was closed");
+    wait_until("the newcomer's, too", || server.echo.begun.load(Ordering::SeqCst) == 3);
+    // Now nobody can go: the next one is turned away.
+    assert_eq!(server.connect().read(&mut [0; 1]).unwrap_or(0), 0);
+    server.echo.gate.add_permits(2);
+    for stream in [&mut busy, &mut newcomer] {
+        assert_eq!(status(&read_answer(stream)), "200");
+    }
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! Connections and their ledger, swept by hand.
+
+use super::*;
+
+fn ledger() -> Ledger {
+    let settings = HttpSettings { age_jitter_percent: 0, ..HttpSettings::default() };
+    Ledger::new(&settings, Rc::default())
+}
+
+/// A connection of which a request has been authorised.
+fn known(ledger: &Ledger) -> Rc<Watch> {
+    let watch = ledger.add(1);
+    watch.was_authorised();
+    watch
+}
+
+fn at(ledger: &Ledger, ms: u64, phase: Phase) {
+    ledger.sweep(Duration::from_millis(ms), phase);
+}
+
+#[test]
+fn a_head_that_dribbles_is_cut_after_its_time_however_many_bytes_come() {
+    let ledger = ledger();
+    let watch = ledger.add(1);
+    for ms in (0..5000).step_by(100) {
+        at(&ledger, ms, Phase::Ready);
+        watch.has_read();
+    }
+    assert_eq!(watch.order(), Order::Serve);
+    at(&ledger, 5000, Phase::Ready);
+    assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowHead)), (Order::Cut, 1));
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_one_that_starts_a_head_gets_the_time_of_a_head() {
+    let ledger = ledger();
+    let (idle, started) = (known(&ledger), known(&ledger));
+    drop((idle.open(), started.open()));
+    at(&ledger, 59_900, Phase::Ready);
+    started.has_read();
+    at(&ledger, 60_000, Phase::Ready);
+    assert_eq!((idle.order(), started.order()), (Order::Close, Order::Serve));
+    at(&ledger, 64_900, Phase::Ready);
+    assert_eq!(started.order(), Order::Cut);
+    at(&ledger, 65_000, Phase::Ready);
+    assert_eq!(idle.order(), Order::Cut, "told to close, and still there after the grace");
+}
+
+#[test]
+fn a_busy_connection_is_not_cut_but_a_peer_that_does_not_read_is() {
+    let ledger = ledger();
+    let watch = ledger.add(1);
+    let open = watch.open();
+    at(&ledger, 200_000, Phase::Ready);
+    assert_eq!(watch.order(), Order::Serve);
+    watch.write_blocked();
+    at(&ledger, 201_000, Phase::Ready);
+    watch.write_done();
+    watch.write_blocked();
+    at(&ledger, 202_900, Phase::Ready);
+    assert_eq!(watch.order(), Order::Serve);
+    at(&ledger, 203_000, Phase::Ready);
+    assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
+    drop(open);
+}
+
+#[test]
+fn age_and_drain_make_answers_the_last_and_closing_ends_the_idle() {
+    let ledger = ledger();
+    let (aged, h2) = (known(&ledger), known(&ledger));
+    h2.speaks_h2();
+    let opens = (aged.open(), h2.open());
+    at(&ledger, 300_000, Phase::Ready);
+    assert_eq!((aged.order(), h2.order()), (Order::LastOne, Order::LastOne));
+    drop(opens);
+    at(&ledger, 305_000, Phase::Ready);
+    assert_eq!((aged.order(), h2.order()), (Order::LastOne, Order::Cut));
+    let late = ledger.add(3);
+    at(&ledger, 305_100, Phase::Draining);
+    assert_eq!(late.order(), Order::LastOne);
+    at(&ledger, 305_200, Phase::Closing);
+    assert_eq!((late.order(), aged.order()), (Order::Close, Order::Close));
+}
+
+#[test]
+fn the_connection_nearest_to_the_wanted_share_is_let_go() {
+    for (share, picked) in [(500, Some(2)), (250, Some(1)), (60, Some(0)), (20, None)] {
+        let ledger = ledger();
+        // 5 %, 25 %, 70 % of the requests, and an idle one
+        let watches: Vec<_> = [5, 25, 70, 0]
+            .into_iter()
+            .map(|requests| {
+                let watch = ledger.add(1);
+                (0..requests).for_each(|_| drop(watch.open()));
+                watch
+            })
+            .collect();
+        at(&ledger, 100, Phase::Ready);
+        ledger.let_go(share);
+        let told = watches.iter().position(|watch| watch.order() == Order::LastOne);
+        assert_eq!(told, picked, "{share}");
+    }
+}
+
+#[test]
+fn ended_connections_leave_the_ledger_and_ages_stay_within_the_jitter() {
+    let ledger = Ledger::new(&HttpSettings::default(), Rc::default());
+    let ages: Vec<_> = (0..1000).map(|seed| ledger.add(seed).age_due).collect();
+    let (least, most) = (*ages.iter().min().unwrap(), *ages.iter().max().unwrap());
+    assert!((270_000..273_000).contains(&least) && (327_000..=330_000).contains(&most));
+    for watch in ledger.watches.borrow().iter().skip(1) {
+        watch.over();
+    }
+    at(&ledger, 100, Phase::Ready);
+    assert_eq!((ledger.watches.borrow().len(), ledger.strangers.borrow().len()), (1, 1));
+    assert_eq!(ledger.clockwork.load.strangers.get(), 1);
+}
+
+#[test]
+fn who_has_shown_no_right_to_be_here_may_idle_for_a_short_time_only() {
+    let ledger = ledger();
+    let (stranger, lapsed, partner) = (ledger.add(1), known(&ledger), known(&ledger));
+    let back = known(&ledger);
+    lapsed.turned_away();
+    back.turned_away();
+    back.was_authorised();
+    for watch in [&stranger, &lapsed, &partner, &back] {
+        drop(watch.open());
+    }
+    at(&ledger, 4900, Phase::Ready);
+    assert_eq!((stranger.order(), lapsed.order()), (Order::Serve, Order::Serve));
+    at(&ledger, 5000, Phase::Ready);
+    assert_eq!((stranger.order(), lapsed.order()), (Order::Close, Order::Close));
+    assert_eq!((partner.order(), back.order()), (Order::Serve, Order::Serve));
+}
+
+#[test]
+fn the_oldest_stranger_makes_room_then_the_longest_idle_and_nobody_who_is_served() {
+    let ledger = ledger();
+    let (partner, older, newer) = (known(&ledger), ledger.add(2), ledger.add(3));
+    let (idle, busy) = (known(&ledger), known(&ledger));
+    let gone = ledger.add(4);
+    gone.over();
+    let open = busy.open();
+    drop(partner.open());
+    at(&ledger, 100, Phase::Ready);
+    drop(idle.open());
+    for evicted in [&older, &newer, &partner, &idle] {
+        assert_eq!(evicted.order(), Order::Serve);
+        assert!(ledger.evict());
+        assert_eq!(evicted.order(), Order::Cut);
+    }
+    assert!(!ledger.evict());
+    assert_eq!((busy.order(), gone.order()), (Order::Serve, Order::Serve));
+    drop(open);
+}
