@@ -183,7 +183,7 @@ impl<R: Road> Front<R> {
         if is_last && !line.is_h2 {
             reply::close_after(&mut reply);
         }
-        line.watch.lines.done(length);
+        line.watch.done(length);
         drop(open);
         Ok(reply)
     }

@@ -69,6 +69,8 @@ pub struct Watch {
     is_stranger: Cell<bool>,
     /// The last thing that it asked for was not to be had, or not for it (404, 401).
     is_turned_away: Cell<bool>,
+    /// The next request has begun behind the one that was done last.
+    is_begun: Cell<bool>,
     /// Requests since the last sweep, and their recent rate in no particular unit.
     served: Cell<u32>,
     rate: Cell<u64>,
@@ -146,6 +148,7 @@ impl Ledger {
             is_over: Cell::new(false),
             is_stranger: Cell::new(true),
             is_turned_away: Cell::new(false),
+            is_begun: Cell::new(false),
             served: Cell::new(0),
             rate: Cell::new(0),
             lingers: Cell::new(false),
@@ -280,7 +283,11 @@ impl Watch {
         let is_past = |due: Option<Ms>| due.is_some_and(|due| is_due(now, due));
         if is_past(self.write_due.get()) {
             Some(ConnectionCut::SlowReader)
-        } else if self.stage.get() == Stage::Head && is_due(now, self.due.get()) {
+        } else if self.stage.get() == Stage::Head
+            && self.write_due.get().is_none()
+            && is_due(now, self.due.get())
+        {
+            // While an answer is not taken the next head is not read, and that is not its fault.
             Some(ConnectionCut::SlowHead)
         } else if is_past(self.grace_due.get()) && self.stage.get() != Stage::Busy {
             Some(ConnectionCut::Grace)
@@ -325,11 +332,28 @@ impl Watch {
         self.become_idle();
     }
 
-    /// Bytes came in.
-    pub fn has_read(&self) {
-        if self.stage.get() == Stage::Idle && !self.is_h2.get() {
-            self.stage.set(Stage::Head);
-            self.due.set(self.ledger.now.get().wrapping_add(self.ledger.header));
+    /// Bytes came in (HTTP/1).
+    pub fn has_read(&self, bytes: &[u8]) {
+        if self.stage.get() == Stage::Idle && !bytes.is_empty() {
+            self.begin_head();
+        }
+        // hyper reads on only when it has used all that came before.
+        if self.open.get() == 0 {
+            self.lines.settle();
+        }
+        self.lines.feed(bytes);
+    }
+
+    fn begin_head(&self) {
+        self.stage.set(Stage::Head);
+        self.due.set(self.ledger.now.get().wrapping_add(self.ledger.header));
+    }
+
+    /// A request with a body of so many bytes is done; `None`: it was not said how many.
+    pub fn done(&self, body_bytes: Option<usize>) {
+        // HTTP/2 has frames, not lines.
+        if !self.is_h2.get() {
+            self.is_begun.set(self.lines.done(body_bytes));
         }
     }
 
@@ -414,7 +438,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         let left = self.0.open.get().saturating_sub(1);
         self.0.open.set(left);
-        if left == 0 {
+        if left == 0 && self.0.is_begun.take() {
+            self.0.begin_head();
+        } else if left == 0 {
             self.0.become_idle();
         }
     }

@@ -102,8 +102,7 @@ impl Read for Wire {
         let room = buf.remaining().min(scratch.len());
         let mut read = ReadBuf::new(&mut scratch[..room]);
         ready!(Pin::new(this.io.inner_mut()).poll_read(cx, &mut read))?;
-        this.watch.has_read();
-        this.watch.lines.feed(read.filled());
+        this.watch.has_read(read.filled());
         buf.put_slice(read.filled());
         Poll::Ready(Ok(()))
     }

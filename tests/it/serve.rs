@@ -222,6 +222,24 @@ fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
 }
 
 #[test]
+fn a_head_that_begins_with_the_request_before_it_has_no_longer_than_any_other() {
+    let header_time = Duration::from_secs(1);
+    let server = Server::start(HttpSettings { header_time, ..patient() });
+    let bid = post("/openrtb2/acme", "", "{}");
+    let mut streams = [server.connect(), server.connect()];
+    for (stream, behind) in streams.iter_mut().zip(["", "POST /openrtb2/acme HTTP/1.1\r\nHo"]) {
+        stream.write_all(format!("{bid}{behind}").as_bytes()).unwrap();
+        assert_eq!(status(&read_answer(stream)), "200");
+    }
+    let [mut quiet, mut ahead] = streams;
+    assert_eq!(ahead.read(&mut [0; 1]).unwrap_or(0), 0);
+    let cut = || server.count("gavel_connections_cut_total", &["slow_head"]);
+    wait_until("it was counted", || cut() == 1);
+    quiet.write_all(bid.as_bytes()).unwrap();
+    assert_eq!(status(&read_answer(&mut quiet)), "200");
+}
+
+#[test]
 fn a_reader_that_does_not_read_is_cut() {
     let long = Duration::from_secs(10);
     let server = Server::start(HttpSettings { idle_time: long, body_time: long, ..hasty() });

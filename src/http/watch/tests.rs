@@ -24,7 +24,7 @@ fn a_head_that_dribbles_is_cut_after_its_time_however_many_bytes_come() {
     let watch = ledger.add(1);
     for ms in (0..5000).step_by(100) {
         at(&ledger, ms, Phase::Ready);
-        watch.has_read();
+        watch.has_read(b"P");
     }
     assert_eq!(watch.order(), Order::Serve);
     at(&ledger, 5000, Phase::Ready);
@@ -37,7 +37,7 @@ fn an_idle_connection_is_closed_and_one_that_starts_a_head_gets_the_time_of_a_he
     let (idle, started) = (known(&ledger), known(&ledger));
     drop((idle.open(), started.open()));
     at(&ledger, 59_900, Phase::Ready);
-    started.has_read();
+    started.has_read(b"P");
     at(&ledger, 60_000, Phase::Ready);
     assert_eq!((idle.order(), started.order()), (Order::Close, Order::Serve));
     at(&ledger, 64_900, Phase::Ready);
@@ -153,4 +153,38 @@ fn the_oldest_stranger_makes_room_then_the_longest_idle_and_nobody_who_is_served
     assert!(!ledger.evict());
     assert_eq!((busy.order(), gone.order()), (Order::Serve, Order::Serve));
     drop(open);
+}
+
+#[test]
+fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
+    let ledger = ledger();
+    let (quiet, ahead) = (known(&ledger), known(&ledger));
+    for (watch, behind) in [(&quiet, ""), (&ahead, "POST /")] {
+        watch.has_read(format!("GET / HTTP/1.1\r\n\r\n{behind}").as_bytes());
+        let open = watch.open();
+        watch.done(Some(0));
+        drop(open);
+    }
+    at(&ledger, 4900, Phase::Ready);
+    assert_eq!((quiet.order(), ahead.order()), (Order::Serve, Order::Serve));
+    at(&ledger, 5000, Phase::Ready);
+    assert_eq!((quiet.order(), ahead.order()), (Order::Serve, Order::Cut));
+    assert_eq!(ledger.take_cuts(ConnectionCut::SlowHead), 1);
+}
+
+#[test]
+fn a_head_is_not_due_while_the_answer_before_it_is_not_taken() {
+    let times = (Duration::from_secs(1), Duration::from_secs(2));
+    let settings = HttpSettings { header_time: times.0, write_time: times.1, ..Default::default() };
+    let ledger = Ledger::new(&settings, Rc::default());
+    let watch = known(&ledger);
+    watch.has_read(b"GET / HTTP/1.1\r\n\r\nPOST /");
+    let open = watch.open();
+    watch.done(Some(0));
+    drop(open);
+    watch.write_blocked();
+    at(&ledger, 1900, Phase::Ready);
+    assert_eq!(watch.order(), Order::Serve);
+    at(&ledger, 2000, Phase::Ready);
+    assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
 }
