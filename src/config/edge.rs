@@ -230,7 +230,7 @@ fn h2(t: &mut Table) -> H2Settings {
             "pending_resets_max",
             d.pending_resets_max,
             1..=1000,
-            "Streams reset by the peer before we looked at them.",
+            "Streams reset by the peer before we looked at them; as many as may be open at once, since a partner that gives up on a time-out resets all of them together.",
         ),
         local_resets_max: t.integer(
             "local_resets_max",

@@ -82,6 +82,8 @@ pub struct H2Settings {
     /// Bytes of a decoded header list (4 KiB to 64 KiB).
     pub header_list_bytes_max: u32,
     /// Streams that the peer opened and reset before we looked at them (1 to 1000): rapid reset.
+    /// As many as may be open at once: a partner that gives up on a time-out resets all of them
+    /// together, and that is no attack.
     pub pending_resets_max: usize,
     /// Streams that the peer makes us reset (1 to 1000): MadeYouReset.
     pub local_resets_max: usize,
@@ -128,7 +130,7 @@ impl Default for H2Settings {
         Self {
             streams_max: 100,
             header_list_bytes_max: 16 << 10,
-            pending_resets_max: 20,
+            pending_resets_max: 100,
             local_resets_max: 100,
             stream_window_bytes: 320 << 10,
             connection_window_bytes: 2 << 20,

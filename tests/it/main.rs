@@ -16,6 +16,7 @@ mod harness;
 mod probes;
 mod process;
 mod reload;
+mod resets;
 mod serve;
 mod server;
 mod tidy;
