@@ -13,9 +13,10 @@ mod status;
 mod team;
 
 use crate::config::Config;
-use crate::http::admin;
+use crate::http::admin::{self, Admin};
 use crate::http::ops::{self, OpsSettings};
 use crate::lifecycle::{Lifecycle, Phase};
+use crate::reload::chain;
 use crate::reload::progress::Progress;
 use crate::runtime::listener;
 use load::StartFault;
@@ -77,6 +78,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let status = Rc::new(Status::new(Arc::clone(&lifecycle), Arc::clone(&progress)));
     let rules = lifecycle.needs("configuration");
     let serving = lifecycle.needs("public listener");
+    let administered = lifecycle.needs("admin listener");
     let operations = open_operations(args.operations, &status)?;
     info!(listener = "operations", address = %operations, "listening");
 
@@ -95,6 +97,14 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let mut config = in_force.config.clone();
     config.edge.listen = args.listen.unwrap_or(config.edge.listen);
     rules.ready();
+    let admin = match admin::bind(config.edge.admin.clone()) {
+        Ok(admin) => admin,
+        Err(fault) => {
+            let fault = StartFault::new(vec![chain(&fault)]);
+            return wait_faulty(args, fault, &administered, &status, &mut stop).await;
+        }
+    };
+    administered.ready();
     let team = match Team::start(&config, Arc::clone(&in_force.databases), &lifecycle) {
         Ok(team) => team,
         Err(fault) => {
@@ -103,7 +113,8 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         }
     };
     announce(&config, &team);
-    let admin = open_admin(&config, &team, &progress);
+    info!(listener = "admin", address = %admin.address(), "listening");
+    let admin = open_admin(admin, &team, &progress);
     let reloading = reload::start(args, &team, in_force, &progress);
     let tick = spawn_local(team::rebalance(team.bank(), config.edge.lease.tick));
     status.runs(team.vitals());
@@ -160,18 +171,9 @@ fn open_operations(address: SocketAddr, status: &Rc<Status>) -> io::Result<Socke
     Ok(address)
 }
 
-fn open_admin(
-    config: &Config,
-    team: &Team,
-    progress: &Arc<Progress>,
-) -> tokio::task::JoinHandle<()> {
-    let admin = config.edge.admin.clone();
+fn open_admin(admin: Admin, team: &Team, progress: &Arc<Progress>) -> tokio::task::JoinHandle<()> {
     let snapshot = status::snapshot(team.live(), Arc::clone(progress));
-    spawn_local(async move {
-        if let Err(fault) = admin::serve(admin, snapshot, OpsSettings::default()).await {
-            error!(%fault, "the admin listener ended");
-        }
-    })
+    spawn_local(admin::serve(admin, snapshot, OpsSettings::default()))
 }
 
 fn announce(config: &Config, team: &Team) {

@@ -63,7 +63,7 @@ pub fn read(root: &mut Table) -> Edge {
         admission: admission(root),
         lease,
         lifecycle,
-        admin: admin(root),
+        admin: admin(root, listen),
     }
 }
 
@@ -429,7 +429,7 @@ fn drain(root: &mut Table) -> LifecycleSettings {
     settings
 }
 
-fn admin(root: &mut Table) -> AdminSettings {
+fn admin(root: &mut Table, public: SocketAddr) -> AdminSettings {
     let mut t = root.section("admin");
     let address = t.parsed(
         "listen",
@@ -450,6 +450,10 @@ fn admin(root: &mut Table) -> AdminSettings {
     let settings = AdminSettings { address, token_hash };
     if let Err(why) = settings.check() {
         t.fault_of("listen", &format!("reachable from this machine only: {why}"), None);
+    }
+    if !settings.is_beside(public) {
+        let wanted = format!("another address than `http.listen` ({public}) takes");
+        t.fault_of("listen", &wanted, None);
     }
     t.end();
     settings

@@ -4,6 +4,7 @@ use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, get};
 use crate::harness::server::Server;
+use crate::server::wait_until;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,6 +77,32 @@ fn a_database_that_is_none_is_a_fault_too() {
     let (code, text) = gavel(&["check"], &config);
     assert_eq!(code, 78, "{text}");
     assert!(text.contains("city.mmdb") && text.contains("missing.mmdb"), "{text}");
+}
+
+#[test]
+fn a_taken_address_of_the_admin_listener_is_a_fault_of_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = dir.path().join("gavel.toml");
+    let listens = |public: &str| {
+        format!("[http]\nlisten = '{public}'\n[admin]\nlisten = '{address}'\n{PATIENT}")
+    };
+    std::fs::write(&config, listens("127.0.0.1:0")).unwrap();
+    let mut server = Server::start(&config, &[]);
+    server.wait_for(|line| {
+        line["fault"].as_str().is_some_and(|text| text.contains("cannot bind the admin listener"))
+    });
+    let wanted = format!("cannot bind the admin listener to {address}");
+    wait_until("it is said", || server.readiness().text().contains(&wanted));
+    let reply = server.readiness();
+    assert!(reply.status == 503 && reply.text().contains("\"admin listener\""), "{}", reply.text());
+    assert_eq!(server.terminate(), Some(0));
+
+    std::fs::write(&config, listens(&address.to_string())).unwrap();
+    let (code, text) = gavel(&["check"], &config);
+    assert_eq!(code, 78, "{text}");
+    assert!(text.contains("admin.listen") && text.contains("`http.listen`"), "{text}");
 }
 
 #[test]
