@@ -1,7 +1,7 @@
 //! The command line of the exchange: arguments in, exit code out.
 //!
 //! Owns: the allocator, the names of the commands and their exit codes. Never: what they do.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+#![expect(clippy::print_stderr, reason = "a command line prints")]
 
 use clap::{Parser, Subcommand};
 use gavel::app::load::StartFault;
@@ -9,6 +9,7 @@ use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::http::admin::AdminAddress;
 use gavel::{clock, config, enrich, reload};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -108,38 +109,38 @@ fn main() -> ExitCode {
             app::serve(&ServeArgs { config, operations, listen, keep, exit_on_fault })
         }
         Command::Check { config } => check(&config),
-        Command::Reference => {
-            print!("{}", config::reference::markdown(&config::rows()));
-            ExitCode::SUCCESS
-        }
+        Command::Reference => say(&config::reference::markdown(&config::rows())),
         Command::PackDb(args) => pack_db(&args),
         Command::HashKey => hash_key(),
         Command::Debug { question } => match answer(question) {
-            Ok(text) => {
-                println!("{}", text.trim_end());
-                ExitCode::SUCCESS
-            }
+            Ok(text) => say(&text),
             Err(fault) => faulty(&fault),
         },
-        Command::Version => {
-            println!("gavel {}", env!("CARGO_PKG_VERSION"));
-            ExitCode::SUCCESS
+        Command::Version => say(concat!("gavel ", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+/// Prints to standard output. Whoever closes it (`| head`) has seen enough: no fault.
+fn say(text: &str) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("cannot write to standard output: {fault}");
+            ExitCode::FAILURE
         }
+        _ => ExitCode::SUCCESS,
     }
 }
 
 fn check(path: &Path) -> ExitCode {
     match app::load::load(path) {
-        Ok((config, databases)) => {
-            println!(
-                "ok: {} partners, {} bidders, {} databases in {} files",
-                config.rules.partners.len(),
-                config.rules.bidders.len(),
-                databases.describe().len(),
-                config.files.len()
-            );
-            ExitCode::SUCCESS
-        }
+        Ok((config, databases)) => say(&format!(
+            "ok: {} partners, {} bidders, {} databases in {} files",
+            config.rules.partners.len(),
+            config.rules.bidders.len(),
+            databases.describe().len(),
+            config.files.len()
+        )),
         Err(fault) => faulty(&fault),
     }
 }
@@ -189,10 +190,7 @@ fn answer(question: Question) -> Result<String, StartFault> {
 
 fn pack_db(args: &PackArgs) -> ExitCode {
     match app::pack::pack(args) {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => say(&text),
         Err(fault) => {
             eprintln!("{}", reload::chain(&fault));
             ExitCode::FAILURE
@@ -202,7 +200,7 @@ fn pack_db(args: &PackArgs) -> ExitCode {
 
 fn hash_key() -> ExitCode {
     let mut key = String::new();
-    if let Err(cause) = std::io::stdin().read_line(&mut key) {
+    if let Err(cause) = io::stdin().read_line(&mut key) {
         eprintln!("cannot read a key from standard input: {cause}");
         return ExitCode::FAILURE;
     }
@@ -211,6 +209,5 @@ fn hash_key() -> ExitCode {
         eprintln!("the key is empty");
         return ExitCode::FAILURE;
     }
-    println!("blake3:{}", blake3::hash(key.as_bytes()));
-    ExitCode::SUCCESS
+    say(&format!("blake3:{}", blake3::hash(key.as_bytes())))
 }

@@ -106,6 +106,31 @@ fn a_taken_address_of_the_admin_listener_is_a_fault_of_the_start() {
 }
 
 #[test]
+fn what_is_printed_into_a_closed_pipe_ends_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(dir.path(), "");
+    let config = config.to_str().unwrap();
+    for arguments in [
+        &["debug", "config", "--config", config][..],
+        &["check", "--config", config],
+        &["reference"],
+        &["version"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = Command::new(env!("CARGO_BIN_EXE_gavel"))
+            .args(arguments)
+            .stdout(writer)
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_stop_finishes_the_auction_that_is_in_flight() {
     let answer = r#"{"id":"r-1","seatbid":[{"bid":[{"id":"b","impid":"1","price":1,"adm":"<p>","w":300,"h":250}]}]}"#;
     let bidder = Bidder::start(Script {
