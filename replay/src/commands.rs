@@ -11,9 +11,10 @@ use crate::drive::schedule::Schedule;
 use crate::drive::target::{Allow, Target};
 use crate::generate::{GenerateSettings, Generator};
 use crate::stub::spec::{BidderSpec, StubSpec};
+use nix::sys::signal::{SigSet, Signal};
 use std::error::Error;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,8 +170,17 @@ pub fn generate(args: &GenerateArgs, out: &mut dyn Write) -> Result<(), Box<dyn 
     Ok(out.flush()?)
 }
 
-/// Runs bidders until standard input ends.
+/// Runs bidders until somebody at a terminal ends them, or SIGTERM or SIGINT: in the background
+/// standard input is often empty, which says nothing.
 pub fn stub(args: &StubArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let is_at_terminal = std::io::stdin().is_terminal();
+    let mut signals = SigSet::empty();
+    if !is_at_terminal {
+        signals.add(Signal::SIGTERM);
+        signals.add(Signal::SIGINT);
+        // before any other thread is there, so that none is ended by them
+        signals.thread_block()?;
+    }
     let spec: StubSpec = if let Some(path) = &args.spec {
         toml::from_str(&fs::read_to_string(path)?)?
     } else {
@@ -182,8 +192,13 @@ pub fn stub(args: &StubArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
     for (name, address) in names.iter().zip(handle.addresses()) {
         writeln!(out, "{name} http://{address}/bid")?;
     }
-    writeln!(out, "end with Ctrl-D or Ctrl-C")?;
+    let how = if is_at_terminal { "Ctrl-D or Ctrl-C" } else { "SIGTERM or SIGINT" };
+    writeln!(out, "end with {how}")?;
     out.flush()?;
-    std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+    if is_at_terminal {
+        std::io::stdin().lock().read_to_end(&mut Vec::new())?;
+    } else {
+        signals.wait()?;
+    }
     Ok(())
 }

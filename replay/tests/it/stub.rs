@@ -7,7 +7,7 @@ use replay::drive::{self, report::Report};
 use replay::stub::spec::{BidderSpec, FaultSpec, StubSpec};
 use replay::stub::stats::BidderStats;
 use replay::stub::{self, Handle};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,4 +137,25 @@ fn a_process_of_its_own_serves_counts_and_ends_with_its_parent() {
     // waits for the child
     drop(process);
     TcpStream::connect(address).unwrap_err();
+}
+
+#[test]
+fn in_the_background_it_serves_until_it_is_asked_to_end() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_gavel-replay"))
+        .args(["stub", "--bidders", "1"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let address = first.split_once("http://").unwrap().1.strip_suffix("/bid").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "end with SIGTERM or SIGINT");
+    for id in 0..20 {
+        let answer = client::post(address.parse().unwrap(), "/bid", "", &request(id));
+        assert_eq!(answer.unwrap().0, 200);
+    }
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
