@@ -134,13 +134,17 @@ fn say(text: &str) -> ExitCode {
 
 fn check(path: &Path) -> ExitCode {
     match app::load::load(path) {
-        Ok((config, databases)) => say(&format!(
-            "ok: {} partners, {} bidders, {} databases in {} files",
-            config.rules.partners.len(),
-            config.rules.bidders.len(),
-            databases.describe().len(),
-            config.files.len()
-        )),
+        Ok((config, databases)) => {
+            let ok = format!(
+                "ok: {} partners, {} bidders, {} databases in {} files",
+                config.rules.partners.len(),
+                config.rules.bidders.len(),
+                databases.describe().len(),
+                config.files.len()
+            );
+            let warnings = config.warnings().into_iter();
+            say(&warnings.fold(ok, |text, warning| format!("{text}\nwarning: {warning}")))
+        }
         Err(fault) => faulty(&fault),
     }
 }

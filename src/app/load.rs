@@ -76,8 +76,12 @@ pub fn load(main: &Path) -> Result<(Config, Arc<Databases>), StartFault> {
 fn open(main: &Path, files: &Files, degraded: Option<String>) -> Result<Started, StartFault> {
     let config = config::load_from(main, files)?;
     checksums::check(&config, files)?;
-    let databases = Databases::open(&config.engine.databases)
-        .map_err(|faults| StartFault::new(faults.iter().map(|fault| chain(fault)).collect()))?;
+    let databases = Databases::open_by_key(&config.engine.databases).map_err(|faults| {
+        let file = main.display();
+        let lines = faults.iter();
+        let lines = lines.map(|(key, fault)| format!("{file}: databases.{key}: {}", chain(fault)));
+        StartFault::new(lines.collect())
+    })?;
     let (identity, databases) = (files.identity(), Arc::new(databases));
     let in_force = InForce { config, files: files.paths(), databases, identity };
     Ok(Started { in_force, degraded })

@@ -95,6 +95,9 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     }
     progress.state().degraded = degraded;
     let mut config = in_force.config.clone();
+    for warning in config.warnings() {
+        warn!(warning, "configuration");
+    }
     config.edge.listen = args.listen.unwrap_or(config.edge.listen);
     rules.ready();
     let admin = match admin::bind(config.edge.admin.clone()) {

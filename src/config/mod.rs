@@ -13,18 +13,19 @@ mod partners;
 pub mod reader;
 pub mod reference;
 pub mod rules;
+mod secrets;
 mod units;
 mod words;
 
 use edge::Edge;
 use engine::Engine;
-use fault::Fault;
+use fault::{Fault, Found};
 use files::Files;
 use reader::{Findings, Table};
 use rules::{Draft, Rules};
 use std::cell::RefCell;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A configuration file larger than this is a mistake.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -41,6 +42,21 @@ pub struct Config {
     pub checksums: Option<PathBuf>,
     /// Each key with its default and what the files say, secrets left out.
     pub rows: Vec<reader::Row>,
+}
+
+impl Config {
+    /// What is no fault, but hardly meant.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let Rules { partners, bidders, .. } = &self.rules;
+        let mut warnings = Vec::new();
+        if partners.is_empty() {
+            warnings.push("no partner: nobody can send a request");
+        }
+        if bidders.is_empty() {
+            warnings.push("no bidder: every auction ends without a bid");
+        }
+        warnings
+    }
 }
 
 /// Every fault of one reading.
@@ -76,8 +92,17 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         let checksums = checksums::read(&mut root, folder);
         settings = Some((edge::read(&mut root), engine::read(&mut root, folder), checksums));
         draft.read(&mut root);
+        let mut seen = vec![plain(main)];
         for include in includes {
-            read_include(&folder.join(include), files, &findings, &mut draft);
+            let path = folder.join(&include);
+            if seen.contains(&plain(&path)) {
+                let found = Found::text(&shown(&include));
+                let wanted = "a list of other files than this one, each of them once";
+                root.add(root.place("include").fault(found, wanted, None));
+                continue;
+            }
+            seen.push(plain(&path));
+            read_include(&path, files, &findings, &mut draft);
         }
         rules::read_whole(&mut root, folder, files, &mut draft.rules);
         draft.check(&root);
@@ -129,11 +154,42 @@ fn shown(path: &Path) -> String {
 
 fn parse(path: &Path, files: &Files, findings: &RefCell<Findings>) -> Option<toml::Table> {
     let table = files.read(path, FILE_BYTES_MAX).and_then(|content| {
-        let text = String::from_utf8(content).map_err(|cause| format!("is not TOML: {cause}"))?;
-        text.parse().map_err(|cause| format!("is not TOML: {cause}"))
+        let text = String::from_utf8(content).map_err(|fault| {
+            let at = fault.utf8_error().valid_up_to();
+            not_toml(fault.as_bytes(), Some(at), "not UTF-8")
+        })?;
+        text.parse().map_err(|fault: toml::de::Error| {
+            not_toml(text.as_bytes(), fault.span().map(|span| span.start), fault.message())
+        })
     });
     let fault = |wanted| findings.borrow_mut().faults.push(Fault::of_file(&shown(path), wanted));
     table.map_err(fault).ok()
+}
+
+/// Where a file stops to be TOML and why, without a byte of it: there may be secrets in the line.
+fn not_toml(text: &[u8], at: Option<usize>, why: &str) -> String {
+    let read = at.and_then(|at| text.get(..at)).unwrap_or_default();
+    let line = memchr::memchr_iter(b'\n', read).count() + 1;
+    let column = read.rsplit(|byte| *byte == b'\n').next().map_or(0, <[u8]>::len) + 1;
+    let why = why.replace('\n', ", ");
+    format!(
+        "is not TOML in line {line}, column {column}: {why}; the rest of the file was not looked at"
+    )
+}
+
+/// Without `.` and `..`, as far as the path itself tells.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            other => plain.push(other),
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

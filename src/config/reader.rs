@@ -7,6 +7,7 @@
 //! Invariant: each key of a file is either read by a call or reported as unknown.
 
 use super::fault::{Fault, Found, Place, nearest};
+use super::secrets::{shown, told};
 use super::units::{read_size, read_time, write_size, write_time};
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -25,9 +26,6 @@ pub struct Row {
     /// What the files say, as TOML, secrets left out; `None`: the default holds.
     pub set: Option<String>,
 }
-
-/// Keys whose values are nobody's business: they are never shown.
-const SECRETS: [&str; 3] = ["headers", "keys", "token"];
 
 /// What a reading collects.
 #[derive(Debug, Default)]
@@ -380,10 +378,11 @@ impl<'a> Table<'a> {
     /// Ends the reading of this table: what nobody asked for is a fault with the nearest key.
     pub fn end(self) {
         let Some(values) = self.values else { return };
-        for (key, value) in values {
+        for key in values.keys() {
             if !self.known.contains(&key.as_str()) {
                 let hint = nearest(key, &self.known);
-                self.fault_at(key, Some(value), "a known key", hint);
+                // whose value it is nobody knows: it may be a secret under a mistyped name
+                self.add(self.place(key).fault(Found::Hidden, "a known key", hint));
             }
         }
     }
@@ -420,15 +419,9 @@ impl<'a> Table<'a> {
     }
 
     fn fault_at(&self, key: &str, value: Option<&Value>, wanted: &str, hint: Option<String>) {
-        let found = value.map_or(Found::Nothing, |value| Found::Value(shown(key, value)));
+        let found = value.map_or(Found::Nothing, |value| told(key, value));
         self.add(self.place(key).fault(found, wanted, hint));
     }
-}
-
-/// A value as a report may show it.
-fn shown(key: &str, value: &Value) -> String {
-    let name = key.split('[').next().unwrap_or(key);
-    if SECRETS.contains(&name) { "(secret)".to_owned() } else { value.to_string() }
 }
 
 #[cfg(test)]
@@ -475,7 +468,7 @@ mod tests {
                 "a.toml: http.names[1] = 7: must be a name",
                 "a.toml: list[0].n = 70: must be a whole number, 0 to 64",
                 "a.toml: list[0].name is missing: must be a name",
-                "a.toml: wokers = 3: must be a known key (did you mean workers?)",
+                "a.toml: wokers: must be a known key (did you mean workers?)",
             ]
         );
     }

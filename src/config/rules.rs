@@ -5,12 +5,13 @@
 use super::fault::{Fault, Found, Place, nearest};
 use super::files::Files;
 use super::reader::Table;
+use super::secrets::told;
 use super::{bidders, partners, words};
 use crate::bidder::Bidder;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 use toml::Value;
@@ -142,6 +143,7 @@ impl Draft {
     /// Relations between partners, bidders and rates; faults go to `root`'s report.
     pub fn check(&self, root: &Table) {
         self.check_names(root);
+        self.check_keys(root);
         let Rules { partners, bidders, rates, .. } = &self.rules;
         let check = |at: &Place, currency: Currency| {
             if !rates.knows(currency) {
@@ -154,6 +156,25 @@ impl Draft {
         }
         for (partner, at) in partners.iter().zip(&self.partners_at) {
             check(at, partner.currency);
+        }
+    }
+
+    /// Whether each key is one partner's: with a shared one either could call as the other.
+    fn check_keys(&self, root: &Table) {
+        let mut owners = HashMap::new();
+        for (partner, at) in self.rules.partners.iter().zip(&self.partners_at) {
+            for hash in &partner.key_hashes {
+                let (owner, first) = *owners.entry(hash).or_insert((&partner.name, at));
+                if first == at {
+                    continue;
+                }
+                let wanted = format!(
+                    "keys of {:?} alone, and {first}, {owner:?}, has one of them too",
+                    partner.name
+                );
+                root.add(at.of("keys").fault(Found::Hidden, wanted, None));
+                break;
+            }
         }
     }
 
@@ -213,7 +234,7 @@ fn rates(root: &mut Table) -> Option<Rates> {
     for (code, value) in per_base.entries() {
         let at = per_base.place(code);
         let fault = |wanted: &str| {
-            per_base.add(at.fault(Found::Value(value.to_string()), wanted, None));
+            per_base.add(at.fault(told(code, value), wanted, None));
         };
         let Some(currency) = Currency::parse(code) else {
             per_base.add(at.fault(Found::Hidden, "named by an ISO 4217 code", None));

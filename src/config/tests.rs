@@ -46,9 +46,9 @@ fn all_faults_of_all_files_come_in_one_report() {
     for wanted in [
         "DIR/bidders.toml: bidders[0].name = \"Acme\": must be 1 to 64 of a-z",
         "DIR/bidders.toml: bidders[0].url = \"acme\": must be http:// or https://",
-        "bidders[0].seats.allowd = [\"x\"]: must be a known key (did you mean allowed?)",
+        "bidders[0].seats.allowd: must be a known key (did you mean allowed?)",
         "partners[0].keys is missing: must be at least one hash",
-        "partners[0].tmax_defualt = \"1s\": must be a known key (did you mean tmax_default?)",
+        "partners[0].tmax_defualt: must be a known key (did you mean tmax_default?)",
         "partners[0].margin = \"300ms\": must be so small that",
         "DIR/broken.toml: is not TOML",
         "DIR/missing.toml: cannot be read",
@@ -142,4 +142,80 @@ fn a_name_that_is_taken_is_shown_with_the_place_that_has_it() {
     ] {
         assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
     }
+}
+
+#[test]
+fn a_report_shows_no_secret_that_a_typo_uncovers() {
+    let hash = "blake3:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    for (main, wanted) in [
+        ("[admin]\ntokn = 's3cret'\n", "admin.tokn: must be a known key (did you mean token?)"),
+        (
+            "[[bidders]]\nname = 'b'\nurl = 'http://user:s3cret@b.example/x'\n",
+            "bidders[0].url = \"http://...@b.example/x\": must be",
+        ),
+        (
+            "[[bidders]]\nname = 'b'\nurl = ['http://user:s3cret@b.example/x']\n",
+            "bidders[0].url: must be",
+        ),
+        (
+            "[[bidders]]\nname = 'b'\nurl = 'http://b.example'\nheaders = ['X s3cret']\n",
+            "bidders[0].headers[0] = (secret): must be",
+        ),
+        (
+            "[[bidders]]\nheaders = [\"Authorization: Bearer s3cret]\n",
+            "DIR/gavel.toml: is not TOML in line 3, column ",
+        ),
+    ] {
+        let report = report(main, "");
+        assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
+        assert!(!report.contains("s3cret"), "{report}");
+    }
+    let report = report("", &format!("s3cret:{hash}\n"));
+    assert!(report.contains("DIR/more.toml: is not TOML in line 1, column "), "{report}");
+    assert!(!report.contains("s3cret") && !report.contains("blake3"), "{report}");
+}
+
+#[test]
+fn what_hides_the_rest_of_a_file_is_told_with_its_place() {
+    let report = report("", "[limits]\nimps_max = 99999999999999999999999\nwrong = 1\n");
+    assert!(report.contains("more.toml: is not TOML in line 2, column 12: "), "{report}");
+    assert!(report.contains("; the rest of the file was not looked at\n"), "{report}");
+}
+
+#[test]
+fn a_file_is_included_once_and_never_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "more.toml", "[[partners]]\nname = 'pub'\nopen = true\n");
+    let text = "include = ['more.toml', './more.toml', 'x/../more.toml', 'gavel.toml']\n";
+    let report = load(&write(dir.path(), "gavel.toml", text)).unwrap_err().to_string();
+    assert!(report.starts_with("3 faults"), "{report}");
+    for wanted in ["\"./more.toml\"", "\"x/../more.toml\"", "\"gavel.toml\""] {
+        let wanted = format!("include = {wanted}: must be a list of other files than this one");
+        assert!(report.contains(&wanted), "{wanted:?} is not in:\n{report}");
+    }
+}
+
+#[test]
+fn two_partners_do_not_share_a_key() {
+    let key = |digit: &str| format!("'blake3:{}'", digit.repeat(64));
+    let partner = |name: &str, keys: &[String]| {
+        format!("[[partners]]\nname = '{name}'\nkeys = [{}]\n", keys.join(", "))
+    };
+    let shared = partner("two", &[key("b"), key("a")]);
+    let report_of_shared = report(&partner("one", &[key("a"), key("a")]), &shared);
+    let wanted = "DIR/more.toml: partners[0].keys: must be keys of \"two\" alone, and \
+                  `partners[0]` of DIR/gavel.toml, \"one\", has one of them too";
+    assert!(report_of_shared.contains(wanted), "{report_of_shared}");
+    assert!(report_of_shared.starts_with("1 fault "), "{report_of_shared}");
+    assert_eq!(report(&partner("one", &[key("a")]), &partner("two", &[key("b")])), "");
+}
+
+#[test]
+fn a_configuration_with_nobody_in_it_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let warnings = |text: &str| load(&write(dir.path(), "gavel.toml", text)).unwrap().warnings();
+    assert_eq!(warnings("").len(), 2);
+    assert!(warnings("[[partners]]\nname = 'p'\nopen = true\n")[0].starts_with("no bidder"));
+    let both = "[[partners]]\nname = 'p'\nopen = true\n[[bidders]]\nname = 'b'\nurl = 'http://b.example'\n";
+    assert!(warnings(both).is_empty());
 }

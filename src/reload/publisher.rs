@@ -137,6 +137,9 @@ impl Publisher {
         let has_rules = rules.is_some();
         if let Some((config, files)) = rules {
             self.warn_of_fixed(&config);
+            for warning in config.warnings() {
+                warn!(warning, "configuration");
+            }
             self.keep(&files);
             self.now.identity = files.identity();
             self.now.config = config;

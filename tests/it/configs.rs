@@ -32,6 +32,30 @@ fn every_configuration_that_is_shipped_loads() {
 }
 
 #[test]
+fn a_check_warns_of_an_empty_configuration_and_names_the_key_of_a_missing_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let main = dir.path().join("gavel.toml");
+    let check = |text: &str| {
+        std::fs::write(&main, text).unwrap();
+        let (code, text) = gavel(&["check", "--config", main.to_str().unwrap()]);
+        (code, text.replace(dir.path().to_str().unwrap(), "DIR"))
+    };
+    let (code, text) = check("");
+    assert_eq!(code, 0, "{text}");
+    for warning in ["warning: no partner", "warning: no bidder"] {
+        assert!(text.contains(warning), "{text}");
+    }
+    let (code, text) = check("[databases]\nisp = 'none.mmdb'\ndevice_regexes = 'none.yaml'\n");
+    assert_eq!(code, 78, "{text}");
+    for fault in [
+        "DIR/gavel.toml: databases.isp: cannot read DIR/none.mmdb: No such file",
+        "DIR/gavel.toml: databases.device_regexes, device_models: cannot read DIR/none.yaml: ",
+    ] {
+        assert!(text.contains(fault), "{text}");
+    }
+}
+
+#[test]
 fn the_configuration_reference_is_what_the_code_reads() {
     let (code, text) = gavel(&["reference"]);
     assert_eq!(code, 0);

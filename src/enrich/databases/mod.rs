@@ -368,7 +368,7 @@ impl Role {
         Self::Device,
     ];
 
-    /// The setting that names it.
+    /// In metrics, and the setting that names it but for devices.
     fn name(self) -> &'static str {
         match self {
             Self::City => "city",
@@ -378,6 +378,14 @@ impl Role {
             Self::ConnectionType => "connection_type",
             Self::Anonymous => "anonymous",
             Self::Device => "device",
+        }
+    }
+
+    /// The key under `[databases]`, as a report names it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Device => "device_regexes, device_models",
+            other => other.name(),
         }
     }
 }

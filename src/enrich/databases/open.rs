@@ -38,11 +38,19 @@ type Raws = Vec<(PathBuf, super::place::Raw)>;
 impl Databases {
     /// Opens all that is set; every fault is told, not only the first.
     pub fn open(settings: &DatabaseSettings) -> Result<Self, Vec<DatabaseError>> {
+        Self::open_by_key(settings)
+            .map_err(|faults| faults.into_iter().map(|(_, fault)| fault).collect())
+    }
+
+    /// As [`Databases::open`], each fault with the setting that names the file.
+    pub fn open_by_key(
+        settings: &DatabaseSettings,
+    ) -> Result<Self, Vec<(&'static str, DatabaseError)>> {
         let mut faults = Vec::new();
         let sources = Role::ALL.map(|role| match role.first(settings) {
             Ok(source) => source.map(Arc::new),
             Err(some) => {
-                faults.extend(some);
+                faults.extend(some.into_iter().map(|fault| (role.key(), fault)));
                 None
             }
         });
