@@ -4,8 +4,8 @@
 //! Invariant: nothing grows past the caps, whatever the bytes claim about themselves, and room is
 //! made as output comes, never ahead of it.
 //!
-//! One layer, one member: a second `Content-Encoding`, a second gzip member or zstd frame, and
-//! bytes behind the end are refused. `deflate` means zlib (RFC 9110, 8.4.1.2), but real clients
+//! One layer: a second `Content-Encoding` is refused, and so is a second zstd frame, and bytes
+//! behind the end. gzip may have several members (RFC 1952, 2.2). `deflate` means zlib (RFC 9110, 8.4.1.2), but real clients
 //! send the raw stream under that name, so both are taken; the two header bytes of zlib tell.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -16,12 +16,15 @@ use flate2::{
 };
 use std::borrow::Cow;
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe;
 
 /// 2^15 bytes: the window of gzip and of zlib's default.
 const WINDOW_BITS: u8 = 15;
 /// The first room made for output lies between these.
 const ROOM_LEAST: usize = 1 << 10;
 const ROOM_FIRST_MAX: usize = 64 << 10;
+/// Most members of one gzip body: each costs a decoder, even an empty one of 20 bytes.
+const MEMBERS_MAX: usize = 64;
 
 /// A content coding that is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,7 +45,7 @@ pub struct Caps {
     pub ratio_max: usize,
     /// Decoded bytes before the ratio counts: a short text of one letter is no bomb.
     pub ratio_free_bytes: usize,
-    /// Largest zstd window, as a power of two (10 to 23): the memory that a frame may ask for.
+    /// Largest zstd window, as a power of two (10 to 23): what a frame may make the decoder reserve.
     pub zstd_window_log_max: u32,
 }
 
@@ -52,7 +55,8 @@ impl Default for Caps {
             body_bytes_max: 256 << 10,
             ratio_max: 50,
             ratio_free_bytes: 64 << 10,
-            zstd_window_log_max: 20,
+            // 8 MiB: what a sender may use over HTTP (RFC 9659, 3), and does where it streams
+            zstd_window_log_max: 23,
         }
     }
 }
@@ -62,8 +66,10 @@ impl Default for Caps {
 pub enum CodingError {
     #[error("the content coding is not one of identity, gzip, deflate and zstd, or not alone")]
     Unsupported,
-    #[error("the coded bytes are corrupt, cut short, followed by more, or want too large a window")]
+    #[error("the coded bytes are corrupt, cut short or followed by more")]
     Broken,
+    #[error("the zstd frame wants a larger window than its limit")]
+    Window,
     #[error("the body is larger than its limit")]
     TooLarge,
     #[error("the body grows more than any honest one")]
@@ -76,6 +82,7 @@ impl CodingError {
         match self {
             Self::Unsupported => Refusal::ContentEncoding,
             Self::Broken => Refusal::EncodingBroken,
+            Self::Window => Refusal::ZstdWindow,
             Self::TooLarge => Refusal::BodyTooLarge,
             Self::Ratio => Refusal::ExpansionRatio,
         }
@@ -84,7 +91,7 @@ impl CodingError {
     /// What a bidder's answer counts as.
     pub const fn no_answer(self) -> NoAnswer {
         match self {
-            Self::Unsupported | Self::Broken => NoAnswer::Encoding,
+            Self::Unsupported | Self::Broken | Self::Window => NoAnswer::Encoding,
             Self::TooLarge | Self::Ratio => NoAnswer::TooLarge,
         }
     }
@@ -142,7 +149,7 @@ pub fn decode<'a>(
     match coding {
         Coding::Identity if wire.len() > caps.body_bytes_max => Err(CodingError::TooLarge),
         Coding::Identity => Ok(Cow::Borrowed(wire)),
-        Coding::Gzip => inflate(Decompress::new_gzip(WINDOW_BITS), wire, caps).map(Cow::Owned),
+        Coding::Gzip => gunzip(wire, caps).map(Cow::Owned),
         Coding::Deflate => inflate(Decompress::new(is_zlib(wire)), wire, caps).map(Cow::Owned),
         Coding::Zstd => unzstd(wire, caps).map(Cow::Owned),
     }
@@ -158,17 +165,42 @@ fn is_zlib(wire: &[u8]) -> bool {
     }
 }
 
-fn inflate(mut engine: Decompress, wire: &[u8], caps: &Caps) -> Result<Vec<u8>, CodingError> {
+fn inflate(engine: Decompress, wire: &[u8], caps: &Caps) -> Result<Vec<u8>, CodingError> {
     let mut out = first_room(wire.len(), caps);
+    let end = stream(engine, (wire, 0), &mut out, caps)?;
+    ended(out, end == wire.len())
+}
+
+/// One member after the other; the caps are those of the whole.
+fn gunzip(wire: &[u8], caps: &Caps) -> Result<Vec<u8>, CodingError> {
+    let mut out = first_room(wire.len(), caps);
+    let mut end = 0;
+    for _ in 0..MEMBERS_MAX {
+        end = stream(Decompress::new_gzip(WINDOW_BITS), (wire, end), &mut out, caps)?;
+        if end == wire.len() {
+            return Ok(out);
+        }
+    }
+    Err(CodingError::Broken)
+}
+
+/// One stream, from `start` on; gives where it ends in `wire`.
+fn stream(
+    mut engine: Decompress,
+    (wire, start): (&[u8], usize),
+    out: &mut Vec<u8>,
+    caps: &Caps,
+) -> Result<usize, CodingError> {
     loop {
-        make_room(&mut out, caps)?;
-        let rest = wire.get(read_by(&engine)..).unwrap_or_default();
+        make_room(out, caps)?;
+        let rest = wire.get(start.saturating_add(read_by(&engine))..).unwrap_or_default();
         let status = engine
-            .decompress_vec(rest, &mut out, FlushDecompress::None)
+            .decompress_vec(rest, out, FlushDecompress::None)
             .map_err(|_| CodingError::Broken)?;
-        check(out.len(), read_by(&engine), caps)?;
+        let end = start.saturating_add(read_by(&engine));
+        check(out.len(), end, caps)?;
         if matches!(status, FlateStatus::StreamEnd) {
-            return ended(out, read_by(&engine) == wire.len());
+            return Ok(end);
         }
         if out.len() < out.capacity() {
             return Err(CodingError::Broken); // it wants more than there is
@@ -192,7 +224,7 @@ fn unzstd(wire: &[u8], caps: &Caps) -> Result<Vec<u8>, CodingError> {
         let written = out.len();
         let left = engine
             .run(&mut input, &mut OutBuffer::around_pos(&mut out, written))
-            .map_err(|_| CodingError::Broken)?;
+            .map_err(|_| zstd_fault(wire, caps))?;
         check(out.len(), input.pos(), caps)?;
         if left == 0 {
             return ended(out, input.pos() == wire.len());
@@ -201,6 +233,26 @@ fn unzstd(wire: &[u8], caps: &Caps) -> Result<Vec<u8>, CodingError> {
             return Err(CodingError::Broken); // it wants more than there is
         }
     }
+}
+
+/// What is wrong with a frame that the decoder gave up on. It tells by a text only, so the head of
+/// the frame is read here (RFC 8878, 3.1.1.1).
+fn zstd_fault(wire: &[u8], caps: &Caps) -> CodingError {
+    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, rest @ ..] = wire else { return CodingError::Broken };
+    let window = if descriptor & 0x20 == 0 {
+        let byte = rest.first().copied().unwrap_or_default();
+        let base = 1_u64.checked_shl(u32::from(byte >> 3).saturating_add(10)).unwrap_or(u64::MAX);
+        base.saturating_add((base >> 3).saturating_mul(u64::from(byte & 7)))
+    } else {
+        // one segment: the content is its own window
+        let content = zstd_safe::get_frame_content_size(wire).ok().flatten().unwrap_or_default();
+        if content > caps.body_bytes_max as u64 {
+            return CodingError::TooLarge;
+        }
+        content
+    };
+    let most = 1_u64.checked_shl(caps.zstd_window_log_max).unwrap_or(u64::MAX);
+    if window > most { CodingError::Window } else { CodingError::Broken }
 }
 
 fn ended(out: Vec<u8>, is_all_read: bool) -> Result<Vec<u8>, CodingError> {

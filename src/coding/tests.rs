@@ -161,22 +161,66 @@ fn lying_trailers_and_trailing_bytes_are_broken() {
     }
     for coding in CODED {
         let wire = coded(coding, &plain);
-        for tail in [&b"x"[..], &wire] {
+        for tail in [&b"x"[..], b"\x1f\x8b", &wire] {
             let longer = [&wire, tail].concat();
+            if coding == Coding::Gzip && tail == wire {
+                continue; // two members: see below
+            }
             assert_eq!(decode(coding, &longer, &Caps::default()), Err(CodingError::Broken));
         }
     }
 }
 
 #[test]
-fn a_zstd_frame_with_a_large_window_is_broken() {
-    let mut to = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
-    to.window_log(21).unwrap();
+fn gzip_members_are_one_body_within_the_caps_of_one() {
+    let members = |count: usize, plain: &[u8]| coded(Coding::Gzip, plain).repeat(count);
+    let read = |wire: &[u8], caps: &Caps| decode(Coding::Gzip, wire, caps).map(Cow::into_owned);
+    let caps = Caps::default();
+    let plain = sample();
+    assert_eq!(read(&members(3, &plain), &caps).unwrap(), plain.repeat(3));
+    let with_empty = [members(1, b""), members(1, &plain), members(1, b"")].concat();
+    assert_eq!(read(&with_empty, &caps).unwrap(), plain);
+    let small = |body_bytes_max| Caps { body_bytes_max, ..caps };
+    assert!(read(&members(2, &plain), &small(2 * plain.len())).is_ok());
+    let over = read(&members(2, &plain), &small(2 * plain.len() - 1));
+    assert_eq!(over, Err(CodingError::TooLarge));
+    let zeros = vec![0u8; 16 << 10];
+    assert_eq!(read(&members(8, &zeros), &caps), Err(CodingError::Ratio));
+    assert!(read(&members(MEMBERS_MAX, b""), &caps).is_ok());
+    assert_eq!(read(&members(MEMBERS_MAX + 1, b""), &caps), Err(CodingError::Broken));
+}
+
+/// As a client writes that streams: the size of the content is not in the frame.
+fn zstd_streamed(level: i32, window_log: Option<u32>) -> Vec<u8> {
+    let mut to = zstd::stream::write::Encoder::new(Vec::new(), level).unwrap();
+    if let Some(log) = window_log {
+        to.window_log(log).unwrap();
+    }
     to.write_all(&sample()).unwrap();
-    let wire = to.finish().unwrap();
-    assert_eq!(decode(Coding::Zstd, &wire, &Caps::default()), Err(CodingError::Broken));
-    let wider = Caps { zstd_window_log_max: 21, ..Caps::default() };
-    assert!(decode(Coding::Zstd, &wire, &wider).is_ok());
+    to.finish().unwrap()
+}
+
+#[test]
+fn zstd_is_read_with_every_window_that_http_allows() {
+    for (level, log) in [(1, None), (3, None), (19, None), (3, Some(10)), (3, Some(23))] {
+        let wire = zstd_streamed(level, log);
+        let got = decode(Coding::Zstd, &wire, &Caps::default());
+        assert_eq!(got.unwrap(), sample(), "level {level}, window {log:?}");
+    }
+}
+
+#[test]
+fn a_zstd_frame_with_too_large_a_window_is_told_from_a_broken_one() {
+    let wire = zstd_streamed(3, Some(24));
+    assert_eq!(decode(Coding::Zstd, &wire, &Caps::default()), Err(CodingError::Window));
+    let narrow = Caps { zstd_window_log_max: 20, ..Caps::default() };
+    let wire = zstd_streamed(3, Some(21));
+    assert_eq!(decode(Coding::Zstd, &wire, &narrow), Err(CodingError::Window));
+    // content of a known size (16 MiB) in one segment is its own window
+    let wire = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 1, 1, 0, 0];
+    assert_eq!(decode(Coding::Zstd, &wire, &Caps::default()), Err(CodingError::TooLarge));
+    let large = Caps { body_bytes_max: 16 << 20, ..Caps::default() };
+    assert_eq!(decode(Coding::Zstd, &wire, &large), Err(CodingError::Window));
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn caps(t: &mut Table) -> Caps {
             "zstd_window_log_max",
             d.zstd_window_log_max,
             10..=23,
-            "Largest zstd window, as a power of two.",
+            "Largest zstd window, as a power of two; 23 is what HTTP allows.",
         ),
     }
 }

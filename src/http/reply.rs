@@ -133,6 +133,7 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         Refusal::Panic => StatusCode::INTERNAL_SERVER_ERROR,
         Refusal::BodyBroken
         | Refusal::EncodingBroken
+        | Refusal::ZstdWindow
         | Refusal::OpenRtbVersion
         | Refusal::NotJson
         | Refusal::NotAnObject

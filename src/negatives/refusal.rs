@@ -30,6 +30,8 @@ pub enum Refusal {
     OpenRtbVersion,
     /// The body does not decode: corrupt, truncated, or followed by more.
     EncodingBroken,
+    /// A zstd frame wants a larger window than the limit (RFC 9659 allows 8 MiB).
+    ZstdWindow,
     /// The body decodes to far more than an honest one would.
     ExpansionRatio,
     /// Not one JSON document in UTF-8.
@@ -118,7 +120,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::Unauthorised,
         Self::PartnerQps,
         Self::Overload,
@@ -130,6 +132,7 @@ impl Refusal {
         Self::ContentType,
         Self::OpenRtbVersion,
         Self::EncodingBroken,
+        Self::ZstdWindow,
         Self::ExpansionRatio,
         Self::NotJson,
         Self::NotAnObject,
@@ -193,6 +196,7 @@ impl Refusal {
             Self::ContentType => "content_type",
             Self::OpenRtbVersion => "openrtb_version",
             Self::EncodingBroken => "encoding_broken",
+            Self::ZstdWindow => "zstd_window",
             Self::ExpansionRatio => "expansion_ratio",
             Self::NotJson => "not_json",
             Self::NotAnObject => "not_an_object",
