@@ -1,29 +1,37 @@
 //! Which addresses HTML loads.
 //!
-//! Owns: a tokeniser of tags and attributes (after the HTML standard's, 13.2.5, without its
-//! character references), and the list of attributes that load. Never: scripts, a tree.
+//! Owns: a tokeniser of tags and attributes (after the HTML standard's, 13.2.5), and the list of
+//! attributes that load. Never: scripts, a tree, the escapes of CSS.
 //!
 //! Counted: `src`, `srcset`, `imagesrcset`, `poster`, `background`, `data` of `object`, `href` of
 //! `link`, `base` and of SVG's `image` and `use`, `url()` and `@import` of styles, and the same
 //! inside `srcdoc`. Not counted: where a click leads, comments, text, the inside of scripts.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::references::decoded;
 use memchr::{memchr, memchr_iter, memmem};
 
 /// How deep `srcdoc` in `srcdoc` is followed.
 const SRCDOC_DEPTH_MAX: u32 = 3;
 
-/// Where `http:` stands, in any case: the offsets of its first letters.
+/// Where `http:` stands, in any case: the offsets of its first letters. Tabs and ends of lines in
+/// it are passed over, as browsers do (URL standard, 4.4).
 pub fn plain_http(bytes: &[u8]) -> impl Iterator<Item = usize> {
     memchr_iter(b':', bytes).filter_map(move |colon| {
-        let at = colon.checked_sub(4)?;
-        bytes.get(at..colon)?.eq_ignore_ascii_case(b"http").then_some(at)
+        let before = bytes.get(..colon)?.iter().enumerate().rev();
+        let mut letters = before.filter(|(_, byte)| !matches!(byte, b'\t' | b'\r' | b'\n'));
+        b"ptth".iter().try_fold(0, |_, wanted| {
+            let (at, byte) = letters.next()?;
+            byte.eq_ignore_ascii_case(wanted).then_some(at)
+        })
     })
 }
 
 /// Whether an address is loaded by plain HTTP.
 pub fn is_plain_http(address: &[u8]) -> bool {
-    plain_http(address.trim_ascii()).next() == Some(0)
+    // all control characters before it are passed over too
+    let start = address.iter().position(|byte| *byte > b' ').unwrap_or(0);
+    plain_http(address.get(start..).unwrap_or_default()).next() == Some(0)
 }
 
 /// Whether the document loads something by plain HTTP.
@@ -67,18 +75,19 @@ fn document_loads(html: &[u8], depth: u32) -> bool {
 fn attribute_loads(tag: &[u8], attribute: &Attribute<'_>, depth: u32) -> bool {
     let is = |name: &[u8]| attribute.name.eq_ignore_ascii_case(name);
     let is_on = |tags: &[&[u8]]| tags.iter().any(|name| tag.eq_ignore_ascii_case(name));
+    let value = &*decoded(attribute.value);
     if is(b"src") || is(b"poster") || is(b"background") {
-        is_plain_http(attribute.value)
+        is_plain_http(value)
     } else if is(b"srcset") || is(b"imagesrcset") {
-        plain_http(attribute.value).next().is_some()
+        plain_http(value).next().is_some()
     } else if is(b"style") {
-        style_loads(attribute.value)
+        style_loads(value)
     } else if is(b"data") {
-        is_on(&[b"object"]) && is_plain_http(attribute.value)
+        is_on(&[b"object"]) && is_plain_http(value)
     } else if is(b"href") || is(b"xlink:href") {
-        is_on(&[b"link", b"base", b"image", b"use"]) && is_plain_http(attribute.value)
+        is_on(&[b"link", b"base", b"image", b"use"]) && is_plain_http(value)
     } else if is(b"srcdoc") {
-        depth < SRCDOC_DEPTH_MAX && document_loads(attribute.value, depth.saturating_add(1))
+        depth < SRCDOC_DEPTH_MAX && document_loads(value, depth.saturating_add(1))
     } else {
         false
     }
@@ -90,10 +99,6 @@ fn style_loads(css: &[u8]) -> bool {
         let mut before = css.get(..at).unwrap_or_default();
         while let [head @ .., b'"' | b'\'' | b' ' | b'\t' | b'\n' | b'\r'] = before {
             before = head;
-        }
-        // in an attribute the quote may be written as a character reference
-        for quote in [&b"&quot;"[..], b"&#39;", b"&apos;", b"&#34;"] {
-            before = before.strip_suffix(quote).unwrap_or(before);
         }
         let ends_with = |word: &[u8]| {
             let at = before.len().checked_sub(word.len());
@@ -230,6 +235,18 @@ mod tests {
             ("<style>@import \"http://example.com/a.css\";</style>", true),
             ("<svg><image xlink:href='http://example.com/a'/></svg>", true),
             ("<iframe srcdoc='<img src=http://example.com/a>'></iframe>", true),
+            ("<img src=\"&#104;ttp://example.com/a\">", true),
+            ("<img src='&#x68;&#116tp&colon;//example.com/a'>", true),
+            ("<img src=\"ht\ttp://example.com/a\">", true),
+            ("<img src=\"http\r\n://example.com/a\">", true),
+            ("<img src=\"ht&Tab;tp://example.com/a\">", true),
+            ("<img src=\"&#1; http://example.com/a\">", true),
+            ("<div style=\"background:url(&#34;&#104;ttp://example.com/a&#34;)\">", true),
+            ("<iframe srcdoc='&lt;img src=&#34;http://example.com/a&#34;&gt;'></iframe>", true),
+            ("<iframe srcdoc='<img src=&amp;#104;ttp://example.com/a>'></iframe>", true),
+            ("<img src=\"&amp;#104;ttp://example.com/a\">", false),
+            ("<img src=\"https://example.com/?a=1&#104;ttp://example.com\">", false),
+            ("<p>&#104;ttp://example.com</p>", false),
             ("<img src=\"https://example.com/a\"/><p>see http://example.com</p>", false),
             ("<a href=\"http://example.com\"><img src=\"https://example.com/a\"></a>", false),
             ("<!-- <img src=\"http://example.com\"> -->", false),

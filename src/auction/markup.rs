@@ -12,6 +12,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::html::{is_plain_http, plain_http};
+use super::references::may_hide_a_scheme;
 use super::{html, vast};
 use crate::openrtb::ids::{Media, MediaSet};
 use memchr::memmem;
@@ -53,7 +54,9 @@ pub fn is_valid(adm: &[u8], media: Media) -> bool {
 pub fn is_secure(adm: &[u8], media: Media) -> bool {
     if !names_plain_http(adm) {
         // native is JSON in a string: there the scheme may still be written with escapes
-        let hides_it = media == Media::Native && memmem::find(adm, b"\\u").is_some();
+        let escapes = [&b"\\u"[..], b"\\t", b"\\n", b"\\r"];
+        let has_escapes = || escapes.iter().any(|escape| memmem::find(adm, escape).is_some());
+        let hides_it = may_hide_a_scheme(adm) || (media == Media::Native && has_escapes());
         if !hides_it {
             return true;
         }
@@ -164,6 +167,35 @@ mod tests {
     }
 
     #[test]
+    fn a_scheme_that_is_written_in_another_way_is_seen_in_every_media() {
+        for (adm, media, secure) in [
+            ("<img src='&#104;ttp://example.com/a'>", Media::Banner, false),
+            ("<img src='http&colon;//example.com/a'>", Media::Banner, false),
+            ("<img src='ht\ttp://example.com/a'>", Media::Banner, false),
+            ("<iframe srcdoc='<img src=http&amp;colon;//example.com>'>", Media::Banner, false),
+            ("<img src='https://example.com/?a=1&b=2'>", Media::Banner, true),
+            ("<VAST><MediaFile>&#x68;ttp://example.com/a</MediaFile></VAST>", Media::Video, false),
+            (
+                "<VAST><MediaFile><![CDATA[ht\ntp://example.com/a]]></MediaFile></VAST>",
+                Media::Video,
+                false,
+            ),
+            (
+                "<VAST><HTMLResource>&lt;img src='http://example.com/a'&gt;</HTMLResource></VAST>",
+                Media::Video,
+                false,
+            ),
+            (
+                "<VAST><MediaFile><![CDATA[https://example.com/&#104;]]></MediaFile></VAST>",
+                Media::Video,
+                true,
+            ),
+        ] {
+            assert_eq!(is_secure(adm.as_bytes(), media), secure, "{adm}");
+        }
+    }
+
+    #[test]
     fn native_markup_is_an_object_with_assets() {
         for (adm, valid) in [
             (r#"{"native":{"assets":[{"id":1}],"link":{"url":"https://example.com"}}}"#, true),
@@ -191,6 +223,11 @@ mod tests {
             (r#"{"assets":[{"img":{"url":"http://example.com/a"}}]}"#, false),
             (r#"{"assets":[{"img":{"url":"http:\/\/example.com/a"}}]}"#, false),
             (r#"{"assets":[{"img":{"url":"\u0068ttp://example.com/a"}}]}"#, false),
+            (r#"{"assets":[{"img":{"url":"ht\ntp://example.com/a"}}]}"#, false),
+            (
+                r#"{"assets":[1],"jstracker":"<script src='&#104;ttp://example.com'></script>"}"#,
+                false,
+            ),
             (r#"{"assets":[1],"imptrackers":["HTTP://example.com/i"]}"#, false),
             (
                 r#"{"assets":[1],"eventtrackers":[{"event":1,"method":1,"url":"http://example.com"}]}"#,

@@ -2,13 +2,15 @@
 //!
 //! Owns: a scanner of XML that checks as much as keeps a player from failing: one root `VAST` or
 //! `DAAST` with a `version`, tags that close in order, quoted attributes, no internal DTD, depth
-//! at most [`DEPTH_MAX`], and at least one `Ad` in the root. Never: entities, namespaces, a
+//! at most [`DEPTH_MAX`], and at least one `Ad` in the root. Never: declared entities, namespaces, a
 //! schema. An address of a document is not a document.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::html::{self, Attributes, is_plain_http, tag_name};
+use super::references::decoded;
 use memchr::{memchr, memmem};
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// Deepest nesting of elements; real documents have about ten levels.
 const DEPTH_MAX: usize = 64;
@@ -92,15 +94,16 @@ pub fn loads_plain_http(document: &[u8]) -> bool {
         match piece {
             Piece::Open { name, .. } => element = name,
             Piece::Close(_) => element = b"",
-            Piece::Text { text, .. } if element == b"HTMLResource" => {
-                if html::loads_plain_http(text) {
+            Piece::Text { text, is_cdata } => {
+                let text = if is_cdata { Cow::Borrowed(text) } else { decoded(text) };
+                let is_html = element == b"HTMLResource";
+                if is_html && html::loads_plain_http(&text)
+                    || LOADED.contains(&element) && is_plain_http(&text)
+                {
                     return true;
                 }
             }
-            Piece::Text { text, .. } if LOADED.contains(&element) && is_plain_http(text) => {
-                return true;
-            }
-            Piece::Text { .. } | Piece::Aside => {}
+            Piece::Aside => {}
         }
     }
     false
