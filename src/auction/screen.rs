@@ -3,7 +3,8 @@
 //! Owns: the rules that make an [`Offer`] of a bid, or a [`Rejection`], and their order. A bid
 //! that breaks several rules is rejected by the first:
 //!
-//! 1. `id` present, and not used before in this answer (the first use stands)
+//! 1. `id` present, no control character in an id, and not used before in this answer (the first
+//!    use stands)
 //! 2. `impid` names an imp that this bidder was offered
 //! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that has a
 //!    rate; the price is under the partner's sanity cap
@@ -15,7 +16,9 @@
 //! 8. no category, advertiser or app that the request or the partner blocks or leaves out (see
 //!    `block`)
 //! 9. of its media: attributes, size, duration; then expiry (see `fit`)
-//! 10. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
+//! 10. notices (`nurl`, `burl`, `lurl`) go to http or https: a bid without the notices that it asks
+//!     for would be one that its bidder does not know to be won, or does not pay
+//! 11. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
 //!     on a secure imp
 //!
 //! Prices and floors are compared in the auction's currency, each converted once. Conversion is
@@ -148,6 +151,9 @@ impl<'a> Candidate<'a, '_> {
         if id.is_empty() {
             return Err(Rejection::IdMissing);
         }
+        if self.has_odd_id() {
+            return Err(Rejection::IdInvalid);
+        }
         if ids.is_repeated(self, id) {
             return Err(Rejection::IdDuplicate);
         }
@@ -163,6 +169,7 @@ impl<'a> Candidate<'a, '_> {
         }
         self.blocked.judge(self.answered, self.bid)?;
         fit::judge(self.terms.input.request, imp, media, self.answered.answer, self.bid)?;
+        self.notices()?;
         self.markup(imp, media)?;
         Ok(Offer {
             at: self.at,
@@ -179,6 +186,29 @@ impl<'a> Candidate<'a, '_> {
             fixed: floor.fixed,
             is_group: self.seatbid.is_group,
         })
+    }
+
+    /// Whether an id that goes on to the partner, or into the macros of a notice, has a byte that
+    /// ends a line there. `impid` and `dealid` are the request's own.
+    fn has_odd_id(&self) -> bool {
+        let Bid { id, adid, cid, crid, bundle, .. } = *self.bid;
+        let mut ids = [id, adid, cid, crid, bundle, self.seatbid.seat].into_iter();
+        ids.any(|id| self.answered.answer.text_bytes(id).iter().any(u8::is_ascii_control))
+    }
+
+    /// Where a notice goes that somebody will call.
+    fn notices(&self) -> Result<(), Rejection> {
+        let mut urls = [self.bid.nurl, self.bid.burl, self.bid.lurl]
+            .into_iter()
+            .map(|url| self.answered.answer.text_bytes(url));
+        let is_called = |url: &[u8]| {
+            let starts = |scheme: &[u8]| {
+                url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            };
+            (starts(b"https://") || starts(b"http://")) && !url.iter().any(u8::is_ascii_control)
+        };
+        let fits = urls.all(|url| url.is_empty() || is_called(url));
+        if fits { Ok(()) } else { Err(Rejection::NoticeInvalid) }
     }
 
     /// The price as bid and in the auction's currency.

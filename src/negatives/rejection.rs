@@ -13,6 +13,8 @@ pub enum Rejection {
     ImpUnknown,
     /// The bid has no `id` (4.2.3).
     IdMissing,
+    /// An id of the bid, or its seat, has a control character, such as an end of line.
+    IdInvalid,
     /// The bidder used one bid id twice.
     IdDuplicate,
     /// No `price`, or zero.
@@ -55,6 +57,8 @@ pub enum Rejection {
     MarkupInvalid,
     /// `adm` over the size cap of its media.
     MarkupTooLarge,
+    /// `nurl`, `burl` or `lurl` is not an address of http or https, or has a control character.
+    NoticeInvalid,
     /// An `http:` resource on a secure imp.
     NotSecure,
     /// A `dur` that was not offered.
@@ -67,9 +71,10 @@ pub enum Rejection {
 
 impl Rejection {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::ImpUnknown,
         Self::IdMissing,
+        Self::IdInvalid,
         Self::IdDuplicate,
         Self::PriceMissing,
         Self::PriceInvalid,
@@ -91,6 +96,7 @@ impl Rejection {
         Self::MarkupMissing,
         Self::MarkupInvalid,
         Self::MarkupTooLarge,
+        Self::NoticeInvalid,
         Self::NotSecure,
         Self::DurationMismatch,
         Self::ExpiryTooShort,
@@ -107,6 +113,7 @@ impl Rejection {
         match self {
             Self::ImpUnknown => "imp_unknown",
             Self::IdMissing => "id_missing",
+            Self::IdInvalid => "id_invalid",
             Self::IdDuplicate => "id_duplicate",
             Self::PriceMissing => "price_missing",
             Self::PriceInvalid => "price_invalid",
@@ -128,6 +135,7 @@ impl Rejection {
             Self::MarkupMissing => "markup_missing",
             Self::MarkupInvalid => "markup_invalid",
             Self::MarkupTooLarge => "markup_too_large",
+            Self::NoticeInvalid => "notice_invalid",
             Self::NotSecure => "not_secure",
             Self::DurationMismatch => "duration_mismatch",
             Self::ExpiryTooShort => "expiry_too_short",

@@ -69,3 +69,34 @@ fn where_categories_are_listed_as_allowed_a_bid_has_one_of_them() {
         ],
     );
 }
+
+#[test]
+fn notices_go_to_http_or_https_and_ids_have_no_ends_of_lines() {
+    check(
+        "notices and ids",
+        &[
+            (
+                json!({}),
+                json!({}),
+                json!({ "nurl": "https://b.example/n?p=${AUCTION_PRICE}" }),
+                "won",
+            ),
+            (json!({}), json!({}), json!({ "burl": "HTTP://b.example/b", "lurl": "" }), "won"),
+            (json!({}), json!({}), json!({ "nurl": "javascript:alert(1)" }), "notice_invalid"),
+            (json!({}), json!({}), json!({ "burl": "file:///etc/hostname" }), "notice_invalid"),
+            (json!({}), json!({}), json!({ "lurl": "//b.example/l" }), "notice_invalid"),
+            (json!({}), json!({}), json!({ "lurl": "http:b.example" }), "notice_invalid"),
+            (
+                json!({}),
+                json!({}),
+                json!({ "nurl": "http://b.example/\r\nx-header: 1" }),
+                "notice_invalid",
+            ),
+            (json!({}), json!({}), json!({ "crid": "c\r\nx: 1" }), "id_invalid"),
+            (json!({}), json!({}), json!({ "adid": "a\u{0}" }), "id_invalid"),
+            (json!({}), json!({}), json!({ "cid": "c\u{7f}" }), "id_invalid"),
+            (json!({}), json!({}), json!({ "bundle": "b\n" }), "id_invalid"),
+            (json!({}), json!({}), json!({ "crid": "caf\u{e9} 1" }), "won"),
+        ],
+    );
+}
