@@ -27,6 +27,15 @@ pub struct Arrival {
 pub struct Body(pub Bytes);
 
 impl Body {
+    /// Without a byte order mark before it, and whether there was one.
+    #[must_use]
+    pub fn without_mark(self) -> (Self, bool) {
+        match self.0.strip_prefix(b"\xef\xbb\xbf") {
+            Some(rest) => (Self(self.0.slice_ref(rest)), true),
+            None => (self, false),
+        }
+    }
+
     /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         &self.0

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`LenientField`] with its labels, [`Leniencies`]. Never: what is lenient where (`read`).
 //!
-//! `inventory` stands for site, app and dooh, `stream` for video and audio.
+//! `byte_order_mark` is before the document. `inventory` stands for site, app and dooh, `stream` for video and audio.
 
 /// A field that is read leniently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub enum LenientField {
     BannerFormat, BannerSize, BannerBattr, Video, Audio, StreamMimes, StreamMinduration,
     StreamMaxduration, StreamMaxextended, StreamRqddurs, StreamBattr, Mincpmpersec, Durfloors,
     Native, NativeRequest, NativeBattr, Pmp, PmpPrivateAuction, PmpDeals, DealId, DealBidfloor,
-    DealBidfloorcur, DealAt, DealWseat, DealWadomain,
+    DealBidfloorcur, DealAt, DealWseat, DealWadomain, ByteOrderMark,
 }
 
 /// Every field with its label, in the order of their discriminants.
@@ -42,13 +42,13 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
     "stream.minduration", "stream.maxduration", "stream.maxextended", "stream.rqddurs",
     "stream.battr", "mincpmpersec", "durfloors", "native", "native.request", "native.battr", "pmp",
     "pmp.private_auction", "pmp.deals", "deal.id", "deal.bidfloor", "deal.bidfloorcur", "deal.at",
-    "deal.wseat", "deal.wadomain",
+    "deal.wseat", "deal.wadomain", "byte_order_mark",
 ];
 
 impl LenientField {
     /// All, in the order of their discriminants.
     #[rustfmt::skip]
-    pub const ALL: [Self; 98] = [
+    pub const ALL: [Self; 99] = [
         Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Acat,
         Self::Bcat, Self::Badv, Self::Bapp, Self::Cattax, Self::Imp, Self::Site, Self::App,
         Self::Dooh, Self::InventoryId, Self::InventoryName, Self::InventoryDomain,
@@ -68,7 +68,7 @@ impl LenientField {
         Self::StreamRqddurs, Self::StreamBattr, Self::Mincpmpersec, Self::Durfloors, Self::Native,
         Self::NativeRequest, Self::NativeBattr, Self::Pmp, Self::PmpPrivateAuction, Self::PmpDeals,
         Self::DealId, Self::DealBidfloor, Self::DealBidfloorcur, Self::DealAt, Self::DealWseat,
-        Self::DealWadomain,
+        Self::DealWadomain, Self::ByteOrderMark,
     ];
 
     /// Position in [`Self::ALL`], for tables by field.

@@ -28,7 +28,7 @@ use crate::money::Rates;
 use crate::negatives::refusal::Refusal;
 use crate::partner::Partner;
 use crate::request::{Imp, ValidRequest, View};
-use lenient::Leniencies;
+use lenient::{Leniencies, LenientField};
 use limits::Limits;
 use memchr::memmem;
 use read::Reader;
@@ -110,10 +110,15 @@ pub fn admit(
     rates: &Rates,
     scratch: &mut Scratch,
 ) -> Result<Admitted, Refusal> {
+    // RFC 8259, 8.1: it may be ignored. It goes before anything is read, so that offsets hold.
+    let (body, has_mark) = body.without_mark();
     let (mut text, mut view) = scratch.spares.pop().unwrap_or_else(fresh);
     let rules = Rules { partner, limits, rates };
     match read(&body, &mut text, &mut view, scratch, rules) {
-        Ok((leniencies, refused_imps)) => {
+        Ok((mut leniencies, refused_imps)) => {
+            if has_mark {
+                leniencies.note(LenientField::ByteOrderMark);
+            }
             text.truncate(body.as_slice().len());
             let request = ValidRequest::new(body, text, view);
             Ok(Admitted { request, leniencies, refused_imps })

@@ -128,7 +128,16 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
 fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(value) = headers.get(OPENRTB_VERSION) else { return Ok(()) };
     match value.as_bytes().trim_ascii() {
-        b"2" | [b'2', b'.', ..] => Ok(()),
+        b"2" => Ok(()),
+        // 2.6, or with its edition: 2.6-202309
+        [b'2', b'.', minor @ ..]
+            if minor.first().is_some_and(u8::is_ascii_digit)
+                && minor
+                    .iter()
+                    .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-')) =>
+        {
+            Ok(())
+        }
         _ => Err(Refusal::OpenRtbVersion),
     }
 }
@@ -228,6 +237,9 @@ mod tests {
             ("content-type", "application/jsonp", refused(Refusal::ContentType)),
             ("x-openrtb-version", "2.6-202309", Ok(())),
             ("x-openrtb-version", "2", Ok(())),
+            ("x-openrtb-version", "2.junk", refused(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "2.6x", refused(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "2.", refused(Refusal::OpenRtbVersion)),
             ("x-openrtb-version", "3.0", refused(Refusal::OpenRtbVersion)),
             ("x-openrtb-version", "20.1", refused(Refusal::OpenRtbVersion)),
             ("content-encoding", "gzip", Ok(())),

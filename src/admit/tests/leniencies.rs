@@ -116,3 +116,17 @@ fn what_is_no_leniency_is_a_wrong_type() {
         assert_eq!(refusal.label(), "wrong_type", "{root} {imp}");
     }
 }
+
+#[test]
+fn a_byte_order_mark_is_passed_over_and_counted_and_offsets_hold() {
+    let body = request("", BANNER);
+    let marked = format!("\u{feff}{body}");
+    assert_eq!(met(&marked), ["byte_order_mark"]);
+    let (plain, marked) = (admit_text(&body).unwrap(), admit_text(&marked).unwrap());
+    assert_eq!(plain.request.bytes(), marked.request.bytes());
+    let id = |request: &crate::request::ValidRequest| {
+        let imp = request.view.imps.first().unwrap().id;
+        request.text(imp).to_owned()
+    };
+    assert_eq!(id(&plain.request), id(&marked.request));
+}

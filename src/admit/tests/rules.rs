@@ -37,7 +37,8 @@ fn documents_that_are_no_request_are_refused() {
     let cases = [
         ("", NotJson),
         ("{", NotJson),
-        ("\u{feff}{}", NotJson),
+        ("\u{feff}{", NotJson),
+        ("\u{feff}\u{feff}{}", NotJson),
         (r#"{"id":"r"} x"#, NotJson),
         (r#"{"id":"\ud800"}"#, NotJson),
         (r#"{"x":1e400}"#, NotJson),
