@@ -110,7 +110,7 @@ impl ShapeScratch {
 
 /// Shapes one request for one bidder after the other.
 ///
-/// Bidders of one [`Kind`] (version, disclosure, ...) differ in little: in imps, `tmax` and seats.
+/// Bidders of one `Kind` (version, disclosure, ...) differ in little: in imps, `tmax` and seats.
 /// The rest is done once, in a `Draft`, from which each body is copied in a few pieces.
 #[derive(Debug)]
 pub struct Shaper<'a> {
