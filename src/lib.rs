@@ -21,6 +21,7 @@ pub mod partner;
 pub mod request;
 
 // floor 2: what every stage may ask for
+pub mod capture;
 pub mod lifecycle;
 pub mod limits;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["clock", "openrtb", "money", "deadline"],
     &["arrival", "request", "bid", "facts", "negatives", "partner", "coding", "json"],
-    &["limits", "telemetry", "lifecycle"],
+    &["capture", "limits", "telemetry", "lifecycle"],
     &["admit", "enrich", "auction"],
     &["privacy"],
     &["bidder"],
