@@ -13,6 +13,7 @@
 //! | `demo` | `cargo demo` |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `generate` | synthetic requests, fitted to public figures |
+//! | `slo` | objectives as text
 //! | `stub` | simulated bidders with a seeded model |
 
 pub mod client;
@@ -22,5 +23,6 @@ pub mod drive;
 pub mod generate;
 pub mod mmdb;
 pub mod random;
+pub mod slo;
 pub mod stub;
 pub mod wire;
