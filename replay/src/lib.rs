@@ -13,7 +13,9 @@
 //! | `demo` | `cargo demo` |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `generate` | synthetic requests, fitted to public figures |
-//! | `slo` | objectives as text
+//! | `inspect` | the seam to whoever looks at what was sent and what came back |
+//! | `result` | what a run measured, as one value: written, read, merged |
+//! | `slo` | objectives as text |
 //! | `stub` | simulated bidders with a seeded model |
 
 pub mod client;
@@ -21,8 +23,10 @@ pub mod commands;
 pub mod demo;
 pub mod drive;
 pub mod generate;
+pub mod inspect;
 pub mod mmdb;
 pub mod random;
+pub mod result;
 pub mod slo;
 pub mod stub;
 pub mod wire;

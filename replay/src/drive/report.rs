@@ -89,12 +89,16 @@ pub struct Report {
     pub took: Duration,
 }
 
+/// The shortest time told apart: a microsecond.
+pub const SHORTEST_NS: u64 = 1_000;
 /// The longest time told apart: a minute.
-const LONGEST_NS: u64 = 60_000_000_000;
+pub const LONGEST_NS: u64 = 60_000_000_000;
+/// Digits of a time that are kept.
+pub const SIGNIFICANT: u8 = 3;
 
 /// A histogram of nanoseconds with three digits, from a microsecond to a minute.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, LONGEST_NS, 3)
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(SHORTEST_NS, LONGEST_NS, SIGNIFICANT)
         .unwrap_or_else(|_| unreachable!("constant bounds that the crate's documentation allows"))
 }
 

@@ -1,0 +1,248 @@
+//! Results of the shards of one run become the result of the run.
+//!
+//! Owns: what may be merged, and how. Never: a file. Invariant: loss-free; every count and every
+//! histogram of the sum is the sum of the parts, whatever their order.
+
+use super::windows::Windows;
+use super::{Counts, FeedAccount, Invalid, RunResult};
+
+/// Why two results are not shards of one run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    #[error("they are not shards of one run: {what} is {left:?} here and {right:?} there")]
+    Different { what: &'static str, left: String, right: String },
+    #[error("they are not shards of one run: one had ended before the other began")]
+    Apart,
+}
+
+impl RunResult {
+    /// Adds another shard of the same run. Windows are laid side by side by the wall clock.
+    pub fn merge(&mut self, other: &Self) -> Result<(), MergeError> {
+        self.check_same(other)?;
+        let start = self.started_us.min(other.started_us);
+        let end = self
+            .started_us
+            .saturating_add(self.took_us)
+            .max(other.started_us.saturating_add(other.took_us));
+        let mut windows = Windows::default();
+        while windows.length_us() < self.window_us.max(other.window_us) {
+            windows.double();
+        }
+        for part in [&*self, other] {
+            let shift = part.started_us - start;
+            for window in &part.windows {
+                windows.counts_at(shift.saturating_add(window.start_us)).add(&window.counts);
+            }
+        }
+        (self.window_us, self.windows) = windows.finish();
+        self.started_us = start;
+        self.took_us = end - start;
+        self.whole.add(&other.whole);
+        // they waited in different queues
+        self.whole.queue_peak =
+            self.windows.iter().map(|one| one.counts.queue_peak).max().unwrap_or(0);
+        self.feed.add(other.feed);
+        add(&mut self.inspected, other.inspected);
+        self.shards = self.shards.saturating_add(other.shards);
+        self.merge_invalid(&other.invalid);
+        if self.plan.target != other.plan.target {
+            self.plan.target = format!("{}, {}", self.plan.target, other.plan.target);
+        }
+        Ok(())
+    }
+
+    fn check_same(&self, other: &Self) -> Result<(), MergeError> {
+        let (one, two) = (&self.plan, &other.plan);
+        for (what, left, right) in [
+            ("the source", &one.source.name, &two.source.name),
+            ("the origin", &one.source.origin, &two.source.origin),
+            ("the schedule", &one.schedule, &two.schedule),
+            ("the protocol", &one.protocol, &two.protocol),
+        ] {
+            if left != right {
+                let (left, right) = (left.clone(), right.clone());
+                return Err(MergeError::Different { what, left, right });
+            }
+        }
+        let ends = |result: &Self| result.started_us.saturating_add(result.took_us);
+        let is_apart = self.started_us > ends(other) || other.started_us > ends(self);
+        if is_apart { Err(MergeError::Apart) } else { Ok(()) }
+    }
+
+    /// Each reason once: of the late ones the worst, of the shed ones the sum.
+    fn merge_invalid(&mut self, other: &[Invalid]) {
+        for theirs in other {
+            let mine = self.invalid.iter_mut().find(|mine| {
+                std::mem::discriminant::<Invalid>(mine) == std::mem::discriminant(theirs)
+            });
+            match (mine, theirs) {
+                (None, theirs) => self.invalid.push(theirs.clone()),
+                (
+                    Some(Invalid::LateGenerator { lateness_p99_us, .. }),
+                    Invalid::LateGenerator { lateness_p99_us: late, .. },
+                ) => *lateness_p99_us = (*lateness_p99_us).max(*late),
+                (Some(Invalid::Shed { requests }), Invalid::Shed { requests: more }) => {
+                    add(requests, *more);
+                }
+                (Some(Invalid::Diversity { axes }), Invalid::Diversity { axes: more }) => {
+                    axes.extend_from_slice(more);
+                    axes.sort();
+                    axes.dedup();
+                }
+                (Some(_), _) => {}
+            }
+        }
+    }
+}
+
+impl Counts {
+    /// Adds the counts and times of another part.
+    pub fn add(&mut self, other: &Self) {
+        self.add_numbers(other);
+        self.latency.add(&other.latency.histogram());
+        self.service.add(&other.service.histogram());
+        self.lateness.add(&other.lateness.histogram());
+    }
+
+    /// All but the histograms.
+    pub(super) fn add_numbers(&mut self, other: &Self) {
+        add(&mut self.planned, other.planned);
+        add(&mut self.sent, other.sent);
+        add(&mut self.answered, other.answered);
+        for (status, count) in &other.statuses {
+            add(self.statuses.entry(*status).or_default(), *count);
+        }
+        for (fault, count) in &other.faults {
+            add(self.faults.entry(fault.clone()).or_default(), *count);
+        }
+        add(&mut self.shed, other.shed);
+        add(&mut self.unsent, other.unsent);
+        add(&mut self.unfinished, other.unfinished);
+        add(&mut self.connects, other.connects);
+        add(&mut self.connect_faults, other.connect_faults);
+        self.queue_peak = self.queue_peak.max(other.queue_peak);
+        add(&mut self.bytes_sent, other.bytes_sent);
+        add(&mut self.bytes_received, other.bytes_received);
+    }
+}
+
+impl FeedAccount {
+    /// Adds another shard's part.
+    pub fn add(&mut self, other: Self) {
+        add(&mut self.records, other.records);
+        self.loops = self.loops.max(other.loops);
+        add(&mut self.out_of_order, other.out_of_order);
+        add(&mut self.skipped, other.skipped);
+        add(&mut self.opaque, other.opaque);
+    }
+}
+
+/// Counts of a file may be anything.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.saturating_add(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::report::Report;
+    use crate::result::{PlanOf, ResultError, VERSION, WINDOW_US};
+    use std::path::Path;
+
+    /// A shard whose window `n` has a request of `n + 1` ms.
+    fn shard(started_us: u64, windows: u64) -> RunResult {
+        let (mut parts, mut whole) = (Windows::default(), Counts::default());
+        for number in 0..windows {
+            let mut report = Report { planned: 1, sent: 1, answered: 1, ..Report::default() };
+            report.statuses.insert(200, 1);
+            report.latency.saturating_record((number + 1) * 1_000_000);
+            parts.add(number * WINDOW_US, &report);
+            whole.add_report(&report);
+        }
+        let (window_us, windows) = parts.finish();
+        RunResult {
+            version: VERSION,
+            plan: PlanOf { target: "http://127.0.0.1:1".to_owned(), ..PlanOf::default() },
+            started_us,
+            took_us: windows.len() as u64 * window_us,
+            window_us,
+            windows,
+            whole,
+            invalid: Vec::new(),
+            feed: FeedAccount { records: 7, loops: 1, ..FeedAccount::default() },
+            inspected: 1,
+            shards: 1,
+        }
+    }
+
+    #[test]
+    fn shards_add_up_whatever_their_order_and_lengths() {
+        let (one, two) = (shard(1_000_000, 10), shard(1_250_000, 1_000));
+        let mut sum = one.clone();
+        sum.merge(&two).unwrap();
+        let mut mirrored = two.clone();
+        mirrored.merge(&one).unwrap();
+        assert_eq!(sum, mirrored);
+        assert_eq!((sum.whole.planned, sum.whole.status(200), sum.shards), (1_010, 1_010, 2));
+        let mut both = one.whole.latency.histogram();
+        both.add(two.whole.latency.histogram()).unwrap();
+        assert_eq!(sum.whole.latency.histogram(), both);
+        let in_windows: u64 =
+            sum.windows.iter().map(|one| one.counts.latency.histogram().len()).sum();
+        assert_eq!(in_windows, 1_010);
+        assert_eq!(sum.window_us, 200_000);
+        assert_eq!((sum.started_us, sum.feed.records), (1_000_000, 14));
+    }
+
+    #[test]
+    fn what_is_not_of_one_run_is_not_merged() {
+        let mut other = shard(0, 3);
+        other.plan.schedule = "constant 5/s".to_owned();
+        let fault = shard(0, 3).merge(&other).unwrap_err();
+        assert!(matches!(fault, MergeError::Different { what: "the schedule", .. }), "{fault}");
+        assert_eq!(shard(0, 3).merge(&shard(300_001, 3)), Err(MergeError::Apart));
+    }
+
+    #[test]
+    fn reasons_against_a_run_are_kept() {
+        let mut one = shard(0, 1);
+        let mut two = shard(0, 1);
+        one.invalid.push(Invalid::LateGenerator { lateness_p99_us: 5, limit_us: 2 });
+        two.invalid.push(Invalid::LateGenerator { lateness_p99_us: 9, limit_us: 2 });
+        two.invalid.push(Invalid::Shed { requests: 3 });
+        one.merge(&two).unwrap();
+        assert_eq!(
+            one.invalid,
+            [
+                Invalid::LateGenerator { lateness_p99_us: 9, limit_us: 2 },
+                Invalid::Shed { requests: 3 }
+            ]
+        );
+    }
+
+    #[test]
+    fn a_result_is_read_as_it_was_written_and_nothing_else_is() {
+        let path = Path::new("a.json");
+        let result = shard(5, 20);
+        let text = result.to_json();
+        assert_eq!(RunResult::parse(text.as_bytes(), path).unwrap(), result);
+        let newer = text.replacen("\"version\": 1", "\"version\": 2", 1);
+        let fault = RunResult::parse(newer.as_bytes(), path).unwrap_err();
+        assert_eq!(
+            fault.to_string(),
+            "a.json is a result of version 2; this program reads version 1"
+        );
+        for foreign in ["", "[]", "{}", "{\"version\":1}"] {
+            let fault = RunResult::parse(foreign.as_bytes(), path).unwrap_err();
+            assert!(matches!(fault, ResultError::Form { .. }), "{foreign}: {fault}");
+        }
+        let mut wrong = result.clone();
+        wrong.whole.planned += 1;
+        let fault = RunResult::parse(wrong.to_json().as_bytes(), path).unwrap_err();
+        assert!(matches!(fault, ResultError::Contradiction { .. }), "{fault}");
+        let mut wrong = result;
+        wrong.window_us = 0;
+        let fault = RunResult::parse(wrong.to_json().as_bytes(), path).unwrap_err();
+        assert!(matches!(fault, ResultError::Contradiction { .. }), "{fault}");
+    }
+}
