@@ -9,6 +9,8 @@ use gavel::admit::{self, Scratch};
 use gavel::arrival::Body;
 use gavel::bidder::answer;
 use gavel::bidder::response::{ReadLimits, Reading};
+use gavel::capture::read::Reader;
+use gavel::capture::{Record, format};
 use gavel::coding::{self, Caps, Coding};
 use gavel::config::reader::{Findings, Table};
 use gavel::config::rules::Draft;
@@ -18,12 +20,13 @@ use gavel::http::client_addr;
 use gavel::money::Rates;
 use gavel::partner::{Network, Partner};
 use std::cell::RefCell;
+use std::io::Cursor;
 
 /// Takes any bytes.
 pub type Target = fn(&[u8]);
 
 /// By name.
-pub const ALL: [(&str, Target); 7] = [
+pub const ALL: [(&str, Target); 8] = [
     ("request", request),
     ("answer", answer),
     ("response", response),
@@ -31,6 +34,7 @@ pub const ALL: [(&str, Target); 7] = [
     ("rules", rules),
     ("forwarded", forwarded),
     ("agent", agent),
+    ("capture", capture),
 ];
 
 /// A partner's bid request.
@@ -106,4 +110,48 @@ pub fn forwarded(bytes: &[u8]) {
 /// A user agent, against no database (the expressions are linear by construction).
 pub fn agent(bytes: &[u8]) {
     let _ = gavel::enrich::lookup_ua(&Databases::default(), &String::from_utf8_lossy(bytes));
+}
+
+/// A capture file, and what stands packed in a block of one, with checksums that hold.
+pub fn capture(bytes: &[u8]) {
+    read_capture(bytes);
+    let Ok(packed) = zstd::bulk::compress(bytes, 1) else { return };
+    let length = |value: usize| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
+    let json = br#"{"origin":"synthetic","started_us":0,"writer":"","pseudonym_key":null,"sample_ppm":0,"note":""}"#;
+    let mut file = format::MAGIC.to_vec();
+    file.extend_from_slice(&format::MAJOR.to_le_bytes());
+    file.extend_from_slice(&format::MINOR.to_le_bytes());
+    file.extend_from_slice(&length(json.len()));
+    let sum = crc32c::crc32c_append(crc32c::crc32c(&file), json);
+    file.extend_from_slice(&sum.to_le_bytes());
+    file.extend_from_slice(json);
+    let mut head = format::BLOCK.to_vec();
+    head.extend_from_slice(&length(packed.len()));
+    head.extend_from_slice(&length(bytes.len()));
+    head.extend_from_slice(&length(usize::from(bytes.first().copied().unwrap_or(1))));
+    head.extend_from_slice(&[0; 16]);
+    head.extend_from_slice(&crc32c::crc32c(&packed).to_le_bytes());
+    head.extend_from_slice(&crc32c::crc32c(&head).to_le_bytes());
+    file.extend_from_slice(&head);
+    file.extend_from_slice(&packed);
+    assert!(read_capture(&file), "the start is good");
+}
+
+/// Whether its start could be read.
+fn read_capture(bytes: &[u8]) -> bool {
+    let Ok(mut reader) = Reader::new(Cursor::new(bytes)) else { return false };
+    let mut record = Record::default();
+    let mut count = 0;
+    let good = loop {
+        match reader.next(&mut record) {
+            Ok(true) => count += 1,
+            Ok(false) => break count,
+            Err(error) => break error.good,
+        }
+    };
+    assert_eq!(good, count);
+    if let Ok(index) = reader.index() {
+        assert!(index.blocks.len() <= format::BLOCKS_MAX);
+    }
+    true
 }

@@ -4,6 +4,25 @@
 //! of replay (`gavel-replay`'s part). The format is shared by both: it is written here only.
 //!
 //! This file is the folder's vocabulary: it imports none of its children.
+//!
+//! # The file
+//! Numbers are little-endian. Every part has a checksum (CRC-32C) over all of its bytes.
+//!
+//! | part | bytes |
+//! |---|---|
+//! | start | magic (8), major (2), minor (2), length of the header (4), checksum (4), the header as JSON |
+//! | block, any number | magic (4), packed length (4), raw length (4), records (4), earliest and latest time in microseconds (8, 8), checksum of the packed bytes (4), checksum of this head (4), one zstd frame |
+//! | index | magic (4), number of blocks (4), for each its offset (8), earliest time (8) and records (4), checksum (4) |
+//! | end | offset of the index (8), records in the file (8), checksum (4), magic (4) |
+//!
+//! A block holds records, each behind its length; a record is fields of tag, length and value, all
+//! numbers in them LEB128. A reader passes over tags that it does not know: they come with a later
+//! minor version. Anything else that changes, a new [`Stratum`] too, is a new major version.
+
+pub mod format;
+pub mod read;
+pub mod rotate;
+pub mod write;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -43,7 +62,7 @@ pub enum Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// When its head was complete, from [`Header::started_us`] on. Not in order within a file:
-    /// a record is written when its request has ended.
+    /// a record is written when its request has ended. In a file all times are whole microseconds.
     pub at: Duration,
     /// The client's connection: a number of no further meaning.
     pub connection: u64,
@@ -80,6 +99,22 @@ pub enum Stratum {
     Slow = 3,
     /// Among the largest of its minute.
     Large = 4,
+}
+
+impl Stratum {
+    /// In the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Sample, Self::Refused, Self::Novel, Self::Slow, Self::Large];
+
+    /// A word for people and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Sample => "sample",
+            Self::Refused => "refused",
+            Self::Novel => "novel",
+            Self::Slow => "slow",
+            Self::Large => "large",
+        }
+    }
 }
 
 /// What a request was answered.

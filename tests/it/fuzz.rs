@@ -31,7 +31,38 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         gavel::coding::Gzip::default().encode(&seeds[0].repeat(20), &mut packed).unwrap();
         seeds.push(packed);
     }
+    if target == "capture" {
+        seeds = vec![capture(), b"\x0c\x02\x01\x07\xc8\x01\x02ab\x05\x02/x".to_vec()];
+    }
     seeds
+}
+
+/// A whole file of two blocks.
+fn capture() -> Vec<u8> {
+    use gavel::capture::write::{Writer, WriterSettings};
+    use gavel::capture::{Header, Origin, Record, RecordedCall, RecordedOutcome};
+    let header = Header {
+        origin: Origin::Synthetic,
+        started_us: 1,
+        writer: "w".to_owned(),
+        pseudonym_key: None,
+        sample_ppm: 1,
+        note: String::new(),
+    };
+    let record = Record {
+        partner: "p".to_owned(),
+        headers: vec![("a".to_owned(), "b".to_owned())],
+        body: "{}".into(),
+        outcome: Some(RecordedOutcome { status: 204, ..RecordedOutcome::default() }),
+        calls: vec![RecordedCall { status: 200, ..RecordedCall::default() }],
+        ..Record::default()
+    };
+    let mut writer = Writer::new(Vec::new(), &header, WriterSettings::default()).unwrap();
+    for _ in 0..2 {
+        writer.push(&record).unwrap();
+        writer.flush_block().unwrap();
+    }
+    writer.finish().unwrap()
 }
 
 /// A step of the generator of Steele, Lea and Flood (2014): enough to place mutations.

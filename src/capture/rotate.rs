@@ -1,0 +1,331 @@
+//! A folder of capture files: begun, closed by size and age, and the oldest removed.
+//!
+//! Owns: names, the `.part` of a file that is being written, what goes when there is too much.
+//! Never: what is in a record. Invariant: a file without `.part` is whole (written, synced, then
+//! renamed); names sort in the order of their beginning; no file that stands is written over, and
+//! only finished files of the same prefix are removed.
+
+use super::write::{Writer, WriterSettings};
+use super::{Header, Record};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a finished file ends with.
+pub const EXTENSION: &str = "gvcap";
+/// What stands behind it until then.
+pub const PART: &str = "part";
+/// Most files that may begin within one second.
+const SEQUENCE_MAX: u32 = 999_999;
+
+/// Where files go, and when the next begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotateSettings {
+    pub directory: PathBuf,
+    /// What names begin with: files of several writers in one folder keep apart by it.
+    pub prefix: String,
+    /// A file is closed at this many bytes (it may exceed them by one block) ...
+    pub bytes_max: u64,
+    /// ... and at this age.
+    pub age_max: Duration,
+    /// Finished files of the prefix together; the oldest go. The file under way is not counted.
+    pub kept_bytes_max: u64,
+    pub writer: WriterSettings,
+}
+
+/// The file under way.
+struct Open {
+    writer: Writer<BufWriter<File>>,
+    part: PathBuf,
+    path: PathBuf,
+    began_us: u64,
+}
+
+/// Writes records into a folder.
+pub struct Rotation {
+    settings: RotateSettings,
+    header: Header,
+    open: Option<Open>,
+    sequence: u32,
+    /// Of files that were closed.
+    closed_bytes: u64,
+    closed_files: u64,
+}
+
+impl Rotation {
+    /// `header` is that of every file; nothing is opened before the first record.
+    pub const fn new(settings: RotateSettings, header: Header) -> Self {
+        Self { settings, header, open: None, sequence: 0, closed_bytes: 0, closed_files: 0 }
+    }
+
+    /// Adds a record to the file under way; begins one where there is none. `now_us` is the wall
+    /// clock in microseconds. A record that breaks a cap is `InvalidInput`, and the file goes on;
+    /// after any other error the file under way is left as `.part`, whole up to its last block.
+    pub fn push(&mut self, record: &Record, now_us: u64) -> io::Result<()> {
+        self.tick(now_us)?;
+        if self.open.is_none() {
+            self.open = Some(self.begin(now_us)?);
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let pushed = open.writer.push(record);
+        let is_full = open.writer.bytes() >= self.settings.bytes_max;
+        match pushed {
+            Ok(()) if is_full => self.close(),
+            Err(fault) if fault.kind() != io::ErrorKind::InvalidInput => {
+                self.open = None;
+                Err(fault)
+            }
+            other => other,
+        }
+    }
+
+    /// Closes the file under way once it is old enough.
+    pub fn tick(&mut self, now_us: u64) -> io::Result<()> {
+        let age_max = u64::try_from(self.settings.age_max.as_micros()).unwrap_or(u64::MAX);
+        match &self.open {
+            Some(open) if now_us.saturating_sub(open.began_us) >= age_max => self.close(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings what there is to the disk, so that a reader of the `.part` finds it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let flushed = open.writer.flush_block().and_then(|()| io::Write::flush(open.writer.out()));
+        if flushed.is_err() {
+            self.open = None;
+        }
+        flushed
+    }
+
+    /// Finishes the file under way: written, synced, renamed; then the oldest go.
+    pub fn close(&mut self) -> io::Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let file = open.writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        let bytes = file.metadata()?.len();
+        drop(file);
+        fs::rename(&open.part, &open.path)?;
+        self.closed_bytes += bytes;
+        self.closed_files += 1;
+        self.remove_oldest()
+    }
+
+    /// Bytes written, those of the file under way included.
+    pub fn bytes(&self) -> u64 {
+        self.closed_bytes + self.open.as_ref().map_or(0, |open| open.writer.bytes())
+    }
+
+    /// Files finished.
+    pub const fn files(&self) -> u64 {
+        self.closed_files
+    }
+
+    fn begin(&mut self, now_us: u64) -> io::Result<Open> {
+        for _ in 0..SEQUENCE_MAX {
+            self.sequence = self.sequence % SEQUENCE_MAX + 1;
+            let name = name(&self.settings.prefix, now_us, self.sequence);
+            let path = self.settings.directory.join(&name);
+            let part = self.settings.directory.join(format!("{name}.{PART}"));
+            if path.try_exists()? {
+                continue;
+            }
+            let file = match OpenOptions::new().write(true).create_new(true).open(&part) {
+                Ok(file) => file,
+                Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(fault) => return Err(fault),
+            };
+            let out = BufWriter::new(file);
+            let writer = Writer::new(out, &self.header, self.settings.writer)?;
+            return Ok(Open { writer, part, path, began_us: now_us });
+        }
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name of this second is taken"))
+    }
+
+    fn remove_oldest(&self) -> io::Result<()> {
+        let files = finished(&self.settings.directory, &self.settings.prefix)?;
+        let mut total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+        for (path, bytes) in files {
+            if total <= self.settings.kept_bytes_max {
+                break;
+            }
+            fs::remove_file(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+/// `prefix-20261122T051500Z-000001.gvcap`.
+fn name(prefix: &str, now_us: u64, sequence: u32) -> String {
+    let seconds = i64::try_from(now_us / 1_000_000).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    format!("{prefix}-{}-{sequence:06}.{EXTENSION}", time.strftime("%Y%m%dT%H%M%SZ"))
+}
+
+/// Finished files of a prefix with their sizes, oldest first.
+pub fn finished(directory: &Path, prefix: &str) -> io::Result<Vec<(PathBuf, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_ours = name.to_str().is_some_and(|name| is_name(prefix, name));
+        if is_ours && entry.file_type()?.is_file() {
+            files.push((entry.path(), entry.metadata()?.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a file's name is one that [`name`] makes: nothing else is ever removed.
+fn is_name(prefix: &str, name: &str) -> bool {
+    const SHAPE: &[u8] = b"-00000000T000000Z-000000.gvcap";
+    let Some(rest) = name.strip_prefix(prefix) else { return false };
+    rest.len() == SHAPE.len()
+        && rest.bytes().zip(SHAPE).all(|(byte, shape)| match shape {
+            b'0' => byte.is_ascii_digit(),
+            shape => byte == *shape,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Origin, read};
+
+    const SECOND: u64 = 1_000_000;
+
+    fn settings(directory: &Path) -> RotateSettings {
+        RotateSettings {
+            directory: directory.to_owned(),
+            prefix: "t".to_owned(),
+            bytes_max: 1 << 20,
+            age_max: Duration::from_secs(60),
+            kept_bytes_max: 1 << 30,
+            writer: WriterSettings { block_bytes: 4096, level: 1 },
+        }
+    }
+
+    fn header() -> Header {
+        Header {
+            origin: Origin::Recorded,
+            started_us: 0,
+            writer: "test".to_owned(),
+            pseudonym_key: None,
+            sample_ppm: 0,
+            note: String::new(),
+        }
+    }
+
+    fn record(number: u64) -> Record {
+        Record { connection: number, body: vec![b'x'; 512].into(), ..Record::default() }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_a_part_until_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rotation = Rotation::new(settings(folder.path()), header());
+        assert!(names(folder.path()).is_empty(), "nothing before the first record");
+        rotation.push(&record(1), 1_763_788_500 * SECOND).unwrap();
+        assert_eq!(names(folder.path()), ["t-20251122T051500Z-000001.gvcap.part"]);
+        rotation.close().unwrap();
+        assert_eq!(names(folder.path()), ["t-20251122T051500Z-000001.gvcap"]);
+        let mut reader = read::open(&folder.path().join(&names(folder.path())[0])).unwrap();
+        let mut found = Record::default();
+        assert!(reader.next(&mut found).unwrap());
+        assert_eq!(found.connection, 1);
+        assert!(!reader.next(&mut found).unwrap());
+    }
+
+    #[test]
+    fn the_next_begins_by_age_and_by_size_and_names_sort() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rotation = Rotation::new(settings(folder.path()), header());
+        rotation.push(&record(1), 0).unwrap();
+        rotation.push(&record(2), 59 * SECOND).unwrap();
+        assert_eq!(rotation.files(), 0);
+        rotation.push(&record(3), 60 * SECOND).unwrap();
+        assert_eq!(rotation.files(), 1, "by age");
+        rotation.tick(120 * SECOND).unwrap();
+        assert_eq!(rotation.files(), 2, "also without a record");
+
+        let small = RotateSettings { bytes_max: 300, ..settings(folder.path()) };
+        let mut rotation = Rotation::new(small, header());
+        for number in 0..64 {
+            rotation.push(&record(number), 121 * SECOND).unwrap();
+        }
+        rotation.close().unwrap();
+        assert!(rotation.files() > 2, "{} files by size", rotation.files());
+        let mut connections = Vec::new();
+        for (path, _) in finished(folder.path(), "t").unwrap() {
+            let mut reader = read::open(&path).unwrap();
+            let mut found = Record::default();
+            while reader.next(&mut found).unwrap() {
+                connections.push(found.connection);
+            }
+        }
+        let expected: Vec<u64> = [1, 2, 3].into_iter().chain(0..64).collect();
+        assert_eq!(connections, expected, "in the order of their names");
+    }
+
+    #[test]
+    fn the_oldest_finished_files_go_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let others = [
+            "t-notes.gvcap",
+            "u-20251122T051500Z-000001.gvcap",
+            "t-20251122T051500Z-000009.gvcap.part",
+        ];
+        for name in others {
+            fs::write(folder.path().join(name), [0; 4096]).unwrap();
+        }
+        let tight = RotateSettings { kept_bytes_max: 600, ..settings(folder.path()) };
+        let mut rotation = Rotation::new(tight, header());
+        for number in 0..10 {
+            rotation.push(&record(number), number * 60 * SECOND).unwrap();
+        }
+        rotation.close().unwrap();
+        assert_eq!(rotation.files(), 10);
+        let left = finished(folder.path(), "t").unwrap();
+        let total: u64 = left.iter().map(|(_, bytes)| bytes).sum();
+        assert!(total <= 600 && !left.is_empty(), "{left:?}");
+        assert!(left.last().unwrap().0.to_str().unwrap().contains("000900Z"), "{left:?}");
+        for name in others {
+            assert!(folder.path().join(name).exists(), "{name} is not ours to remove");
+        }
+    }
+
+    #[test]
+    fn a_file_that_stands_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..3 {
+            let mut rotation = Rotation::new(settings(folder.path()), header());
+            rotation.push(&record(1), 0).unwrap();
+            rotation.close().unwrap();
+        }
+        assert_eq!(names(folder.path()).len(), 3);
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_an_error_and_may_come_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let later = folder.path().join("later");
+        let mut rotation = Rotation::new(settings(&later), header());
+        assert_eq!(rotation.push(&record(1), 0).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::create_dir(&later).unwrap();
+        rotation.push(&record(2), 0).unwrap();
+        rotation.close().unwrap();
+        assert_eq!(finished(&later, "t").unwrap().len(), 1);
+    }
+}
