@@ -12,6 +12,7 @@
 //! | `commands` | the smaller commands of the binary |
 //! | `demo` | `cargo demo` |
 //! | `drive` | load at planned moments, latency from those moments |
+//! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
 //! | `result` | what a run measured, as one value: written, read, merged |
@@ -22,6 +23,7 @@ pub mod client;
 pub mod commands;
 pub mod demo;
 pub mod drive;
+pub mod fingerprint;
 pub mod generate;
 pub mod inspect;
 pub mod mmdb;
