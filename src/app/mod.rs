@@ -8,6 +8,7 @@ pub mod ask;
 pub mod load;
 mod log;
 pub mod pack;
+mod queue;
 mod reload;
 mod status;
 mod team;
@@ -108,7 +109,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         }
     };
     administered.ready();
-    let team = match Team::start(&config, Arc::clone(&in_force.databases), &lifecycle) {
+    let (team, queue) = match Team::start(&config, Arc::clone(&in_force.databases), &lifecycle) {
         Ok(team) => team,
         Err(fault) => {
             let fault = StartFault::new(vec![fault]);
@@ -119,6 +120,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     info!(listener = "admin", address = %admin.address(), "listening");
     let admin = open_admin(admin, &team, &progress);
     let reloading = reload::start(args, &team, in_force, &progress);
+    let watching = spawn_local(queue::watch(queue));
     let tick = spawn_local(team::rebalance(team.bank(), config.edge.lease.tick));
     status.runs(team.vitals());
     serving.ready();
@@ -135,6 +137,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     lifecycle.advance(Phase::Closing);
     let ended = join(team).await;
     tick.abort();
+    watching.abort();
     admin.abort();
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
@@ -180,23 +183,18 @@ fn open_admin(admin: Admin, team: &Team, progress: &Arc<Progress>) -> tokio::tas
 }
 
 fn announce(config: &Config, team: &Team) {
-    let bound = team.bound();
+    let queue = team.vitals().queue.read();
     info!(
         listener = "public",
-        address = %bound.address,
-        backlog_asked = bound.backlog_asked,
-        backlog_effective = bound.backlog_effective,
+        address = %team.address(),
+        backlog_asked = queue.asked,
+        backlog_effective = queue.effective,
         "listening"
     );
-    if bound.backlog_effective < bound.backlog_asked {
-        let asked = matches!(config.edge.listener.backlog, listener::Backlog::Fixed(_));
-        if asked {
-            warn!(
-                asked = bound.backlog_asked,
-                effective = bound.backlog_effective,
-                "the accept queue is shorter than asked: raise net.core.somaxconn"
-            );
-        }
+    let is_fixed = matches!(config.edge.listener.backlog, listener::Backlog::Fixed(_));
+    if is_fixed && queue.effective < queue.asked {
+        let (asked, effective) = (queue.asked, queue.effective);
+        warn!(asked, effective, "the accept queue is shorter than asked: raise net.core.somaxconn");
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::admin::SnapshotJson;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
 use crate::reload::progress::{Progress, Source};
+use crate::runtime::queue::QueueState;
 use crate::snapshot::Live;
 use crate::telemetry::hub::{DatabaseState, ListenerState, ProcessState, SourceState};
 use crate::telemetry::render;
@@ -79,11 +80,7 @@ impl Status {
             started: self.started,
             version: env!("CARGO_PKG_VERSION"),
             generation: live.as_ref().map_or(0, |snapshot| snapshot.generation),
-            listeners: vec![ListenerState {
-                name: "public",
-                backlog_asked: vitals.backlog_asked,
-                backlog_effective: vitals.backlog_effective,
-            }],
+            listeners: vec![listener_state(&vitals.queue.read())],
             databases: databases.unwrap_or_default(),
             is_degraded: reloads.degraded.is_some(),
             sources: reloads.sources.iter().map(source_state).collect(),
@@ -99,6 +96,16 @@ impl Status {
             (true, Some(why)) => Some(json!({ "degraded": why }).to_string()),
             (false, _) => Some(json!({ "faults": *faults }).to_string()),
         }
+    }
+}
+
+fn listener_state(queue: &QueueState) -> ListenerState {
+    ListenerState {
+        name: "public",
+        backlog_asked: queue.asked,
+        backlog_effective: queue.effective,
+        waiting: queue.waiting,
+        overflows_and_drops: queue.drops.map(|seen| (seen.overflows, seen.drops)),
     }
 }
 

@@ -14,7 +14,8 @@ use crate::limits::bank::Bank;
 use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
 use crate::runtime::cpu;
-use crate::runtime::listener::{self, Bound};
+use crate::runtime::listener;
+use crate::runtime::queue::{QueueCell, QueueWatch};
 use crate::runtime::workers::{self, Ended, Seat, Workers};
 use crate::snapshot::{Live, Parts, Snapshot};
 use crate::telemetry::hub::{Hub, TelemetrySettings};
@@ -32,7 +33,7 @@ pub struct Team {
     workers: Workers,
     count: usize,
     acceptor: JoinHandle<()>,
-    bound: Bound,
+    address: SocketAddr,
     live: Arc<Live>,
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
@@ -44,17 +45,17 @@ pub struct Team {
 pub struct Vitals {
     pub hub: Arc<Hub>,
     pub live: Arc<Live>,
-    pub backlog_asked: u32,
-    pub backlog_effective: u32,
+    pub queue: Arc<QueueCell>,
 }
 
 impl Team {
-    /// Starts all of it; the error is a line for the report.
+    /// Starts all of it, its accept queue to be watched by the caller; the error is a line for the
+    /// report.
     pub fn start(
         config: &Config,
         databases: Arc<Databases>,
         lifecycle: &Arc<Lifecycle>,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, QueueWatch), String> {
         acceptor::raise_descriptor_limit();
         let counted = cpu::worker_count(config.edge.cpu);
         info!(
@@ -92,7 +93,7 @@ impl Team {
         let main = worker_main(config, &net, &hub, &live);
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
-        let listener = bound.listener.try_clone().map_err(|fault| fault.to_string())?;
+        let watch = QueueWatch::new(&bound, config.edge.listener.backlog);
         let parts = AcceptorParts {
             outlets: workers.outlets(),
             started: workers.started(),
@@ -101,22 +102,19 @@ impl Team {
             open: Arc::default(),
             settings: config.edge.accept,
         };
-        let acceptor = acceptor::spawn(listener, parts).map_err(|fault| fault.to_string())?;
-        let vitals = Vitals {
-            hub,
-            live: Arc::clone(&live),
-            backlog_asked: bound.backlog_asked,
-            backlog_effective: bound.backlog_effective,
-        };
-        Ok(Self { workers, count: counted.count, acceptor, bound, live, bank, vitals, net })
+        let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
+        let vitals = Vitals { hub, live: Arc::clone(&live), queue: watch.cell() };
+        let (count, address) = (counted.count, bound.address);
+        Ok((Self { workers, count, acceptor, address, live, bank, vitals, net }, watch))
     }
 
     pub fn workers(&self) -> usize {
         self.count
     }
 
-    pub fn bound(&self) -> &Bound {
-        &self.bound
+    /// Where partners call.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn live(&self) -> Arc<Live> {
@@ -137,8 +135,6 @@ impl Team {
 
     /// Waits for all threads. Blocks.
     pub fn join(self) -> Ended {
-        // A listening socket that is still open would take connections that nobody accepts.
-        drop(self.bound);
         let acceptor_died = self.acceptor.join().is_err();
         let mut ended = self.workers.join();
         ended.panicked += usize::from(acceptor_died);

@@ -93,7 +93,7 @@ fn connections_max(settings: &AcceptSettings, descriptors: u64) -> u32 {
 
 /// Starts the thread that accepts from `listener` (non-blocking) until the process is closing.
 /// What is queued at that moment is still accepted.
-pub fn spawn(listener: TcpListener, parts: AcceptorParts) -> io::Result<JoinHandle<()>> {
+pub fn spawn(listener: Arc<TcpListener>, parts: AcceptorParts) -> io::Result<JoinHandle<()>> {
     let handing = Handing {
         followers: vec![Follower::default(); parts.outlets.len()],
         most: connections_max(&parts.settings, descriptors()),

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -50,7 +51,8 @@ impl Backlog {
     /// Asked for even where somaxconn is lower, or cannot be read.
     pub const LEAST: u32 = 65_535;
 
-    fn asked(self, somaxconn: Option<u32>) -> u32 {
+    /// What is asked for where the system's limit is `somaxconn`.
+    pub fn asked(self, somaxconn: Option<u32>) -> u32 {
         let asked = match self {
             Self::Auto => somaxconn.unwrap_or(0).max(Self::LEAST),
             Self::Fixed(asked) => asked.max(1),
@@ -62,7 +64,8 @@ impl Backlog {
 /// A bound, listening, non-blocking socket, and what became of its backlog.
 #[derive(Debug)]
 pub struct Bound {
-    pub listener: TcpListener,
+    /// Whoever holds it keeps it open; the acceptor is to be the last.
+    pub listener: Arc<TcpListener>,
     pub address: SocketAddr,
     pub backlog_asked: u32,
     /// From the kernel (socket diagnostics); where it does not say, the smaller of what was asked
@@ -95,7 +98,7 @@ pub fn bind(address: SocketAddr, settings: &ListenSettings) -> Result<Bound, Lis
     socket
         .listen(i32::try_from(asked).unwrap_or(i32::MAX))
         .map_err(|source| ListenFault::Listen { address, source })?;
-    let listener = TcpListener::from(socket);
+    let listener = Arc::new(TcpListener::from(socket));
     let address =
         listener.local_addr().map_err(|source| ListenFault::Listen { address, source })?;
     let told = sock_diag::listen_queue(address).ok().flatten().map(|queue| queue.limit);
@@ -137,8 +140,14 @@ pub fn inherits_options(stream: &std::net::TcpStream) -> io::Result<bool> {
     Ok(socket.tcp_nodelay()? && socket.keepalive()? && socket.tcp_user_timeout()?.is_some())
 }
 
+/// Listens again on a socket that already does: its accept queue may be longer from now on, and
+/// nothing that waits in it is lost (listen(2) on Linux).
+pub fn listen_again(listener: &TcpListener, asked: u32) -> io::Result<()> {
+    SockRef::from(listener).listen(i32::try_from(asked).unwrap_or(i32::MAX))
+}
+
 /// `net.core.somaxconn` of this network namespace.
-fn somaxconn() -> Option<u32> {
+pub fn somaxconn() -> Option<u32> {
     let text = std::fs::read_to_string(Path::new("/proc/sys/net/core/somaxconn")).ok()?;
     text.trim().parse().ok()
 }

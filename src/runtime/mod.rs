@@ -7,6 +7,7 @@ pub mod acceptor;
 pub mod balance;
 pub mod cpu;
 pub mod listener;
+pub mod queue;
 pub mod sock_diag;
 pub mod workers;
 

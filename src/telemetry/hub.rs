@@ -73,6 +73,10 @@ pub struct ListenerState {
     pub name: &'static str,
     pub backlog_asked: u32,
     pub backlog_effective: u32,
+    /// Connections that wait to be accepted.
+    pub waiting: u32,
+    /// Of its network namespace, where the kernel says.
+    pub overflows_and_drops: Option<(u64, u64)>,
 }
 
 /// One loaded database.
@@ -272,6 +276,15 @@ impl Hub {
             for (word, size) in m::BACKLOGS.iter().zip(sizes) {
                 emit(&m::BACKLOG, &[listener.name, word], Value::Whole(u64::from(size)));
             }
+        }
+        for listener in &process.listeners {
+            emit(&m::QUEUE, &[listener.name], Value::Whole(u64::from(listener.waiting)));
+        }
+        // the kernel counts them for the network namespace: once, however many listeners
+        let lost = process.listeners.iter().find_map(|listener| listener.overflows_and_drops);
+        if let Some((overflows, drops)) = lost {
+            emit(&m::LISTEN_OVERFLOWS, &[], Value::Whole(overflows));
+            emit(&m::LISTEN_DROPS, &[], Value::Whole(drops));
         }
         emit(&m::GENERATION, &[], Value::Whole(process.generation));
         emit(&m::DEGRADED, &[], Value::Whole(u64::from(process.is_degraded)));

@@ -249,6 +249,21 @@ pub static BACKLOG: Meter = gauge(
     "Size of the accept queue: asked for, and left by the system's own limit",
     &[LISTENER, Label { name: "size", values: Values::Fixed(BACKLOGS) }],
 );
+pub static QUEUE: Meter = gauge(
+    "gavel_listener_queue_connections",
+    "Connections that are complete and wait to be accepted, when last looked (about every second)",
+    &[LISTENER],
+);
+pub static LISTEN_OVERFLOWS: Meter = counter(
+    "gavel_listen_overflows_total",
+    "Connections that the kernel dropped since an accept queue was full (`ListenOverflows`): of the network namespace, since it exists",
+    &[],
+);
+pub static LISTEN_DROPS: Meter = counter(
+    "gavel_listen_drops_total",
+    "Connections that the kernel dropped at a listening socket for whatever reason, overflows included (`ListenDrops`): of the network namespace, since it exists",
+    &[],
+);
 pub static GENERATION: Meter =
     gauge("gavel_snapshot_generation", "Generation of the snapshot in force; 0: none yet", &[]);
 pub static RELOADS: Meter = counter(
@@ -282,7 +297,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 31] = [
+pub static ALL: [&Meter; 34] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -306,6 +321,9 @@ pub static ALL: [&Meter; 31] = [
     &HTTP_DENIED,
     &CONNECTIONS_CUT,
     &BACKLOG,
+    &QUEUE,
+    &LISTEN_OVERFLOWS,
+    &LISTEN_DROPS,
     &GENERATION,
     &DEGRADED,
     &RELOADS,

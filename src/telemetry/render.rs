@@ -168,6 +168,8 @@ mod tests {
                 name: "public",
                 backlog_asked: 65_535,
                 backlog_effective: 4_096,
+                waiting: 3,
+                overflows_and_drops: Some((5, 6)),
             }],
             is_degraded: false,
             sources: vec![SourceState {
@@ -210,6 +212,9 @@ mod tests {
             (r#"gavel_http_denied_total{reason="method"}"#, 0.0),
             (r#"gavel_connections_cut_total{reason="grace"}"#, 2.0),
             (r#"gavel_listener_backlog_connections{listener="public",size="effective"}"#, 4096.0),
+            (r#"gavel_listener_queue_connections{listener="public"}"#, 3.0),
+            ("gavel_listen_overflows_total", 5.0),
+            ("gavel_listen_drops_total", 6.0),
             ("gavel_snapshot_generation", 4.0),
             (r#"gavel_database_age_seconds{database="city"}"#, 1_500.0),
             (r#"gavel_build_info{version="1.2.3"}"#, 1.0),

@@ -7,6 +7,7 @@
 )]
 
 mod auction;
+mod backlog;
 mod cases;
 mod configs;
 mod corpus;
