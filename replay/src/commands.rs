@@ -76,9 +76,17 @@ pub struct StubArgs {
     /// The bidders as TOML, such as `configs/demo/stub.toml`; without it: `--bidders` equal ones
     #[arg(long)]
     pub spec: Option<PathBuf>,
+    /// A capture that has the exchanges with bidders: they answer as they did there (ids of the
+    /// request at hand in place of the recorded ones; the recorded delays, statuses and faults).
+    /// With `--spec` the bidders of that file that are in the capture do, by their names
+    #[arg(long)]
+    pub recorded: Option<PathBuf>,
     /// How many, on free ports
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, conflicts_with = "recorded")]
     pub bidders: u32,
+    /// Everything that is drawn follows from it; without it: the specification's
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Median time to an answer, in milliseconds
     #[arg(long, default_value_t = 0.0)]
     pub latency_ms: f64,
@@ -181,16 +189,22 @@ pub fn stub(args: &StubArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
         // before any other thread is there, so that none is ended by them
         signals.thread_block()?;
     }
-    let spec: StubSpec = if let Some(path) = &args.spec {
-        toml::from_str(&fs::read_to_string(path)?)?
-    } else {
-        let one = BidderSpec { latency_ms: args.latency_ms, ..BidderSpec::default() };
-        StubSpec::uniform(args.bidders, &one)
-    };
-    let names: Vec<String> = spec.bidders.iter().map(|bidder| bidder.name.clone()).collect();
+    let spec = stub_spec(args)?;
     let handle = crate::stub::spawn(spec)?;
-    for (name, address) in names.iter().zip(handle.addresses()) {
+    for (name, address) in handle.names().zip(handle.addresses()) {
         writeln!(out, "{name} http://{address}/bid")?;
+    }
+    if args.recorded.is_some() {
+        let taken = handle.taken();
+        writeln!(
+            out,
+            "{} recorded answers; left out: {} of which only the status is known, {} beyond the memory \
+             allowed",
+            taken.answers, taken.unknown, taken.beyond
+        )?;
+        if let Some(damage) = &taken.damage {
+            writeln!(out, "the rest of the capture is not used: {damage}")?;
+        }
     }
     let how = if is_at_terminal { "Ctrl-D or Ctrl-C" } else { "SIGTERM or SIGINT" };
     writeln!(out, "end with {how}")?;
@@ -201,4 +215,20 @@ pub fn stub(args: &StubArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
         signals.wait()?;
     }
     Ok(())
+}
+
+fn stub_spec(args: &StubArgs) -> Result<StubSpec, Box<dyn Error>> {
+    let mut spec: StubSpec = if let Some(path) = &args.spec {
+        toml::from_str(&fs::read_to_string(path)?)?
+    } else if args.recorded.is_some() {
+        StubSpec::default()
+    } else {
+        let one = BidderSpec { latency_ms: args.latency_ms, ..BidderSpec::default() };
+        StubSpec::uniform(args.bidders, &one)
+    };
+    if args.recorded.is_some() {
+        spec.recorded.clone_from(&args.recorded);
+    }
+    spec.seed = args.seed.unwrap_or(spec.seed);
+    Ok(spec)
 }

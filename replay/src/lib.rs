@@ -17,7 +17,7 @@
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
 //! | `result` | what a run measured, as one value: written, read, merged |
 //! | `slo` | objectives as text |
-//! | `stub` | simulated bidders with a seeded model |
+//! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
 
 pub mod client;
 pub mod commands;

@@ -20,7 +20,7 @@ pub(super) struct Written {
     pub bids: usize,
 }
 
-/// Writes head and body of an answer. `Act::Reset` has none.
+/// Writes head and body of an answer. `Act::Reset` and `Act::Hang` have none.
 pub(super) fn write(
     out: &mut Vec<u8>,
     body: &mut Vec<u8>,
@@ -32,7 +32,9 @@ pub(super) fn write(
     let mut bids = 0;
     let status = match act {
         Act::NoBid => "204 No Content",
-        Act::Status => "500 Internal Server Error",
+        Act::Status(500) => "500 Internal Server Error",
+        Act::Status(502) => "502 Bad Gateway",
+        Act::Status(_) => "503 Service Unavailable",
         Act::Garbage => {
             body.extend_from_slice(b"<!doctype html><title>It works</title>");
             "200 OK"
@@ -45,7 +47,7 @@ pub(super) fn write(
             bids = write_response(body, spec, wanted, list);
             "200 OK"
         }
-        Act::Reset => return Written { head: 0, bids },
+        Act::Reset | Act::Hang => return Written { head: 0, bids },
     };
     let start = out.len();
     // writing to a Vec cannot fail, here and below

@@ -1,4 +1,5 @@
-//! Simulated bidders: HTTP/1.1 servers on loopback that answer bid requests by a seeded model.
+//! Simulated bidders: HTTP/1.1 servers on loopback that answer bid requests by a seeded model, or
+//! as the bidders of a recording did.
 //!
 //! Owns: their threads and listening sockets. [`spawn`] runs them in this process; `process` in
 //! a child of its own, so that what they cost is not counted with what is measured. What each one
@@ -8,10 +9,14 @@ mod answer;
 mod model;
 pub mod process;
 mod read;
+pub mod recorded;
 mod server;
 pub mod spec;
 pub mod stats;
 
+use read::Wanted;
+use recorded::likeness::Likeness;
+use recorded::{Answer, Recorded, RecordedError, Taken};
 use server::Server;
 use spec::StubSpec;
 use stats::{BidderStats, Counters};
@@ -28,11 +33,14 @@ pub enum StubError {
     Bind { name: String, port: u16, source: io::Error },
     #[error("the simulated bidders cannot be set up")]
     SetUp(#[source] io::Error),
+    #[error("the recording cannot be answered from")]
+    Recorded(#[source] RecordedError),
 }
 
 /// What the threads share.
 struct Shared {
     spec: StubSpec,
+    recorded: Recorded,
     counters: Vec<Counters>,
     is_stopped: AtomicBool,
 }
@@ -40,6 +48,22 @@ struct Shared {
 impl Shared {
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Relaxed)
+    }
+
+    /// What a bidder of the recording said to such a request; none where it is not in one.
+    fn recorded_answer(&self, bidder: usize, wanted: &Wanted, body: &[u8]) -> Option<&Answer> {
+        let answers = self.recorded.of(&self.spec.bidders.get(bidder)?.name)?;
+        // bidders draw apart from each other
+        let seed = self.spec.seed.wrapping_add((bidder as u64) << 32);
+        let (answer, likeness) = answers.choose(seed, wanted, body)?;
+        let counters = self.counters.get(bidder)?;
+        let counter = match likeness {
+            Likeness::Same => &counters.same,
+            Likeness::Alike => &counters.alike,
+            Likeness::Offer | Likeness::Any => &counters.drawn,
+        };
+        Counters::add(counter, 1);
+        Some(answer)
     }
 
     fn stats(&self) -> Vec<BidderStats> {
@@ -56,7 +80,12 @@ pub struct Handle {
 }
 
 /// Starts simulated bidders in threads of this process.
-pub fn spawn(spec: StubSpec) -> Result<Handle, StubError> {
+pub fn spawn(mut spec: StubSpec) -> Result<Handle, StubError> {
+    let recorded = match &spec.recorded {
+        Some(path) => Recorded::load(path, &spec).map_err(StubError::Recorded)?,
+        None => Recorded::default(),
+    };
+    spec.complete(recorded.names());
     let mut listeners = Vec::new();
     for bidder in &spec.bidders {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, bidder.port));
@@ -69,7 +98,7 @@ pub fn spawn(spec: StubSpec) -> Result<Handle, StubError> {
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
     let count = spec.threads.max(1);
     let counters = spec.bidders.iter().map(|_| Counters::default()).collect();
-    let shared = Arc::new(Shared { spec, counters, is_stopped: AtomicBool::new(false) });
+    let shared = Arc::new(Shared { spec, recorded, counters, is_stopped: AtomicBool::new(false) });
     let mut handle =
         Handle { shared, addresses: addresses.map_err(StubError::SetUp)?, threads: Vec::new() };
     for _ in 0..count {
@@ -86,6 +115,16 @@ impl Handle {
     /// One for each bidder, in the order of the specification.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Their names, in the same order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.shared.spec.bidders.iter().map(|bidder| bidder.name.as_str())
+    }
+
+    /// What was taken of the recording.
+    pub fn taken(&self) -> &Taken {
+        &self.shared.recorded.taken
     }
 
     /// What each bidder has seen.

@@ -21,12 +21,15 @@ pub(super) enum Act {
     /// 204.
     NoBid,
     Bids(Vec<Bid>),
-    Status,
+    /// A status of the 5xx.
+    Status(u16),
     Garbage,
     Reset,
     Huge,
     /// The same as `Bids`, a few bytes at a time.
     Drip(Vec<Bid>),
+    /// Nothing, until the caller hangs up.
+    Hang,
 }
 
 /// A bid on one imp.
@@ -49,6 +52,9 @@ const CREATIVES: u64 = 5_000;
 /// A bid is this much over the floor at least, as a factor: bidders do not offer the floor itself.
 const OVER_FLOOR: f64 = 1.01;
 
+/// What a bidder that fails says.
+const STATUSES: [u16; 3] = [500, 502, 503];
+
 /// Draws what happens to a request. `number`: of the bidder, so that equal ones differ.
 pub(super) fn decide(spec: &BidderSpec, seed: u64, number: usize, wanted: &Wanted) -> Decision {
     let mut random = Random::for_bytes(seed.wrapping_add((number as u64) << 32), wanted.id);
@@ -62,10 +68,11 @@ pub(super) fn decide(spec: &BidderSpec, seed: u64, number: usize, wanted: &Wante
     }
     let bids = |random: &mut Random| draw_bids(spec, random, wanted);
     let act = match fault {
-        Some(Fault::Status) => Act::Status,
+        Some(Fault::Status) => Act::Status(*random.pick(&STATUSES)),
         Some(Fault::Garbage) => Act::Garbage,
         Some(Fault::Reset) => Act::Reset,
         Some(Fault::Huge) => Act::Huge,
+        Some(Fault::Hang) => Act::Hang,
         Some(Fault::Drip) => Act::Drip(bids(&mut random)),
         Some(Fault::Slow) | None => match bids(&mut random) {
             bids if bids.is_empty() => Act::NoBid,
@@ -83,6 +90,7 @@ enum Fault {
     Reset,
     Huge,
     Drip,
+    Hang,
 }
 
 fn draw_fault(spec: &FaultSpec, mut unit: f64) -> Option<Fault> {
@@ -93,6 +101,7 @@ fn draw_fault(spec: &FaultSpec, mut unit: f64) -> Option<Fault> {
         (spec.reset, Fault::Reset),
         (spec.huge, Fault::Huge),
         (spec.drip, Fault::Drip),
+        (spec.hang, Fault::Hang),
     ] {
         unit -= share;
         if unit < 0.0 {
@@ -161,23 +170,25 @@ mod tests {
             reset: 0.1,
             huge: 0.1,
             drip: 0.1,
+            hang: 0.1,
         };
         let spec = BidderSpec { faults, ..BidderSpec::default() };
-        let mut seen = [0; 7];
+        let mut seen = [0; 8];
         for id in 0..10_000 {
             let decision = decision(&spec, id);
             let kind = match decision.act {
-                Act::Status => 1,
+                Act::Status(_) => 1,
                 Act::Garbage => 2,
                 Act::Reset => 3,
                 Act::Huge => 4,
                 Act::Drip(_) => 5,
+                Act::Hang => 6,
                 _ if decision.after > Duration::from_millis(50) => 0,
-                _ => 6,
+                _ => 7,
             };
             seen[kind] += 1;
         }
-        assert!(seen[..6].iter().all(|count| (880..1_120).contains(count)), "{seen:?}");
+        assert!(seen[..7].iter().all(|count| (880..1_120).contains(count)), "{seen:?}");
     }
 
     #[test]

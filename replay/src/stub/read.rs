@@ -62,13 +62,12 @@ pub(super) struct Deal<'a> {
 /// Reads a request.
 pub(super) fn read(bytes: &[u8]) -> Option<Wanted<'_>> {
     let mut wanted = Wanted::default();
-    let mut cursor = Cursor { bytes, at: 0 };
+    let mut cursor = Cursor::new(bytes);
     cursor.object(|cursor, key| {
         match key {
             b"id" => wanted.id = cursor.scalar()?,
             b"cur" => {
-                cursor.peek()?;
-                let start = cursor.at;
+                let start = cursor.position()?;
                 cursor.skip()?;
                 wanted.currencies = cursor.bytes.get(start..cursor.at)?;
             }
@@ -149,12 +148,27 @@ fn read_pmp<'a>(cursor: &mut Cursor<'a>, first: &mut Option<Deal<'a>>) -> Option
 }
 
 /// A place in the text.
-struct Cursor<'a> {
+pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
+    /// At the start of a text.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// Bytes that are behind it; white space is passed first.
+    pub fn position(&mut self) -> Option<usize> {
+        self.peek().map(|_| self.at)
+    }
+
+    /// Whether a string starts at a place.
+    pub fn is_quote(&self, at: usize) -> bool {
+        self.bytes.get(at) == Some(&b'"')
+    }
+
     /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         loop {
@@ -175,7 +189,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Calls `each` at each value with its key; `each` must move past the value.
-    fn object(&mut self, mut each: impl FnMut(&mut Self, &'a [u8]) -> Option<()>) -> Option<()> {
+    pub fn object(
+        &mut self,
+        mut each: impl FnMut(&mut Self, &'a [u8]) -> Option<()>,
+    ) -> Option<()> {
         self.take(b'{')?;
         if self.take(b'}').is_some() {
             return Some(());
@@ -193,7 +210,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Calls `each` at each element; `each` must move past it.
-    fn array(&mut self, mut each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+    pub fn array(&mut self, mut each: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.take(b'[')?;
         if self.take(b']').is_some() {
             return Some(());
@@ -225,7 +242,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string, or the letters of a number or word.
-    fn scalar(&mut self) -> Option<&'a [u8]> {
+    pub fn scalar(&mut self) -> Option<&'a [u8]> {
         if self.peek()? == b'"' {
             return self.string();
         }
@@ -248,7 +265,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Moves past a value of any kind.
-    fn skip(&mut self) -> Option<()> {
+    pub fn skip(&mut self) -> Option<()> {
         let mut depth = 0usize;
         loop {
             match self.peek()? {

@@ -8,7 +8,8 @@
 
 use super::answer::{self, Written};
 use super::model::{self, Act, Decision};
-use super::read::read;
+use super::read::{Wanted, read};
+use super::recorded::{self, Answer, Played};
 use super::stats::Counters;
 use super::{Shared, stats_json};
 use crate::wire::ask::{self, Progress};
@@ -74,8 +75,18 @@ enum Answering {
     Reset,
     /// With so many bids.
     Drip(usize),
+    /// Until the caller hangs up.
+    Hang,
     /// Of `/stats`.
     Stats,
+}
+
+/// An answer that stands in the output.
+struct Planned {
+    after: Duration,
+    /// Bytes of its head.
+    head: usize,
+    answering: Answering,
 }
 
 /// What serving a connection came to.
@@ -282,16 +293,23 @@ impl<'a> Server<'a> {
             return Some(Served::Ends);
         };
         Counters::add(&counters.requests, 1);
-        let spec = &shared.spec.bidders[bidder];
-        let Decision { after, act } = model::decide(spec, shared.spec.seed, bidder, &wanted);
-        let written = answer::write(&mut connection.output, &mut self.body, spec, &wanted, &act);
+        let out = &mut connection.output;
+        let planned = if let Some(answer) = shared.recorded_answer(bidder, &wanted, ask.body) {
+            as_recorded(out, answer, &wanted)
+        } else {
+            by_model(out, &mut self.body, shared, bidder, &wanted)
+        };
         connection.input.drain(..len);
-        connection.answering = Some(answering(&act, written));
-        if !matches!(act, Act::NoBid | Act::Bids(_)) {
+        connection.answering = Some(planned.answering);
+        if !matches!(planned.answering, Answering::NoBid | Answering::Bids(_)) {
             Counters::add(&counters.faults, 1);
         }
-        if after.is_zero() && act != Act::Reset {
-            connection.allow(written.head, counters);
+        if planned.answering == Answering::Hang {
+            return Some(Served::Stays);
+        }
+        let after = planned.after;
+        if after.is_zero() && planned.answering != Answering::Reset {
+            connection.allow(planned.head, counters);
             if connection.allowed == connection.output.len() {
                 return None;
             }
@@ -391,10 +409,37 @@ fn answering(act: &Act, written: Written) -> Answering {
     match act {
         Act::NoBid => Answering::NoBid,
         Act::Bids(_) => Answering::Bids(written.bids),
-        Act::Status | Act::Garbage | Act::Huge => Answering::Fault,
+        Act::Status(_) | Act::Garbage | Act::Huge => Answering::Fault,
         Act::Reset => Answering::Reset,
+        Act::Hang => Answering::Hang,
         Act::Drip(_) => Answering::Drip(written.bids),
     }
+}
+
+/// Writes what the bidder's model says.
+fn by_model(
+    out: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+    shared: &Shared,
+    bidder: usize,
+    wanted: &Wanted,
+) -> Planned {
+    let spec = &shared.spec.bidders[bidder];
+    let Decision { after, act } = model::decide(spec, shared.spec.seed, bidder, wanted);
+    let written = answer::write(out, body, spec, wanted, &act);
+    Planned { after, head: written.head, answering: answering(&act, written) }
+}
+
+/// Writes what the bidder of the recording said.
+fn as_recorded(out: &mut Vec<u8>, answer: &Answer, wanted: &Wanted) -> Planned {
+    let written = recorded::write(out, &answer.act, wanted);
+    let answering = match &answer.act {
+        Played::Reset => Answering::Reset,
+        Played::Says(200, _) => Answering::Bids(written.bids),
+        Played::Says(204, _) => Answering::NoBid,
+        Played::Says(..) | Played::Garbage(_) | Played::Huge => Answering::Fault,
+    };
+    Planned { after: answer.after, head: written.head, answering }
 }
 
 /// Bytes of the head of an answer of ours.

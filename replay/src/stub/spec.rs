@@ -4,6 +4,7 @@
 //! makes those.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A set of bidders that share a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,15 @@ pub struct StubSpec {
     pub connections_max: usize,
     /// One request, head and body. Bytes.
     pub request_bytes_max: usize,
+    /// A capture with the exchanges of bidders: whoever is in it by its name answers as recorded,
+    /// the others by their model.
+    pub recorded: Option<PathBuf>,
+    /// Recorded answers that are kept, all bidders together; what is beyond is left out and counted.
+    /// Bytes.
+    pub recorded_bytes_max: usize,
+    /// A recording tells that an answer was late, not how late: so much after the caller gave up.
+    /// Milliseconds.
+    pub recorded_late_ms: f64,
     pub bidders: Vec<BidderSpec>,
 }
 
@@ -52,7 +62,7 @@ pub struct FaultSpec {
     pub slow: f64,
     /// Milliseconds.
     pub slow_ms: f64,
-    /// Status 500.
+    /// Status 500, 502 or 503.
     pub status: f64,
     /// Status 200 with something that is not JSON.
     pub garbage: f64,
@@ -62,6 +72,8 @@ pub struct FaultSpec {
     pub huge: f64,
     /// A few bytes every few milliseconds.
     pub drip: f64,
+    /// No answer; the connection stays open.
+    pub hang: f64,
 }
 
 impl Default for StubSpec {
@@ -71,6 +83,9 @@ impl Default for StubSpec {
             threads: 1,
             connections_max: 16_384,
             request_bytes_max: 1 << 20,
+            recorded: None,
+            recorded_bytes_max: 256 << 20,
+            recorded_late_ms: 400.0,
             bidders: Vec::new(),
         }
     }
@@ -94,6 +109,16 @@ impl Default for BidderSpec {
 }
 
 impl StubSpec {
+    /// Bidders of a recording that are not specified get a free port.
+    pub(super) fn complete<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names {
+            if self.bidders.iter().all(|bidder| bidder.name != name) {
+                let bidder = BidderSpec { name: name.to_owned(), ..BidderSpec::default() };
+                self.bidders.push(bidder);
+            }
+        }
+    }
+
     /// So many equal bidders that answer at once; names `bidder-0`, `bidder-1`, ...
     pub fn uniform(count: u32, one: &BidderSpec) -> Self {
         let bidder = |index| BidderSpec { name: format!("bidder-{index}"), ..one.clone() };

@@ -16,6 +16,9 @@ pub(super) struct Counters {
     pub hang_ups: AtomicU64,
     pub malformed: AtomicU64,
     pub connections: AtomicU64,
+    pub same: AtomicU64,
+    pub alike: AtomicU64,
+    pub drawn: AtomicU64,
 }
 
 /// What one bidder has seen so far.
@@ -38,6 +41,15 @@ pub struct BidderStats {
     pub malformed: u64,
     /// Connections accepted.
     pub connections: u64,
+    /// Answered as the same request was in the recording.
+    #[serde(default)]
+    pub same: u64,
+    /// Answered as a request alike was.
+    #[serde(default)]
+    pub alike: u64,
+    /// Answered with a draw from the recording, since no request there was alike.
+    #[serde(default)]
+    pub drawn: u64,
 }
 
 impl Counters {
@@ -58,6 +70,9 @@ impl Counters {
             hang_ups: self.hang_ups.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             connections: self.connections.load(Relaxed),
+            same: self.same.load(Relaxed),
+            alike: self.alike.load(Relaxed),
+            drawn: self.drawn.load(Relaxed),
         }
     }
 }

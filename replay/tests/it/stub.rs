@@ -1,5 +1,7 @@
 //! Simulated bidders over their sockets.
 
+use gavel::capture::write::{Writer, WriterSettings};
+use gavel::capture::{Header, Origin, Record, RecordedCall};
 use replay::client;
 use replay::drive::plan::RequestSet;
 use replay::drive::target::{Allow, Target};
@@ -76,6 +78,70 @@ fn resets_are_seen_as_broken_connections() {
     let report = load(&handle, 50);
     assert_eq!(report.answered + report.faulty(), 50);
     assert_eq!(handle.stats()[0].faults, report.faulty());
+}
+
+#[test]
+fn a_bidder_that_hangs_says_nothing_until_its_caller_goes() {
+    let faults = FaultSpec { hang: 1.0, ..FaultSpec::default() };
+    let handle = one(BidderSpec { faults, ..BidderSpec::default() });
+    let mut socket = TcpStream::connect(handle.addresses()[0]).unwrap();
+    let body = request(1);
+    write!(socket, "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+    socket.write_all(&body).unwrap();
+    while handle.stats()[0].requests == 0 {
+        std::thread::yield_now();
+    }
+    drop(socket);
+    while handle.stats()[0].hang_ups == 0 {
+        std::thread::yield_now();
+    }
+    let stats = &handle.stats()[0];
+    assert_eq!((stats.faults, stats.answers, stats.no_bids), (1, 0, 0));
+}
+
+#[test]
+fn bidders_of_a_recording_answer_as_they_did_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("some.capture");
+    let header = Header {
+        origin: Origin::Recorded,
+        started_us: 0,
+        writer: "test".to_owned(),
+        pseudonym_key: None,
+        sample_ppm: 1_000_000,
+        note: String::new(),
+    };
+    let call = |bidder: &str, status, no_answer: &str, answer: &'static str| RecordedCall {
+        bidder: bidder.to_owned(),
+        status,
+        no_answer: no_answer.to_owned(),
+        request: request(1).into(),
+        answer: answer.into(),
+        ..RecordedCall::default()
+    };
+    let said = r#"{"id":"r1","seatbid":[{"bid":[{"id":"9","impid":"1","price":2.5}]}]}"#;
+    let calls = vec![call("known", 200, "", said), call("failing", 502, "server_status", "")];
+    let file = std::fs::File::create(&path).unwrap();
+    let mut writer = Writer::new(file, &header, WriterSettings::default()).unwrap();
+    writer.push(&Record { calls, ..Record::default() }).unwrap();
+    writer.finish().unwrap();
+
+    let modelled = BidderSpec { name: "modelled".to_owned(), ..BidderSpec::default() };
+    let spec = StubSpec { recorded: Some(path), bidders: vec![modelled], ..StubSpec::default() };
+    let handle = stub::spawn(spec).unwrap();
+    assert_eq!(handle.names().collect::<Vec<_>>(), ["modelled", "failing", "known"]);
+    let ask = |bidder: usize, id| {
+        let (status, body) =
+            client::post(handle.addresses()[bidder], "/bid", "", &request(id)).unwrap();
+        (status, String::from_utf8(body).unwrap())
+    };
+    assert_eq!(ask(2, 1), (200, said.to_owned()));
+    assert_eq!(ask(2, 7), (200, said.replace("r1", "r7")));
+    assert_eq!(ask(1, 1), (502, String::new()));
+    assert_eq!(ask(0, 1).0, 200);
+    let stats = handle.stats();
+    assert_eq!((stats[2].same, stats[2].alike, stats[2].drawn), (1, 1, 0));
+    assert_eq!((stats[2].bids, stats[1].faults, stats[0].same), (2, 1, 0));
 }
 
 #[test]
