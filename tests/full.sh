@@ -6,6 +6,7 @@
 #   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
+#   drain    twenty processes that end under load: nobody may be refused, reset or failed
 #   fuzz     ten minutes of libFuzzer for each parser; needs a nightly toolchain; goes on likewise
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
@@ -49,6 +50,10 @@ reload() {
   done
 }
 
+drain() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture drain::
+}
+
 fuzz() {
   local flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
   flags+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
@@ -78,9 +83,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | fuzz | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | cold) "$@" ;;
   *)
-    sed -n '2,14s/^# \{0,1\}//p' "$0"
+    sed -n '2,15s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

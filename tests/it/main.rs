@@ -11,6 +11,7 @@ mod backlog;
 mod cases;
 mod configs;
 mod corpus;
+mod drain;
 mod enrich;
 mod fuzz;
 mod harness;

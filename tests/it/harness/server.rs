@@ -116,6 +116,11 @@ impl Server {
     /// Asks it to end (SIGTERM) and gives its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         self.signal(nix::sys::signal::Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }

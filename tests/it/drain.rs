@@ -1,0 +1,145 @@
+//! Rolling updates: the process is told to end under load, and nobody may notice.
+//!
+//! What a load balancer does is part of the test: it asks `/ready`, and sends nothing more to a
+//! process that says no. `GAVEL_FULL=1`: twenty ends instead of two.
+
+use crate::harness::PATIENT;
+use crate::harness::bidder::{Bidder, Script};
+use crate::harness::http::{Client, get};
+use crate::harness::server::Server;
+use nix::sys::signal::Signal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const REQUEST: &str =
+    r#"{"id":"r-1","tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
+const ANSWER: &str = r#"{"id":"r-1","seatbid":[{"bid":[{"id":"b","impid":"1","price":1,"adm":"<p>","w":300,"h":250}]}]}"#;
+
+/// Clients of each kind.
+const CLIENTS: usize = 4;
+
+/// Requests that have been answered before the process is told to end.
+const BEFORE: u64 = 200;
+
+/// Within the grace period of a pod: the drain of 2 s, what is in flight, and room for a machine
+/// that does other things as well.
+const END_MAX: Duration = Duration::from_secs(30);
+
+/// How a client behaves.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// One connection until it is told to close it.
+    KeepAlive,
+    /// A connection for each request.
+    New,
+}
+
+fn config(folder: &Path, bidder: &Bidder) -> PathBuf {
+    let path = folder.join("gavel.toml");
+    let text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
+         [drain]\nmin = '2s'\n\
+         [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '5s'\ntmax_max = '9s'\n\
+         [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n",
+        bidder.address
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Asks until the load balancer has taken the process out; whatever goes wrong panics.
+fn ask(to: SocketAddr, kind: Kind, is_out: &AtomicBool, answered: &AtomicU64) {
+    let mut kept: Option<Client> = None;
+    while !is_out.load(Ordering::Acquire) {
+        let mut client = kept.take().unwrap_or_else(|| Client::connect(to));
+        let reply = client.post("/openrtb2/pub", &[], REQUEST.as_bytes());
+        let reply = reply.unwrap_or_else(|| panic!("{kind:?}: closed without an answer"));
+        assert_eq!(reply.status, 200, "{kind:?}: {}", reply.text());
+        answered.fetch_add(1, Ordering::Relaxed);
+        let is_told = reply.header("connection") == Some("close");
+        kept = (matches!(kind, Kind::KeepAlive) && !is_told).then_some(client);
+    }
+}
+
+/// One process from its start to its end under load; gives the requests answered after the signal.
+fn one_end(folder: &Path, bidder: &Bidder) -> u64 {
+    let mut server = Server::ready(&config(folder, bidder));
+    let (to, operations) = (server.public.unwrap(), server.operations);
+    let (is_out, answered) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = [Kind::KeepAlive, Kind::New]
+            .into_iter()
+            .flat_map(|kind| [kind; CLIENTS])
+            .map(|kind| {
+                scope.spawn({
+                    let (is_out, answered) = (&is_out, &answered);
+                    move || ask(to, kind, is_out, answered)
+                })
+            })
+            .collect();
+        // one that was idle all the time must be answered too, and told to go
+        let mut idle = Client::connect(to);
+        assert_eq!(idle.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 200);
+        while answered.load(Ordering::Relaxed) < BEFORE {
+            assert!(clients.iter().all(|client| !client.is_finished()), "a client gave up");
+            std::thread::yield_now();
+        }
+        let before = answered.load(Ordering::Relaxed);
+        let told_at = gavel::clock::monotonic();
+        server.signal(Signal::SIGTERM);
+        let reply = loop {
+            let reply = get(operations, "/ready");
+            if reply.status != 200 {
+                break reply;
+            }
+        };
+        assert_eq!(reply.status, 503);
+        assert!(reply.text().contains("draining"), "{}", reply.text());
+        // within a sweep of the connections it is told
+        loop {
+            let reply = idle.post("/openrtb2/pub", &[], REQUEST.as_bytes()).expect("an answer");
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            if reply.header("connection") == Some("close") {
+                break;
+            }
+        }
+        is_out.store(true, Ordering::Release);
+        for client in clients {
+            client.join().unwrap();
+        }
+        let after = answered.load(Ordering::Relaxed) - before;
+        assert_eq!(server.wait(), Some(0), "a clean end");
+        assert!(told_at.elapsed() < END_MAX, "it took {:?}", told_at.elapsed());
+        after
+    })
+}
+
+#[test]
+fn a_process_that_ends_under_load_refuses_resets_and_fails_nobody() {
+    let ends = if std::env::var_os("GAVEL_FULL").is_some() { 20 } else { 2 };
+    let bidder = Bidder::start(Script {
+        status: 200,
+        body: ANSWER.into(),
+        after: Duration::from_millis(5),
+        ..Script::default()
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let after: u64 = (0..ends).map(|_| one_end(folder.path(), &bidder)).sum();
+    println!("{ends} ends: 0 refused, 0 reset, 0 failed; {after} answered after the signal");
+}
+
+#[test]
+fn a_second_signal_shortens_the_drain() {
+    let bidder = Bidder::start(Script { status: 204, ..Script::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), &bidder);
+    let text = std::fs::read_to_string(&path).unwrap().replace("min = '2s'", "min = '5m'");
+    std::fs::write(&path, text).unwrap();
+    let mut server = Server::ready(&path);
+    server.signal(Signal::SIGTERM);
+    server.wait_log("draining");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait(), Some(0));
+}
