@@ -7,21 +7,27 @@
 //! |---|---|
 //! | `mmdb` | address databases of the project's own |
 //! | `random` | numbers that follow from a seed |
+//! | `verdict` | how a command ends |
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
 //! | `client` | one request to a control page |
 //! | `commands` | the smaller commands of the binary |
+//! | `ask` | one request after the other, with the whole answer |
 //! | `demo` | `cargo demo` |
+//! | `diff` | whether two builds answer alike, with the noise of the first taken out |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
 //! | `result` | what a run measured, as one value: written, read, merged |
+//! | `sample` | requests out of a capture, for those who ask one by one |
 //! | `slo` | objectives as text |
 //! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
 
+pub mod ask;
 pub mod client;
 pub mod commands;
 pub mod demo;
+pub mod diff;
 pub mod drive;
 pub mod fingerprint;
 pub mod generate;
@@ -29,6 +35,8 @@ pub mod inspect;
 pub mod mmdb;
 pub mod random;
 pub mod result;
+pub mod sample;
 pub mod slo;
 pub mod stub;
+pub mod verdict;
 pub mod wire;

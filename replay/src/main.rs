@@ -6,8 +6,10 @@
 use clap::{Parser, Subcommand};
 use replay::demo::exchange::ServeArgs;
 use replay::demo::{self, DemoArgs};
+use replay::diff::command::DiffArgs;
 use replay::mmdb::{self, MmdbArgs};
-use replay::{commands, stub};
+use replay::verdict::{Failure, Verdict};
+use replay::{commands, diff, stub};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -34,6 +36,8 @@ enum Command {
     Drive(commands::DriveArgs),
     /// Write synthetic bid requests, one a line
     Generate(commands::GenerateArgs),
+    /// Send the same requests to two builds and show where the second differs beyond the noise
+    Diff(DiffArgs),
     /// Run simulated bidders
     Stub(commands::StubArgs),
     /// Write address databases of the project's own
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
         Command::Drive(args) => ended(commands::drive(&args, &mut io::stdout())),
+        Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))
         }
@@ -62,6 +67,17 @@ fn main() -> ExitCode {
             Err(error) => ended(Err(error.into())),
         },
         Command::Serve(args) => demo::exchange::serve(&args),
+    }
+}
+
+/// The verdict's code; why there is none is printed.
+fn judged(result: Result<Verdict, Failure>) -> ExitCode {
+    match result {
+        Ok(verdict) => verdict.into(),
+        Err(failure) => {
+            eprintln!("gavel-replay: {}", failure.chain());
+            failure.verdict.into()
+        }
     }
 }
 

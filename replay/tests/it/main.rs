@@ -3,6 +3,8 @@
 
 mod capture;
 mod demo;
+mod diff;
 mod drive;
 mod generate;
+mod script;
 mod stub;
