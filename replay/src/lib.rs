@@ -12,6 +12,7 @@
 //! | `client` | one request to a control page |
 //! | `commands` | the smaller commands of the binary |
 //! | `ask` | one request after the other, with the whole answer |
+//! | `assertions` | what must hold of each answer, by the rules of the domain |
 //! | `demo` | `cargo demo` |
 //! | `diff` | whether two builds answer alike, with the noise of the first taken out |
 //! | `drive` | load at planned moments, latency from those moments |
@@ -24,6 +25,7 @@
 //! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
 
 pub mod ask;
+pub mod assertions;
 pub mod client;
 pub mod commands;
 pub mod demo;

@@ -105,7 +105,7 @@ impl Counts {
     }
 
     /// All but the histograms.
-    pub(super) fn add_numbers(&mut self, other: &Self) {
+    pub(crate) fn add_numbers(&mut self, other: &Self) {
         add(&mut self.planned, other.planned);
         add(&mut self.sent, other.sent);
         add(&mut self.answered, other.answered);

@@ -1,6 +1,6 @@
 //! Service-level objectives as text: `p99 < 80ms over 10s`, `errors < 0.1%`.
 //!
-//! Owns: what an objective is ([`Slo`]) and its grammar (`parse`). Never: a clock, a file.
+//! Owns: what an objective is ([`Slo`]), its grammar (`parse`) and its judgement (`evaluate`). Never: a clock, a file.
 //! Invariant: every text that is read has one meaning; whatever is not understood is refused with
 //! its position and what may stand there.
 //!
@@ -13,6 +13,7 @@
 //! | limit | a time (`80ms`), a number (`0`) or share (`0.1%`), a rate (`5000/s`); `0.99 * planned`; `baseline * 1.05`, `baseline * 1.05 + 1ms` |
 //! | window | `over 10s`: holds in every span of 10 s, not only on the whole |
 
+pub mod evaluate;
 mod parse;
 
 use std::fmt;

@@ -1,0 +1,350 @@
+//! Whether an objective is met.
+//!
+//! Owns: figures out of a result, over the whole or over every span, and their comparison. Never: a
+//! file, a clock. Invariants: no data is not met; a planned request that was never answered counts
+//! as slower than every answer, so that a server cannot better its percentiles by not answering.
+
+use super::{Base, Counted, Limit, Metric, Rates, Slo, Statistic, Times, Unit};
+use crate::drive::report::histogram;
+use crate::result::{Counts, RunResult, Window};
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// What came of one objective.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// As it was written.
+    pub slo: String,
+    pub met: bool,
+    /// Of the worst span, in `unit`; none: there was no data. Beyond every number (more requests
+    /// without an answer than the percentile leaves out) it is left out too, and `note` says so.
+    pub observed: Option<f64>,
+    pub limit: Option<f64>,
+    pub unit: Unit,
+    /// The worst span, where spans are judged.
+    pub worst: Option<Span>,
+    /// What somebody should know who reads it.
+    pub note: Option<String>,
+}
+
+/// A stretch of a run. Microseconds from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub start_us: u64,
+    pub length_us: u64,
+}
+
+/// The figures of a span.
+struct Figures {
+    counts: Counts,
+    /// Only of the metric's times.
+    times: Option<Histogram<u64>>,
+    seconds: f64,
+}
+
+/// The comparison of one span.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    observed: Option<f64>,
+    limit: Option<f64>,
+    span: Span,
+}
+
+impl Slo {
+    /// Judges a run; `baseline` is the other run that an objective may speak of.
+    pub fn evaluate(&self, run: &RunResult, baseline: Option<&RunResult>) -> Verdict {
+        let whole = Span { start_us: 0, length_us: run.took_us };
+        let reference = match (self.limit.base, baseline) {
+            (Base::Baseline { .. }, None) => {
+                return self.verdict(
+                    Found { observed: None, limit: None, span: whole },
+                    Some("there is no baseline to compare with".to_owned()),
+                );
+            }
+            (Base::Baseline { .. }, Some(other)) => self.worst(other, &|_| None).0.observed,
+            _ => None,
+        };
+        let limit_of = |figures: &Figures| self.limit_of(figures, reference);
+        let (found, note) = self.worst(run, &limit_of);
+        self.verdict(found, note)
+    }
+
+    /// The worst span, with its limit.
+    fn worst(
+        &self,
+        run: &RunResult,
+        limit_of: &dyn Fn(&Figures) -> Option<f64>,
+    ) -> (Found, Option<String>) {
+        let whole = Span { start_us: 0, length_us: run.took_us };
+        let nothing = Found { observed: None, limit: None, span: whole };
+        let Some(window) = self.window else {
+            let figures = Figures {
+                counts: run.whole.clone(),
+                times: self.times(&run.whole),
+                seconds: run.took().as_secs_f64(),
+            };
+            let found =
+                Found { observed: self.figure(&figures), limit: limit_of(&figures), span: whole };
+            return (found, self.thin(&figures));
+        };
+        let wanted = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
+        let steps = wanted.div_ceil(run.window_us.max(1));
+        let length_us = steps.saturating_mul(run.window_us);
+        if length_us > run.took_us
+            || usize::try_from(steps).unwrap_or(usize::MAX) > run.windows.len()
+        {
+            let note = format!("the run is shorter than {:.1} s", length_us as f64 / 1e6);
+            return (nothing, Some(note));
+        }
+        let mut worst: Option<Found> = None;
+        for figures in Sliding::new(self, &run.windows, run.took_us, steps) {
+            let (span, figures) = figures;
+            if !self.is_judged(&figures) {
+                continue;
+            }
+            let found = Found { observed: self.figure(&figures), limit: limit_of(&figures), span };
+            if worst.is_none_or(|before| self.is_worse(&found, &before)) {
+                worst = Some(found);
+            }
+        }
+        let note = (length_us != wanted).then(|| {
+            format!("spans of {:.1} s: the result's windows are that long", length_us as f64 / 1e6)
+        });
+        (worst.unwrap_or(nothing), note)
+    }
+
+    /// Whether a span says anything. Where nothing ended there is no time to judge: an answer that
+    /// comes later is judged where it comes, one that never comes where it is given up.
+    fn is_judged(&self, figures: &Figures) -> bool {
+        let counts = &figures.counts;
+        match &self.metric {
+            Metric::Time { of: Times::Lateness, .. } => counts.planned > 0,
+            Metric::Time { .. } => counts.answered + unanswered(counts) > 0,
+            Metric::Requests(_) => planned(counts) + unanswered(counts) > 0,
+            // a rate needs the whole span, and somebody who asked
+            Metric::Rate(_) => counts.planned > 0 && figures.seconds > 0.0,
+        }
+    }
+
+    /// A span without a figure is the worst; then the one that is furthest from its limit.
+    fn is_worse(&self, found: &Found, before: &Found) -> bool {
+        let distance = |one: &Found| {
+            let over = one.observed.unwrap_or(f64::INFINITY) - one.limit.unwrap_or(0.0);
+            match () {
+                () if one.observed.is_none() => f64::INFINITY,
+                () if self.comparison.is_ceiling() => over,
+                () if matches!(self.comparison, super::Comparison::Equal) => over.abs(),
+                () => -over,
+            }
+        };
+        distance(found).total_cmp(&distance(before)).is_gt()
+    }
+
+    fn limit_of(&self, figures: &Figures, reference: Option<f64>) -> Option<f64> {
+        let Limit { base, .. } = self.limit;
+        match base {
+            Base::Fixed(limit) => Some(limit),
+            Base::Planned { factor } => {
+                Some(factor * figures.counts.planned as f64 / figures.seconds)
+            }
+            Base::Baseline { factor, offset } => reference.map(|it| it * factor + offset),
+        }
+    }
+
+    fn times(&self, counts: &Counts) -> Option<Histogram<u64>> {
+        let Metric::Time { of, .. } = self.metric else { return None };
+        let packed = match of {
+            Times::Latency => &counts.latency,
+            Times::Service => &counts.service,
+            Times::Lateness => &counts.lateness,
+        };
+        Some(packed.histogram())
+    }
+
+    /// In the limit's unit; none: no data.
+    fn figure(&self, figures: &Figures) -> Option<f64> {
+        let counts = &figures.counts;
+        match &self.metric {
+            Metric::Time { of, statistic } => {
+                let lost = match of {
+                    // what was sent and never answered was not served in time either
+                    Times::Latency => unanswered(counts),
+                    Times::Service => counts.faulty().saturating_add(counts.unfinished),
+                    Times::Lateness => 0,
+                };
+                time(figures.times.as_ref()?, lost, *statistic)
+            }
+            Metric::Requests(counted) => {
+                let (count, of) = match counted {
+                    Counted::Errors => (counts.failed(), planned(counts)),
+                    Counted::Unanswered => (unanswered(counts), planned(counts)),
+                    Counted::Fill => (counts.status(200), counts.answered),
+                    Counted::Status(set) => {
+                        let found = counts.statuses.iter().filter(|(code, _)| set.contains(**code));
+                        (found.map(|(_, count)| *count).sum(), counts.answered)
+                    }
+                };
+                if of == 0 {
+                    return None;
+                }
+                let is_share = self.limit.unit == Unit::Share;
+                Some(if is_share { count as f64 / of as f64 } else { count as f64 })
+            }
+            Metric::Rate(_) if figures.seconds <= 0.0 || counts.planned == 0 => None,
+            Metric::Rate(Rates::Answered) => Some(counts.answered as f64 / figures.seconds),
+            Metric::Rate(Rates::Sent) => Some(counts.sent as f64 / figures.seconds),
+        }
+    }
+
+    /// A percentile out of too few answers is their maximum.
+    fn thin(&self, figures: &Figures) -> Option<String> {
+        let Metric::Time { statistic: Statistic::Quantile(quantile), .. } = self.metric else {
+            return None;
+        };
+        let seen = figures.times.as_ref().map_or(0, Histogram::len);
+        let needed = 1.0 / (1.0 - quantile);
+        (seen > 0 && (seen as f64) < needed - 1e-6).then(|| {
+            format!("out of {seen} answers only: this percentile wants {needed:.0} or more")
+        })
+    }
+
+    fn verdict(&self, found: Found, note: Option<String>) -> Verdict {
+        let Found { observed, limit, span } = found;
+        let met = match (observed, limit) {
+            (Some(observed), Some(limit)) => self.comparison.holds(observed, limit),
+            _ => false,
+        };
+        let is_endless = observed.is_some_and(f64::is_infinite);
+        let note = match note {
+            _ if is_endless => {
+                Some("more requests had no answer than the percentile leaves out".to_owned())
+            }
+            Some(note) => Some(note),
+            None if observed.is_none() => Some("there is no data".to_owned()),
+            None if limit.is_none() => Some("the baseline has no data".to_owned()),
+            None => None,
+        };
+        Verdict {
+            slo: self.text.clone(),
+            met,
+            // JSON has no infinity
+            observed: observed.filter(|it| it.is_finite()),
+            limit: limit.filter(|it| it.is_finite()),
+            unit: self.limit.unit,
+            worst: self.window.map(|_| span),
+            note,
+        }
+    }
+}
+
+impl Verdict {
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let met = if self.met { "met" } else { "NOT met" };
+        let observed = self.observed.map_or("none".to_owned(), |it| self.unit.show(it));
+        let limit = self.limit.map_or("none".to_owned(), |it| self.unit.show(it));
+        let mut line = format!("{met}: {} (observed {observed}, limit {limit}", self.slo);
+        if let Some(span) = self.worst {
+            let (start, length) = (span.start_us as f64 / 1e6, span.length_us as f64 / 1e6);
+            line.push_str(&format!(", worst from {start:.1} s for {length:.1} s"));
+        }
+        line.push(')');
+        if let Some(note) = &self.note {
+            line.extend(["; ", note]);
+        }
+        line
+    }
+}
+
+/// Requests of a span that should have been answered; answers of an earlier one may come in it.
+fn planned(counts: &Counts) -> u64 {
+    counts.planned.max(counts.answered)
+}
+
+fn unanswered(counts: &Counts) -> u64 {
+    let lost = [counts.faulty(), counts.shed, counts.unsent, counts.unfinished];
+    lost.into_iter().fold(0, u64::saturating_add)
+}
+
+/// Seconds. Lost requests are slower than every other.
+fn time(times: &Histogram<u64>, lost: u64, statistic: Statistic) -> Option<f64> {
+    let all = times.len().saturating_add(lost);
+    if all == 0 {
+        return None;
+    }
+    let ns = match statistic {
+        Statistic::Min => times.min(),
+        Statistic::Max if lost > 0 => return Some(f64::INFINITY),
+        Statistic::Max => times.max(),
+        // a mean over what never came is none
+        Statistic::Mean if lost > 0 => return Some(f64::INFINITY),
+        Statistic::Mean => return Some(times.mean() / 1e9),
+        Statistic::Quantile(quantile) => {
+            // the smallest rank at which the share reached is the quantile; a little below, so
+            // that 0.99 of 100 is the 99th and not the 100th
+            let rank = (quantile * all as f64 - 1e-9 * all as f64).ceil().max(1.0);
+            if rank > times.len() as f64 {
+                return Some(f64::INFINITY);
+            }
+            times.value_at_quantile(((rank - 0.5) / times.len() as f64).clamp(0.0, 1.0))
+        }
+    };
+    if times.is_empty() { Some(f64::INFINITY) } else { Some(ns as f64 / 1e9) }
+}
+
+/// Every run of so many windows, each from the one before by a step.
+struct Sliding<'a> {
+    slo: &'a Slo,
+    windows: std::slice::Iter<'a, Window>,
+    held: VecDeque<(&'a Window, Option<Histogram<u64>>)>,
+    steps: usize,
+    took_us: u64,
+    times: Option<Histogram<u64>>,
+}
+
+impl<'a> Sliding<'a> {
+    fn new(slo: &'a Slo, windows: &'a [Window], took_us: u64, steps: u64) -> Self {
+        let times = matches!(slo.metric, Metric::Time { .. }).then(histogram);
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX).max(1);
+        Self { slo, windows: windows.iter(), held: VecDeque::new(), steps, took_us, times }
+    }
+}
+
+impl Iterator for Sliding<'_> {
+    type Item = (Span, Figures);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.held.len() == self.steps
+            && let Some((_, Some(gone))) = self.held.pop_front()
+            && let Some(sum) = &mut self.times
+        {
+            // it was added before: there is nothing below zero
+            sum.subtract(&gone).ok()?;
+        }
+        self.held.truncate(self.steps.saturating_sub(1));
+        while self.held.len() < self.steps {
+            let window = self.windows.next()?;
+            let times = self.slo.times(&window.counts);
+            if let (Some(sum), Some(times)) = (&mut self.times, &times) {
+                sum.add(times).ok()?;
+            }
+            self.held.push_back((window, times));
+        }
+        let start_us = self.held.front()?.0.start_us;
+        let end_us = self.held.back().map(|(last, _)| last.start_us + last.length_us)?;
+        let mut counts = Counts::default();
+        for (window, _) in &self.held {
+            counts.add_numbers(&window.counts);
+        }
+        let span = Span { start_us, length_us: end_us - start_us };
+        // the plan may end within the last window, and answers come behind its end
+        let is_whole = end_us <= self.took_us;
+        let seconds = if is_whole { span.length_us as f64 / 1e6 } else { 0.0 };
+        Some((span, Figures { counts, times: self.times.clone(), seconds }))
+    }
+}
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;
