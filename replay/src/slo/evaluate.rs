@@ -247,7 +247,7 @@ impl Verdict {
         let mut line = format!("{met}: {} (observed {observed}, limit {limit}", self.slo);
         if let Some(span) = self.worst {
             let (start, length) = (span.start_us as f64 / 1e6, span.length_us as f64 / 1e6);
-            line.push_str(&format!(", worst from {start:.1} s for {length:.1} s"));
+            line.extend([", worst ", &format!("from {start:.1} s for {length:.1} s")]);
         }
         line.push(')');
         if let Some(note) = &self.note {
@@ -275,10 +275,9 @@ fn time(times: &Histogram<u64>, lost: u64, statistic: Statistic) -> Option<f64> 
     }
     let ns = match statistic {
         Statistic::Min => times.min(),
-        Statistic::Max if lost > 0 => return Some(f64::INFINITY),
-        Statistic::Max => times.max(),
         // a mean over what never came is none
-        Statistic::Mean if lost > 0 => return Some(f64::INFINITY),
+        Statistic::Max | Statistic::Mean if lost > 0 => return Some(f64::INFINITY),
+        Statistic::Max => times.max(),
         Statistic::Mean => return Some(times.mean() / 1e9),
         Statistic::Quantile(quantile) => {
             // the smallest rank at which the share reached is the quantile; a little below, so

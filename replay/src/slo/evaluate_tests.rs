@@ -11,7 +11,9 @@ fn run<T: AsRef<[u64]>>(windows: &[(u64, T)]) -> RunResult {
     for (index, (planned, latencies)) in windows.iter().enumerate() {
         let latencies = latencies.as_ref();
         let mut times = histogram();
-        latencies.iter().for_each(|ms| times.saturating_record(ms * MS));
+        for ms in latencies {
+            times.saturating_record(ms * MS);
+        }
         let counts = Counts {
             planned: *planned,
             sent: *planned,
