@@ -6,6 +6,7 @@
 //! | module | owns |
 //! |---|---|
 //! | `mmdb` | address databases of the project's own |
+//! | `pack` | files of a recording -> one, small |
 //! | `random` | numbers that follow from a seed |
 //! | `verdict` | how a command ends |
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
@@ -35,6 +36,7 @@ pub mod fingerprint;
 pub mod generate;
 pub mod inspect;
 pub mod mmdb;
+pub mod pack;
 pub mod random;
 pub mod result;
 pub mod sample;

@@ -8,6 +8,7 @@ use replay::demo::exchange::ServeArgs;
 use replay::demo::{self, DemoArgs};
 use replay::diff::command::DiffArgs;
 use replay::mmdb::{self, MmdbArgs};
+use replay::pack::{self, PackArgs};
 use replay::verdict::{Failure, Verdict};
 use replay::{commands, diff, stub};
 use std::error::Error;
@@ -38,6 +39,8 @@ enum Command {
     Generate(commands::GenerateArgs),
     /// Send the same requests to two builds and show where the second differs beyond the noise
     Diff(DiffArgs),
+    /// Join the files of a recording into one, as small as it can be
+    Pack(PackArgs),
     /// Run simulated bidders
     Stub(commands::StubArgs),
     /// Write address databases of the project's own
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))
         }
+        Command::Pack(args) => judged(pack::run(&args, &mut io::stdout())),
         Command::Stub(args) if args.child => stub::process::serve(),
         Command::Stub(args) => ended(commands::stub(&args, &mut io::stdout()).map(|()| true)),
         Command::Mmdb(args) => match mmdb::run(&args) {
