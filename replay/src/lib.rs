@@ -20,6 +20,7 @@
 //! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
+//! | `judge` | objectives, assertions and gate of a run together, and its verdict |
 //! | `result` | what a run measured, as one value: written, read, merged |
 //! | `sample` | requests out of a capture, for those who ask one by one |
 //! | `slo` | objectives as text |
@@ -35,6 +36,7 @@ pub mod drive;
 pub mod fingerprint;
 pub mod generate;
 pub mod inspect;
+pub mod judge;
 pub mod mmdb;
 pub mod pack;
 pub mod random;

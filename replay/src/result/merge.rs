@@ -45,6 +45,7 @@ impl RunResult {
         add(&mut self.inspected, other.inspected);
         self.shards = self.shards.saturating_add(other.shards);
         self.merge_invalid(&other.invalid);
+        self.judged.merge(&other.judged);
         if self.plan.target != other.plan.target {
             self.plan.target = format!("{}, {}", self.plan.target, other.plan.target);
         }
@@ -83,6 +84,13 @@ impl RunResult {
                 ) => *lateness_p99_us = (*lateness_p99_us).max(*late),
                 (Some(Invalid::Shed { requests }), Invalid::Shed { requests: more }) => {
                     add(requests, *more);
+                }
+                (
+                    Some(Invalid::Inspection { inspected, of }),
+                    Invalid::Inspection { inspected: more, of: of_more },
+                ) => {
+                    add(inspected, *more);
+                    add(of, *of_more);
                 }
                 (Some(Invalid::Diversity { axes }), Invalid::Diversity { axes: more }) => {
                     axes.extend_from_slice(more);
@@ -146,6 +154,7 @@ fn add(sum: &mut u64, more: u64) {
 mod tests {
     use super::*;
     use crate::drive::report::Report;
+    use crate::judge::Judged;
     use crate::result::{PlanOf, ResultError, VERSION, WINDOW_US};
     use std::path::Path;
 
@@ -172,6 +181,7 @@ mod tests {
             feed: FeedAccount { records: 7, loops: 1, ..FeedAccount::default() },
             inspected: 1,
             shards: 1,
+            judged: Judged::default(),
         }
     }
 

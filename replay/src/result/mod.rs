@@ -10,6 +10,7 @@ pub mod packed;
 pub mod windows;
 
 use crate::drive::report::{Fault, Report};
+use crate::judge::Judged;
 use packed::Packed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +54,9 @@ pub struct RunResult {
     pub inspected: u64,
     /// Results that were merged into this one, itself included.
     pub shards: u32,
+    /// What it was judged by, and what came of that.
+    #[serde(default)]
+    pub judged: Judged,
 }
 
 /// What was planned.
@@ -156,6 +160,8 @@ pub enum Invalid {
     Shed { requests: u64 },
     /// What was sent was less diverse than what was recorded; the axes by name.
     Diversity { axes: Vec<String> },
+    /// Too few exchanges were looked at for what was asked of them.
+    Inspection { inspected: u64, of: u64 },
 }
 
 impl std::fmt::Display for Invalid {
@@ -167,6 +173,9 @@ impl std::fmt::Display for Invalid {
             ),
             Self::Shed { requests } => {
                 write!(f, "{requests} requests were shed: too many waited for a connection")
+            }
+            Self::Inspection { inspected, of } => {
+                write!(f, "only {inspected} of {of} exchanges were inspected")
             }
             Self::Diversity { axes } => write!(f, "diversity was lost: {}", axes.join(", ")),
         }
