@@ -18,6 +18,7 @@
 //! | `diff` | whether two builds answer alike, with the noise of the first taken out |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
+//! | `feed` | records read ahead of the clock, made unique, ready to be written |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
 //! | `judge` | objectives, assertions and gate of a run together, and its verdict |
@@ -33,6 +34,7 @@ pub mod commands;
 pub mod demo;
 pub mod diff;
 pub mod drive;
+pub mod feed;
 pub mod fingerprint;
 pub mod generate;
 pub mod inspect;

@@ -41,7 +41,7 @@ impl RunResult {
         // they waited in different queues
         self.whole.queue_peak =
             self.windows.iter().map(|one| one.counts.queue_peak).max().unwrap_or(0);
-        self.feed.add(other.feed);
+        self.feed.add(&other.feed);
         add(&mut self.inspected, other.inspected);
         self.shards = self.shards.saturating_add(other.shards);
         self.merge_invalid(&other.invalid);
@@ -136,12 +136,13 @@ impl Counts {
 
 impl FeedAccount {
     /// Adds another shard's part.
-    pub fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: &Self) {
         add(&mut self.records, other.records);
         self.loops = self.loops.max(other.loops);
         add(&mut self.out_of_order, other.out_of_order);
         add(&mut self.skipped, other.skipped);
         add(&mut self.opaque, other.opaque);
+        self.damage = self.damage.take().or_else(|| other.damage.clone());
     }
 }
 

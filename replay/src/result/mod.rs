@@ -135,7 +135,7 @@ pub struct Counts {
 }
 
 /// What was read in order to be played.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedAccount {
     /// Distinct records that were read, in the first round.
     pub records: u64,
@@ -146,8 +146,10 @@ pub struct FeedAccount {
     pub out_of_order: u64,
     /// Records that cannot be sent, such as one of another method than POST.
     pub skipped: u64,
-    /// Records whose body is no JSON, sent as recorded in every round.
+    /// Requests whose body is no JSON object and could not be made unique: sent as recorded.
     pub opaque: u64,
+    /// What broke off the reading of a capture; what was good before it was played.
+    pub damage: Option<String>,
 }
 
 /// Why a run means nothing.
