@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use replay::demo::exchange::ServeArgs;
 use replay::demo::{self, DemoArgs};
 use replay::diff::command::DiffArgs;
+use replay::lint::command::{self as lint, LintArgs};
 use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
 use replay::verdict::{Failure, Verdict};
@@ -33,12 +34,16 @@ struct Arguments {
 enum Command {
     /// Run the exchange, five simulated bidders and a load, and show what came of it
     Demo(DemoArgs),
+    /// Send load to a server
+    Drive(commands::DriveArgs),
     /// Write synthetic bid requests, one a line
     Generate(commands::GenerateArgs),
     /// Send the same requests to two builds and show where the second differs beyond the noise
     Diff(DiffArgs),
     /// Join the files of a recording into one, as small as it can be
     Pack(PackArgs),
+    /// Look for personal values in captures that are no pseudonyms
+    Lint(LintArgs),
     /// Run simulated bidders
     Stub(commands::StubArgs),
     /// Write address databases of the project's own
@@ -51,11 +56,13 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
+        Command::Drive(args) => ended(commands::drive(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))
         }
         Command::Pack(args) => judged(pack::run(&args, &mut io::stdout())),
+        Command::Lint(args) => judged(lint::run(&args, &mut io::stdout())),
         Command::Stub(args) if args.child => stub::process::serve(),
         Command::Stub(args) => ended(commands::stub(&args, &mut io::stdout()).map(|()| true)),
         Command::Mmdb(args) => match mmdb::run(&args) {

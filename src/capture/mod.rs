@@ -19,7 +19,10 @@
 //! numbers in them LEB128. A reader passes over tags that it does not know: they come with a later
 //! minor version. Anything else that changes, a new [`Stratum`] too, is a new major version.
 
+pub mod form;
 pub mod format;
+pub mod personal;
+pub mod pseudonym;
 pub mod read;
 pub mod rotate;
 pub mod write;

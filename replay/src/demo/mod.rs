@@ -101,7 +101,7 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
         bidders.iter().map(|(name, address)| format!("{name} :{}", address.port())).collect();
     writeln!(out, "  bidders   {} (simulated)\n", listed.join(", "))?;
 
-    let (plan, requests) = plan(args, &exchange)?;
+    let plan = plan(args, &exchange)?;
     let report = play(&plan, &interrupt, out)?;
     exchange.check()?;
     let (metrics, seen) = settle(&exchange, &stubs)?;
@@ -109,14 +109,14 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
         report: &report,
         metrics: &metrics,
         bidders: &seen,
-        distinct: requests.len(),
+        distinct: plan.requests.len(),
         per_second: args.rate,
         lateness_us_max: plan.settings.lateness_us_max,
     };
     writeln!(out, "{}", outcome.text())?;
     let is_well = write_checks(&outcome, out)?;
     if !args.exit && !interrupt.is_asked() {
-        stay(&requests, &files, &mut exchange, &interrupt, out)?;
+        stay(&plan, &files, &mut exchange, &interrupt, out)?;
     }
     Ok(is_well)
 }
@@ -132,16 +132,17 @@ fn start_stubs(spec: &StubSpec) -> Result<Process, Box<dyn Error>> {
     Ok(process::spawn(command, &spec)?)
 }
 
-fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<(Plan, Arc<RequestSet>), Box<dyn Error>> {
+fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<Plan, Box<dyn Error>> {
     let planned = seconds(args.rate * args.time.as_secs_f64()).as_secs();
     let generator = Generator::new(GenerateSettings { seed: args.seed, broken: 0.0 });
-    let requests = Arc::new(generator.set(planned.clamp(DISTINCT_MIN as u64, DISTINCT_MAX)));
+    let requests = generator.set(planned.clamp(DISTINCT_MIN as u64, DISTINCT_MAX));
     let (name, value) = KEY;
     let route = Route { path: PATH.to_owned(), headers: vec![(name.to_owned(), value.to_owned())] };
-    let target = Target::at(exchange.public, vec![route], Allow::Loopback)?;
-    let plan = Plan {
+    Ok(Plan {
+        target: Target::at(exchange.public, vec![route], Allow::Loopback)?,
+        requests: Arc::new(requests),
         schedule: Schedule::Constant { per_second: args.rate },
-        bounds: Bounds { time_max: args.time, ..Bounds::default() },
+        bounds: Bounds { requests_max: u64::MAX, time_max: args.time },
         settings: DriveSettings {
             connections: 32,
             lateness_us_max: LATENESS_US_MAX,
@@ -149,9 +150,7 @@ fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<(Plan, Arc<RequestSet>),
             drain_ms_max: 5_000,
             ..DriveSettings::default()
         },
-        ..Plan::of_set(target, Arc::clone(&requests))
-    };
-    Ok((plan, requests))
+    })
 }
 
 /// Plays the plan with live progress.
@@ -160,7 +159,7 @@ fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Repor
     let start = gavel::clock::monotonic();
     let is_terminal = std::io::stdout().is_terminal();
     let report = std::thread::scope(|scope| {
-        let driver = scope.spawn(|| drive::run(plan, &live, &mut []));
+        let driver = scope.spawn(|| drive::run(plan, &live));
         let mut looks = 0u32;
         while !driver.is_finished() {
             std::thread::park_timeout(LOOK);
@@ -181,7 +180,7 @@ fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Repor
         driver.join()
     });
     writeln!(out, "{}", if is_terminal { "\r\x1b[K" } else { "" })?;
-    Ok(report.map_err(|_| "the driver panicked")??.report)
+    Ok(report.map_err(|_| "the driver panicked")??)
 }
 
 fn progress(standing: &Standing, elapsed: Duration) -> String {
@@ -230,14 +229,14 @@ fn write_checks(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<bool>
 
 /// Leaves everything running until Ctrl-C.
 fn stay(
-    requests: &RequestSet,
+    plan: &Plan,
     files: &Files,
     exchange: &mut Exchange,
     interrupt: &Interrupt,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let example = files.folder().join("request.json");
-    fs::write(&example, explained(requests)?)?;
+    fs::write(&example, explained(&plan.requests)?)?;
     let (name, value) = KEY;
     writeln!(
         out,

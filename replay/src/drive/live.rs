@@ -10,9 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct Live {
     cells: Vec<Cell>,
     is_stopped: AtomicBool,
-    p50_us: AtomicU64,
-    p99_us: AtomicU64,
-    lateness_p99_us: AtomicU64,
 }
 
 /// What one thread has published.
@@ -25,6 +22,8 @@ pub(super) struct Cell {
     pub failed: AtomicU64,
     pub waiting: AtomicU64,
     pub open: AtomicU64,
+    pub p50_us: AtomicU64,
+    pub p99_us: AtomicU64,
 }
 
 /// The sum over all threads.
@@ -41,34 +40,21 @@ pub struct Standing {
     pub waiting: u64,
     /// Connections open.
     pub open: u64,
-    /// Latency of the last half second.
+    /// Latency since the last publication; the worst thread's.
     pub p50_us: u64,
     pub p99_us: u64,
-    /// Lateness of the generator in it.
-    pub lateness_p99_us: u64,
 }
 
 impl Live {
     /// For a run of so many threads.
     pub fn new(threads: u32) -> Self {
         let cells = (0..threads.max(1)).map(|_| Cell::default()).collect();
-        Self {
-            cells,
-            is_stopped: AtomicBool::new(false),
-            p50_us: AtomicU64::new(0),
-            p99_us: AtomicU64::new(0),
-            lateness_p99_us: AtomicU64::new(0),
-        }
+        Self { cells, is_stopped: AtomicBool::new(false) }
     }
 
     /// How it stands.
     pub fn standing(&self) -> Standing {
-        let mut sum = Standing {
-            p50_us: self.p50_us.load(Relaxed),
-            p99_us: self.p99_us.load(Relaxed),
-            lateness_p99_us: self.lateness_p99_us.load(Relaxed),
-            ..Standing::default()
-        };
+        let mut sum = Standing::default();
         for cell in &self.cells {
             sum.planned += cell.planned.load(Relaxed);
             sum.sent += cell.sent.load(Relaxed);
@@ -77,6 +63,8 @@ impl Live {
             sum.failed += cell.failed.load(Relaxed);
             sum.waiting += cell.waiting.load(Relaxed);
             sum.open += cell.open.load(Relaxed);
+            sum.p50_us = sum.p50_us.max(cell.p50_us.load(Relaxed));
+            sum.p99_us = sum.p99_us.max(cell.p99_us.load(Relaxed));
         }
         sum
     }
@@ -86,13 +74,7 @@ impl Live {
         self.is_stopped.store(true, Relaxed);
     }
 
-    pub(super) fn show(&self, p50_us: u64, p99_us: u64, lateness_p99_us: u64) {
-        self.p50_us.store(p50_us, Relaxed);
-        self.p99_us.store(p99_us, Relaxed);
-        self.lateness_p99_us.store(lateness_p99_us, Relaxed);
-    }
-
-    pub(crate) fn is_stopped(&self) -> bool {
+    pub(super) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Relaxed)
     }
 

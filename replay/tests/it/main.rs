@@ -6,5 +6,6 @@ mod demo;
 mod diff;
 mod drive;
 mod generate;
+mod lint;
 mod script;
 mod stub;

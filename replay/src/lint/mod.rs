@@ -1,0 +1,269 @@
+//! Whether a recording holds anything personal that is no pseudonym.
+//!
+//! Owns: [`check`] and [`Finding`]. Never: a repair, a value that is shown (a report must not
+//! spread what it found). Invariant: every text and number of every body is looked at, in JSON that
+//! stands in texts too; what cannot be read is a finding.
+//!
+//! What is personal is asked of the table by which recordings are written
+//! ([`gavel::capture::personal`]); what a pseudonym looks like, of [`gavel::capture::form`].
+
+pub mod command;
+
+use gavel::capture::form::is_pseudonym;
+use gavel::capture::personal::{self, Leaf, Treat};
+use gavel::capture::pseudonym::DEPTH_MAX;
+use gavel::capture::{Record, RecordedCall};
+use gavel::json::scratch::Scratch;
+
+/// Texts that are JSON themselves are opened this often, one in the other.
+const NESTED_MAX: usize = 4;
+
+/// Headers that are never recorded.
+const HEADERS_NEVER: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "set-cookie",
+    "forwarded",
+    "proxy-authorization",
+    "true-client-ip",
+    "x-client-ip",
+    "x-forwarded-for",
+    "x-gavel-key",
+    "x-real-ip",
+];
+
+/// Something that should not be in a recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Counted from 0, in the order of the file.
+    pub record: u64,
+    /// Where: `body`, `response`, `calls[2].request`, a header ...
+    pub part: String,
+    /// Names from the root of a body, `a.b.c`; empty where there is none.
+    pub path: String,
+    pub what: What,
+}
+
+/// What is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// A value of this kind that is no pseudonym.
+    Personal(Treat),
+    /// A part of a text is such a value.
+    Within(Treat),
+    /// A name of a member is a mail address.
+    Name,
+    /// It is no JSON, so that nobody knows what is in it.
+    Unreadable,
+    /// It should not have been written at all.
+    Header,
+}
+
+impl What {
+    /// Words for people.
+    pub fn text(self) -> String {
+        match self {
+            Self::Personal(treat) => format!("{} as it came", treat.label()),
+            Self::Within(treat) => format!("{} as it came, within a text", treat.label()),
+            Self::Name => "a mail address as a name".to_owned(),
+            Self::Unreadable => "not JSON: it may hold anything".to_owned(),
+            Self::Header => "a header that is never recorded".to_owned(),
+        }
+    }
+}
+
+/// Looks at records, one after the other.
+#[derive(Debug, Default)]
+pub struct Lint {
+    record: u64,
+    scratches: Vec<(Scratch, Vec<u8>)>,
+}
+
+/// Where findings of one part go.
+struct Into<'a> {
+    record: u64,
+    part: &'a str,
+    found: &'a mut Vec<Finding>,
+}
+
+impl Into<'_> {
+    fn add(&mut self, path: &[&str], what: What) {
+        let (part, path) = (self.part.to_owned(), path.join("."));
+        self.found.push(Finding { record: self.record, part, path, what });
+    }
+}
+
+impl Lint {
+    /// Adds what is wrong with the next record to `found`.
+    pub fn record(&mut self, record: &Record, found: &mut Vec<Finding>) {
+        let number = self.record;
+        self.record += 1;
+        let mut at = |part: &str, check: &mut dyn FnMut(&mut Into<'_>)| {
+            check(&mut Into { record: number, part, found });
+        };
+        at("path", &mut |into| within(&[], &record.path, into));
+        for (name, value) in &record.headers {
+            at(&format!("header {name}"), &mut |into| {
+                if HEADERS_NEVER.contains(&name.as_str()) {
+                    into.add(&[], What::Header);
+                }
+                within(&[], value, into);
+            });
+        }
+        at("body", &mut |into| self.body(&record.body, into));
+        if let Some(outcome) = &record.outcome {
+            at("response", &mut |into| self.body(&outcome.body, into));
+        }
+        for (index, RecordedCall { request, answer, .. }) in record.calls.iter().enumerate() {
+            at(&format!("calls[{index}].request"), &mut |into| self.body(request, into));
+            at(&format!("calls[{index}].answer"), &mut |into| self.body(answer, into));
+        }
+    }
+
+    fn body(&mut self, body: &[u8], into: &mut Into<'_>) {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if !body.is_empty() && !self.document(body, &[], NESTED_MAX, into) {
+            into.add(&[], What::Unreadable);
+        }
+    }
+
+    /// `false`: it is no JSON.
+    fn document(
+        &mut self,
+        body: &[u8],
+        around: &[&str],
+        nested: usize,
+        into: &mut Into<'_>,
+    ) -> bool {
+        let fresh = || (Scratch::new(DEPTH_MAX), Vec::new());
+        let (mut scratch, mut text) = self.scratches.pop().unwrap_or_else(fresh);
+        let is_read = match scratch.read(body, &mut text) {
+            Err(_) => false,
+            Ok(document) => {
+                let mut path = around.to_vec();
+                let around = personal::by_path(around);
+                personal::walk(document.root(), &mut path, around, &mut |path, leaf| {
+                    self.leaf(path, &leaf, nested, into);
+                });
+                true
+            }
+        };
+        self.scratches.push((scratch, text));
+        is_read
+    }
+
+    fn leaf(&mut self, path: &[&str], leaf: &Leaf<'_>, nested: usize, into: &mut Into<'_>) {
+        if path.iter().any(|name| !personal::parts(name).is_empty()) {
+            into.add(path, What::Name);
+        }
+        let treat = leaf.treat.or_else(|| personal::by_look(path, leaf.text));
+        match treat {
+            Some(treat) if !is_pseudonym(treat, leaf.text) => {
+                into.add(path, What::Personal(treat));
+            }
+            Some(_) => {}
+            None if !leaf.is_text => {}
+            None => {
+                let is_open = nested > 0 && leaf.text.trim_start().starts_with(['{', '[']);
+                if !(is_open && self.document(leaf.text.as_bytes(), path, nested - 1, into)) {
+                    within(path, leaf.text, into);
+                }
+            }
+        }
+    }
+}
+
+fn within(path: &[&str], text: &str, into: &mut Into<'_>) {
+    for (range, treat) in personal::parts(text) {
+        let part = text.get(range).unwrap_or_default();
+        if !is_pseudonym(treat, part) {
+            into.add(path, What::Within(treat));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn findings(record: &Record) -> Vec<(String, String, What)> {
+        let mut found = Vec::new();
+        Lint::default().record(record, &mut found);
+        found.into_iter().map(|one| (one.part, one.path, one.what)).collect()
+    }
+
+    fn in_body(body: &str) -> Vec<(String, What)> {
+        let record = Record { body: body.to_owned().into(), ..Record::default() };
+        findings(&record).into_iter().map(|(_, path, what)| (path, what)).collect()
+    }
+
+    #[test]
+    fn values_as_they_came_are_found_wherever_they_stand() {
+        use What::{Name, Personal, Unreadable, Within};
+        for (body, path, what) in [
+            (r#"{"user":{"id":"u-1"}}"#, "user.id", Personal(Treat::Id)),
+            (r#"{"user":{"id":77}}"#, "user.id", Personal(Treat::Id)),
+            (r#"{"user":{"\u0069d":"u-1"}}"#, "user.id", Personal(Treat::Id)),
+            (r#"{"device":{"ip":"203.0.113.200"}}"#, "device.ip", Personal(Treat::Ip)),
+            (r#"{"x":{"peer":"2001:db8::7"}}"#, "x.peer", Personal(Treat::Ip)),
+            (
+                r#"{"device":{"geo":{"lat":48.13715}}}"#,
+                "device.geo.lat",
+                Personal(Treat::Coordinate),
+            ),
+            (
+                r#"{"device":{"ext":{"a":"6d92078a-8246-4ba4-ae5b-76104861e7dc"}}}"#,
+                "device.ext.a",
+                Personal(Treat::Id),
+            ),
+            (r#"{"ext":{"a":["mail jo@mail.example"]}}"#, "ext.a", Within(Treat::Email)),
+            (r#"{"site":{"page":"https://a.example/?uid=7x"}}"#, "site.page", Within(Treat::Id)),
+            (
+                r#"{"ext":{"s":"{\"user\":{\"id\":\"u-1\"}}"}}"#,
+                "ext.s.user.id",
+                Personal(Treat::Id),
+            ),
+            (
+                r#"{"user":{"ext":{"buyeruids":{"b":["x"]}}}}"#,
+                "user.ext.buyeruids.b",
+                Personal(Treat::Id),
+            ),
+            (r#"{"ext":{"jo@mail.example":1}}"#, "ext.jo@mail.example", Name),
+            ("jo@mail.example", "", Unreadable),
+        ] {
+            assert_eq!(in_body(body), [(path.to_owned(), what)], "{body}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_a_person_is_no_finding() {
+        for body in [
+            r#"{"id":"6d92078a-8246-4ba4-ae5b-76104861e7dc","app":{"ver":"1.2.3.4"}}"#,
+            r#"{"device":{"ua":"Mozilla/5.0 Chrome/126.0.0.0","ifa":"00000000-0000-0000-0000-000000000000"}}"#,
+            r#"{"user":{"yob":1980,"gender":"F","ext":{"consent":"CQEN6IAQEN6IACIAJCENEoEASP_AALsAAAYg"}}}"#,
+            r#"{"device":{"geo":{"lat":48.14,"lon":-0.5,"zip":"941"}},"regs":{"us_privacy":"1YNN"}}"#,
+            "",
+        ] {
+            assert_eq!(in_body(body), [], "{body}");
+        }
+    }
+
+    #[test]
+    fn paths_headers_answers_and_bidders_are_looked_at() {
+        let body = bytes::Bytes::from_static(br#"{"device":{"ifa":"x"}}"#);
+        let call =
+            RecordedCall { request: body.clone(), answer: body.clone(), ..Default::default() };
+        let record = Record {
+            path: "/openrtb2/p?mail=jo@mail.example".to_owned(),
+            headers: vec![("cookie".to_owned(), "a".to_owned())],
+            outcome: Some(gavel::capture::RecordedOutcome { body, ..Default::default() }),
+            calls: vec![call],
+            ..Record::default()
+        };
+        let parts: Vec<String> = findings(&record).into_iter().map(|(part, ..)| part).collect();
+        assert_eq!(
+            parts,
+            ["path", "header cookie", "response", "calls[0].request", "calls[0].answer"]
+        );
+    }
+}
