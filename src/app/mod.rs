@@ -8,6 +8,7 @@ pub mod ask;
 pub mod load;
 mod log;
 pub mod pack;
+mod push;
 mod queue;
 mod reload;
 mod status;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use team::Team;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::spawn_local;
+use tokio::task::{JoinHandle, spawn_local};
 use tracing::{error, info, warn};
 
 /// sysexits.h: something is not configured as it must be.
@@ -120,28 +121,37 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     info!(listener = "admin", address = %admin.address(), "listening");
     let admin = open_admin(admin, &team, &progress);
     let reloading = reload::start(args, &team, in_force, &progress);
-    let watching = spawn_local(queue::watch(queue));
-    let tick = spawn_local(team::rebalance(team.bank(), config.edge.lease.tick));
+    let beside = [
+        admin,
+        spawn_local(queue::watch(queue)),
+        spawn_local(team::rebalance(team.bank(), config.edge.lease.tick)),
+    ];
+    let pushing = push::start(config.push.clone(), &status);
     status.runs(team.vitals());
     serving.ready();
     info!(workers = team.workers(), "ready");
 
     stop.asked().await;
-    info!("draining");
-    let settings = config.edge.lifecycle;
-    tokio::select! {
-        () = lifecycle.wind_down(&settings) => {}
-        () = stop.asked() => warn!("asked to stop twice: no more connections are taken"),
-    }
+    leave(&lifecycle, &config, &mut stop).await;
     drop(reloading);
     lifecycle.advance(Phase::Closing);
     let ended = join(team).await;
-    tick.abort();
-    watching.abort();
-    admin.abort();
+    if let Some(pushing) = pushing {
+        pushing.finish(&status).await;
+    }
+    beside.iter().for_each(JoinHandle::abort);
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
     Ok(if ended.panicked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says that it goes, and takes what still comes, for as long as is configured.
+async fn leave(lifecycle: &Lifecycle, config: &Config, stop: &mut Stop) {
+    info!("draining");
+    tokio::select! {
+        () = lifecycle.wind_down(&config.edge.lifecycle) => {}
+        () = stop.asked() => warn!("asked to stop twice: no more connections are taken"),
+    }
 }
 
 /// Up, not ready, and saying why, until somebody ends it.

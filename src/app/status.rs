@@ -12,7 +12,7 @@ use crate::reload::progress::{Progress, Source};
 use crate::runtime::queue::QueueState;
 use crate::snapshot::Live;
 use crate::telemetry::hub::{DatabaseState, ListenerState, ProcessState, SourceState};
-use crate::telemetry::render;
+use crate::telemetry::{otlp, render};
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
@@ -64,6 +64,16 @@ impl Status {
 
     fn metrics(&self) -> String {
         let Some(vitals) = self.vitals.get() else { return String::new() };
+        render::prometheus(&vitals.hub, &self.process(vitals))
+    }
+
+    /// The numbers for a collector; `None` before the team is up.
+    pub fn otlp(&self, about: &[(String, String)]) -> Option<Vec<u8>> {
+        let vitals = self.vitals.get()?;
+        Some(otlp::metrics(&vitals.hub, &self.process(vitals), about))
+    }
+
+    fn process(&self, vitals: &Vitals) -> ProcessState {
         let live = vitals.live.take();
         let databases = live.as_ref().map(|snapshot| {
             let infos = snapshot.databases.describe().iter();
@@ -75,7 +85,7 @@ impl Status {
                 .collect()
         });
         let reloads = self.progress.state().clone();
-        let process = ProcessState {
+        ProcessState {
             now: clock::wall(),
             started: self.started,
             version: env!("CARGO_PKG_VERSION"),
@@ -84,8 +94,7 @@ impl Status {
             databases: databases.unwrap_or_default(),
             is_degraded: reloads.degraded.is_some(),
             sources: reloads.sources.iter().map(source_state).collect(),
-        };
-        render::prometheus(&vitals.hub, &process)
+        }
     }
 
     fn detail(&self) -> Option<String> {

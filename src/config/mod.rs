@@ -14,6 +14,7 @@ pub mod reader;
 pub mod reference;
 pub mod rules;
 mod secrets;
+pub mod telemetry;
 mod units;
 mod words;
 
@@ -26,6 +27,7 @@ use rules::{Draft, Rules};
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use telemetry::PushSettings;
 
 /// A configuration file larger than this is a mistake.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -36,6 +38,8 @@ pub struct Config {
     pub edge: Edge,
     pub engine: Engine,
     pub rules: Rules,
+    /// Where numbers are sent besides `/metrics`.
+    pub push: Option<PushSettings>,
     /// Each file that was read, the main one first.
     pub files: Vec<PathBuf>,
     /// A list of SHA-256 sums, as `sha256sum` writes it, that all of `files` must stand in.
@@ -90,7 +94,8 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         let mut root = Table::root(&name, Some(values), &findings);
         let includes = includes(&mut root);
         let checksums = checksums::read(&mut root, folder);
-        settings = Some((edge::read(&mut root), engine::read(&mut root, folder), checksums));
+        let (edge, engine) = (edge::read(&mut root), engine::read(&mut root, folder));
+        settings = Some((edge, engine, telemetry::read(&mut root, folder), checksums));
         draft.read(&mut root);
         let mut seen = vec![plain(main)];
         for include in includes {
@@ -110,8 +115,9 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
-        Some((edge, engine, checksums)) if faults.is_empty() => {
-            Ok(Config { edge, engine, rules: draft.rules, files: files.paths(), checksums, rows })
+        Some((edge, engine, push, checksums)) if faults.is_empty() => {
+            let (rules, files) = (draft.rules, files.paths());
+            Ok(Config { edge, engine, rules, push, files, checksums, rows })
         }
         _ => Err(Report(faults)),
     }
@@ -126,6 +132,7 @@ pub fn rows() -> Vec<reader::Row> {
     checksums::read(&mut root, Path::new(""));
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
+    telemetry::read(&mut root, Path::new(""));
     draft.read(&mut root);
     rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut draft.rules);
     findings.into_inner().rows

@@ -13,6 +13,7 @@ pub mod gates;
 pub mod head;
 mod lines;
 pub mod ops;
+pub mod post;
 pub mod reply;
 pub mod serve;
 mod watch;

@@ -8,7 +8,7 @@ pub mod cells;
 pub mod histogram;
 pub mod hub;
 pub mod meters;
-pub mod otel;
+pub mod otlp;
 pub mod render;
 pub mod row;
 pub mod slots;

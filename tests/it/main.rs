@@ -21,4 +21,5 @@ mod reload;
 mod resets;
 mod serve;
 mod server;
+mod telemetry;
 mod tidy;
