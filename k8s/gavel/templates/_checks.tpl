@@ -1,0 +1,224 @@
+{{/*
+Owns: every refusal: what is wrong, why it would hurt, what to do. All faults come in one message.
+Never: a default. Invariant: what passes here renders without an error of a template.
+*/}}
+
+{{- define "gavel.check" -}}
+{{- $faults := concat
+  (include "gavel.checkPools" . | fromJsonArray)
+  (include "gavel.checkProcess" . | fromJsonArray)
+  (include "gavel.checkSettings" . | fromJsonArray)
+  (include "gavel.checkFiles" . | fromJsonArray)
+  (include "gavel.checkEntry" . | fromJsonArray)
+  (include "gavel.checkReplay" . | fromJsonArray) -}}
+{{- if $faults -}}
+{{- fail (printf "\n\n%d fault(s) in the values:\n  - %s\n" (len $faults) (join "\n  - " $faults)) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "gavel.checkPools" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- $names := include "gavel.pools" . | fromJsonArray -}}
+{{- if not $names -}}
+{{- $faults = append $faults "pools: there is none, so nothing would serve: name one, such as `main: {}`" -}}
+{{- end -}}
+{{- range $name := $names -}}
+{{- $pool := get $v.pools $name -}}
+{{- $at := printf "pools.%s" $name -}}
+{{- if and $pool.hpa $pool.keda -}}
+{{- $faults = append $faults (printf "%s: `hpa` and `keda` together: KEDA makes a HorizontalPodAutoscaler of its own, and two would fight over the replicas; keep one" $at) -}}
+{{- end -}}
+{{- $scaler := $pool.hpa | default $pool.keda -}}
+{{- if and $scaler (not (kindIs "invalid" $pool.replicas)) -}}
+{{- $faults = append $faults (printf "%s.replicas: an autoscaler decides, and every upgrade would set it back to this number; remove it, and say `minReplicas`" $at) -}}
+{{- else if eq (include "gavel.replicas" $pool) "0" -}}
+{{- $faults = append $faults (printf "%s.replicas: 0 serves nobody; say at least 1, or take the pool away with `%s: null`" $at $name) -}}
+{{- end -}}
+{{- if $scaler -}}
+{{- if lt (int $scaler.minReplicas) 1 -}}
+{{- $faults = append $faults (printf "%s: `minReplicas` is %d, and 0 serves nobody; say at least 1, better 2" $at (int $scaler.minReplicas)) -}}
+{{- else if lt (int $scaler.maxReplicas) (int $scaler.minReplicas) -}}
+{{- $faults = append $faults (printf "%s: `maxReplicas` %d is less than `minReplicas` %d" $at (int $scaler.maxReplicas) (int $scaler.minReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- $memory := $pool.memoryMiB | default $v.resources.memoryMiB | int -}}
+{{- $needed := include "gavel.memoryNeeded" (dict "root" $ "pool" $pool) | int -}}
+{{- if lt $memory $needed -}}
+{{- $faults = append $faults (printf "%s: %d MiB of memory are less than the %d MiB that workers and two generations of the databases take at a reload: the pod would be killed then; raise `memoryMiB`" $at $memory $needed) -}}
+{{- end -}}
+{{- if and $v.sysctls.somaxconn (not $pool.nodeSelector) -}}
+{{- $faults = append $faults (printf "sysctls.somaxconn without %s.nodeSelector: a node that does not allow the sysctl fails the pod, and the Deployment makes new ones without end; name the label of nodes whose kubelet has it in `allowedUnsafeSysctls` (examples are in k8s/nodes), or leave it out: a pod starts at 4096" $at) -}}
+{{- end -}}
+{{- if eq (toString $pool.maxUnavailable) "0" -}}
+{{- $faults = append $faults (printf "%s.maxUnavailable: 0 lets no node be drained, ever; say 1 or a share" $at) -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}
+
+{{- define "gavel.checkProcess" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- range $probe := list "livenessProbe" "startupProbe" -}}
+{{- if not (kindIs "invalid" (index $v $probe)) -}}
+{{- $faults = append $faults (printf "%s: gavel has readiness only: a restart would cut auctions under way and destroy the evidence, and what is wrong stands on /ready; remove it" $probe) -}}
+{{- end -}}
+{{- end -}}
+{{- $storage := $v.workload.storage.kind -}}
+{{- if and (eq $v.workload.kind "StatefulSet") (eq $storage "emptyDir") -}}
+{{- $faults = append $faults "workload.storage.kind: emptyDir in a StatefulSet: events that were acknowledged would go with the pod, and they are money; use persistentVolume, or a Deployment, whose events a broker acknowledges" -}}
+{{- end -}}
+{{- if and (eq $v.workload.kind "Deployment") (eq $storage "persistentVolume") -}}
+{{- $faults = append $faults "workload.storage.kind: persistentVolume in a Deployment: its pods would share one volume or none; use `workload.kind: StatefulSet`" -}}
+{{- end -}}
+{{- if and (eq $v.workload.kind "StatefulSet") (ne $v.canary.kind "none") -}}
+{{- $faults = append $faults "canary.kind: a StatefulSet has no canary: its pods have disks; use `canary.kind: none`, or a Deployment" -}}
+{{- end -}}
+{{- if $v.sysctls.somaxconn -}}
+{{- if le (int $v.sysctls.somaxconn) 4096 -}}
+{{- $faults = append $faults (printf "sysctls.somaxconn: %d is not more than the 4096 that a pod starts with; leave it out" (int $v.sysctls.somaxconn)) -}}
+{{- end -}}
+{{- end -}}
+{{- $drain := include "gavel.drain" . | fromJson -}}
+{{- if lt (int $drain.grace) (int $drain.needed) -}}
+{{- $faults = append $faults (printf "drain.terminationGracePeriodSeconds: %d is shorter than the drain: preStop %d + min %d + max %d + 5 to end = %d; the pod would be killed with requests in flight; leave it out (it is computed) or shorten the drain" (int $drain.grace) (int $drain.preStop) (int $drain.min) (int $drain.max) (int $drain.needed)) -}}
+{{- end -}}
+{{- range $name := include "gavel.pools" . | fromJsonArray -}}
+{{- $pool := get $v.pools $name -}}
+{{- if and (eq ($pool.capacity | default "any") "spot") (ge (int $drain.needed) 90) (not $v.service.nlb.enabled) -}}
+{{- $faults = append $faults (printf "drain: %d s on the spot pool %q: a spot node goes two minutes after its notice, and the drain must be over in less than 90 s; shorten it" (int $drain.needed) $name) -}}
+{{- end -}}
+{{- end -}}
+{{- range $one := $v.extraEnv -}}
+{{- if has $one.name (list "GAVEL_OPERATIONS" "GAVEL_KEEP" "RUST_LOG") -}}
+{{- $faults = append $faults (printf "extraEnv: %s is written by the chart; remove it (the level of the log is `logLevel`)" $one.name) -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}
+
+{{/* Keys of gavel that follow from other values. */}}
+{{- define "gavel.checkSettings" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- $written := dict
+  "include" "`rules.files`" "checksums" "nothing: files of one ConfigMap change together" "replicas" "`qpsShares`"
+  "sellers_json" "`rules.sellersJson`" "drain" "`drain`" "partners" "`rules.files`" "bidders" "`rules.files`" "rates" "`rules.files`"
+  "http.listen" "`listenIp`" "admin.listen" "nothing: the admin listener stays on loopback" "network.ca_file" "`caBundle`" -}}
+{{- range $role := list "city" "country" "isp" "asn" "connection_type" "anonymous" "device_regexes" "device_models" -}}
+{{- $_ := set $written (printf "databases.%s" $role) "`databases.files`" -}}
+{{- end -}}
+{{- range $key, $instead := $written -}}
+{{- $parts := splitList "." $key -}}
+{{- $table := ternary $v.settings (get $v.settings (first $parts)) (eq (len $parts) 1) -}}
+{{- if and (kindIs "map" $table) (hasKey $table (last $parts)) -}}
+{{- $faults = append $faults (printf "settings.%s is written by the chart, from %s; remove it" $key $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}
+
+{{- define "gavel.checkFiles" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- if and $v.rules.existing.name $v.rules.files -}}
+{{- $faults = append $faults "rules: `files` and `existing.name` together: which would count? Keep one" -}}
+{{- end -}}
+{{- if and $v.rules.existing.name (not $v.rules.existing.files) -}}
+{{- $faults = append $faults (printf "rules.existing.files: gavel reads the files that are named, and none is; say which of %q it should include" $v.rules.existing.name) -}}
+{{- end -}}
+{{- $bytes := 0 -}}
+{{- range $file, $text := $v.rules.files -}}
+{{- $bytes = add $bytes (len $text) -}}
+{{- end -}}
+{{- if gt (int $bytes) 1048576 -}}
+{{- $faults = append $faults (printf "rules.files: %d bytes are more than the 1048576 that a ConfigMap holds; make several elsewhere and name a volume's worth with `rules.existing`, or split the release" (int $bytes)) -}}
+{{- end -}}
+{{- range $role, $file := $v.databases.files -}}
+{{- if $file -}}
+{{- $at := printf "databases.files.%s" $role -}}
+{{- $wants := dict "values" list "configMap" (list "name" "key") "split" (list "set" "configMaps") "sync" (list "file") "image" (list "image" "file") -}}
+{{- range $key := get $wants $file.from -}}
+{{- if not (get $file $key) -}}
+{{- $faults = append $faults (printf "%s: `from: %s` needs `%s`" $at $file.from $key) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $file.from "values") (eq (empty $file.text) (empty $file.base64)) -}}
+{{- $faults = append $faults (printf "%s: `from: values` needs one of `text` and `base64`" $at) -}}
+{{- end -}}
+{{- if and (eq $file.from "split") (hasPrefix "device_" $role) -}}
+{{- $faults = append $faults (printf "%s: only address databases come in parts; use `from: configMap`, `sync` or `image`" $at) -}}
+{{- end -}}
+{{- if and (has $file.from (list "split" "sync" "image")) (not $file.sizeMiB) -}}
+{{- $faults = append $faults (printf "%s: `sizeMiB` is missing: what it takes in memory, so that the pod's memory can be checked against two generations of it" $at) -}}
+{{- end -}}
+{{- if and (eq $file.from "image") (not (semverCompare ">=1.33.0-0" $.Capabilities.KubeVersion.Version)) -}}
+{{- $faults = append $faults (printf "%s: image volumes come with Kubernetes 1.33 (feature gate ImageVolume), and this cluster says %s; use `from: sync` or `split`" $at $.Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if include "gavel.hasSource" (dict "root" . "from" "sync") -}}
+{{- range $key := list "image" "initCommand" "command" -}}
+{{- if not (get $v.databases.sync $key) -}}
+{{- $faults = append $faults (printf "databases.sync.%s is missing: a database comes `from: sync`" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}
+
+{{- define "gavel.checkEntry" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- $nlb := $v.service.nlb -}}
+{{- if and $nlb.enabled (eq $nlb.targetType "ip") -}}
+{{- range $name := include "gavel.pools" . | fromJsonArray -}}
+{{- $capacity := (get $v.pools $name).capacity | default "any" -}}
+{{- if ne $capacity "on-demand" -}}
+{{- $faults = append $faults (printf "service.nlb.targetType: ip targets with the pool %q of capacity %q: an NLB takes about two minutes to let go of a pod, and a spot node is gone by then, with its connections; say `capacity: on-demand`, or put an ALB or `targetType: instance` in front" $name $capacity) -}}
+{{- end -}}
+{{- end -}}
+{{- else if $nlb.enabled -}}
+{{- range $name := include "gavel.pools" . | fromJsonArray -}}
+{{- if eq ((get $v.pools $name).capacity | default "any") "spot" -}}
+{{- $drain := include "gavel.drain" $ | fromJson -}}
+{{- if ge (int $drain.needed) 90 -}}
+{{- $faults = append $faults (printf "drain: %d s behind an NLB on the spot pool %q: the drain must be over in less than 90 s; set `drain.preset: alb`, which an NLB with instance targets can do with" (int $drain.needed) $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and (or $v.ingress.enabled (and $nlb.enabled (eq $nlb.targetType "ip"))) (not $v.loadBalancerCidrs) -}}
+{{- $faults = append $faults "loadBalancerCidrs: empty with a load balancer in front: its health checks could not reach /ready, and an ALB would be taken for the client of every request; name its subnets" -}}
+{{- end -}}
+{{- if and $v.ingress.enabled $nlb.enabled -}}
+{{- $faults = append $faults "ingress.enabled and service.nlb.enabled together: one Service cannot be both the ALB's target and a load balancer; keep one, or install a second release" -}}
+{{- end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
+{{- $faults = append $faults "httpRoute.parentRefs: empty: the route would belong to no Gateway; name one" -}}
+{{- end -}}
+{{- if and (eq $v.canary.kind "httpRoute") (not $v.httpRoute.enabled) -}}
+{{- $faults = append $faults "canary.kind: httpRoute without httpRoute.enabled: nothing would send the canary its share; enable the route, or use rollouts" -}}
+{{- end -}}
+{{- if and (eq $v.canary.kind "httpRoute") (not (or $v.canary.tag $v.canary.digest)) -}}
+{{- $faults = append $faults "canary: neither `tag` nor `digest`: the canary would run what runs already; name the new image" -}}
+{{- end -}}
+{{- if and (eq $v.canary.kind "rollouts") $v.httpRoute.enabled (gt (len (include "gavel.pools" . | fromJsonArray)) 1) -}}
+{{- $faults = append $faults "canary.kind: rollouts with httpRoute and several pools: each Rollout would set the weights of the one route; keep one pool, or leave the route out and let the share of pods decide" -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}
+
+{{- define "gavel.checkReplay" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- if $v.replay.enabled -}}
+{{- range $key := list "run" "target" "capture" "captureClaim" "resultsClaim" -}}
+{{- if not (get $v.replay $key) -}}
+{{- $faults = append $faults (printf "replay.%s is missing: the Job needs a name of the run, a target, a recording, the claim that holds it and one for the results" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
+{{- end -}}

@@ -1,0 +1,189 @@
+"""What the chart renders: goldens, refusals, and what must hold of every render.
+
+Owns: the cases under k8s/tests (values with their arguments in a comment). Never: a schema of
+Kubernetes (see outside.py). Invariant: helm 3 and helm 4 render the same.
+"""
+
+import json
+import re
+
+import yaml
+
+from tools import ROOT, helms, run
+from words import CHART, blessed
+
+TESTS = ROOT / "k8s" / "tests"
+# A namespace and a release that no value names.
+RELEASE = ["template", "ex", str(CHART), "--namespace", "auctions"]
+
+
+def head(path, word):
+    """Values of `# word: ...` lines at the start of a case."""
+    lines = path.read_text().splitlines()
+    return [line.split(":", 1)[1].strip() for line in lines if line.startswith(f"# {word}:")]
+
+
+def arguments(path):
+    return [part for line in head(path, "args") for part in line.split()]
+
+
+def render(helm, path, *more):
+    return run([helm, *RELEASE, "--values", path, *arguments(path), *more])
+
+
+def canonical(text):
+    """helm 3 and 4 differ in empty lines only."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def cases():
+    return sorted((TESTS / "cases").glob("*.yaml"))
+
+
+def objects(path):
+    """Of a golden."""
+    return [one for one in yaml.safe_load_all(path.read_text()) if one]
+
+
+def golden(path):
+    return TESTS / "golden" / path.name
+
+
+def goldens(count):
+    for path in cases():
+        for name, helm in sorted(helms().items()):
+            result = render(helm, path)
+            what = f"{path.stem} renders with {name}"
+            count.that(result.returncode == 0, what, result.stderr)
+            if result.returncode == 0:
+                blessed(count, golden(path), canonical(result.stdout), f"golden of {path.stem} ({name})")
+    known = {path.name for path in cases()}
+    for path in (TESTS / "golden").glob("*.yaml"):
+        count.that(path.name in known, f"golden {path.name} belongs to a case")
+
+
+def lint(count):
+    for name, helm in sorted(helms().items()):
+        for path in cases():
+            result = run([helm, "lint", "--strict", "--quiet", CHART, "--values", path, *arguments(path)])
+            count.that(result.returncode == 0, f"{name} lint of {path.stem}", result.stdout + result.stderr)
+
+
+def squeezed(text):
+    return re.sub(r"\s+", " ", text.replace('\\"', '"'))
+
+
+def refusals(count):
+    """What would hurt does not render, and the message says what to do."""
+    paths = sorted((TESTS / "refused").glob("*.yaml"))
+    count.that(len(paths) > 20, "there are cases of refusal", str(len(paths)))
+    for path in paths:
+        wanted = head(path, "expect")
+        count.that(bool(wanted), f"refused/{path.name} says what it expects")
+        for name, helm in sorted(helms().items()):
+            result = render(helm, path)
+            said = squeezed(result.stderr)
+            count.that(result.returncode != 0, f"{path.stem} is refused by {name}", "it rendered")
+            for sentence in wanted:
+                count.that(squeezed(sentence) in said, f"{path.stem}: {name} says {sentence!r}", said[:1500])
+
+
+def pods(things):
+    """(name, kind, annotations, spec) of every pod template."""
+    for thing in things:
+        template = thing.get("spec", {}).get("template") if isinstance(thing.get("spec"), dict) else None
+        if template and "spec" in template:
+            yield thing, template["spec"]
+
+
+def invariants(count):
+    """What must hold of every render, whatever the values."""
+    for path in cases():
+        things = objects(golden(path))
+        for thing in things:
+            name = f"{path.stem}: {thing['kind']} {thing['metadata']['name']}"
+            count.that(len(thing["metadata"]["name"]) <= 63, f"{name}: a name of at most 63")
+        scaled = {thing["spec"]["scaleTargetRef"]["name"] for thing in things
+                  if thing["kind"] in ("HorizontalPodAutoscaler", "ScaledObject")}
+        for thing, spec in pods(things):
+            name = f"{path.stem}: {thing['kind']} {thing['metadata']['name']}"
+            check_pod(count, name, spec)
+            if thing["kind"] in ("Deployment", "StatefulSet", "Rollout"):
+                has = "replicas" in thing["spec"]
+                is_scaled = thing["metadata"]["name"] in scaled
+                count.that(has != is_scaled, f"{name}: replicas unless an autoscaler decides")
+                check_serving(count, name, thing, spec, things)
+
+
+def check_pod(count, name, spec):
+    text = json.dumps(spec)
+    count.that("livenessProbe" not in text and "startupProbe" not in text, f"{name}: readiness only")
+    count.that("subPath" not in text, f"{name}: no subPath")
+    count.that(spec["automountServiceAccountToken"] is False, f"{name}: no token")
+    count.that(spec["enableServiceLinks"] is False, f"{name}: no service links")
+    for one in spec.get("initContainers", []) + spec["containers"]:
+        security, resources = one["securityContext"], one["resources"]
+        is_restricted = (security["readOnlyRootFilesystem"] and not security["allowPrivilegeEscalation"]
+                         and security["capabilities"] == {"drop": ["ALL"]} and security["runAsNonRoot"])
+        count.that(is_restricted, f"{name}/{one['name']}: restricted")
+        count.that(resources["requests"] == resources["limits"], f"{name}/{one['name']}: Guaranteed")
+
+
+def check_serving(count, name, thing, spec, things):
+    gavel = spec["containers"][0]
+    count.that(re.fullmatch("[1-9][0-9]*", gavel["resources"]["limits"]["cpu"]), f"{name}: whole CPUs")
+    settings = next(one for one in things if one["metadata"]["name"].endswith("-settings"))
+    toml = settings["data"]["gavel.toml"]
+    drain = {key: int(value) for key, value in re.findall(r'^(min|max) = "(\d+)s"$', toml, re.M)}
+    needed = gavel["lifecycle"]["preStop"]["sleep"]["seconds"] + drain["min"] + drain["max"] + 5
+    count.that(spec["terminationGracePeriodSeconds"] >= needed, f"{name}: the drain fits", str(needed))
+    ports = {port["containerPort"] for port in gavel["ports"]}
+    count.that(9091 not in ports and 'listen = "127.0.0.1:9091"' in toml, f"{name}: admin stays inside")
+    labels = thing["spec"]["template"]["metadata"]["labels"]
+    wanted = thing["spec"]["selector"]["matchLabels"]
+    count.that(wanted.items() <= labels.items(), f"{name}: selects its own pods")
+    mounts = {mount["name"] for one in [gavel, *spec.get("initContainers", [])] for mount in one["volumeMounts"]}
+    claims = {claim["metadata"]["name"] for claim in thing["spec"].get("volumeClaimTemplates", [])}
+    volumes = {volume["name"] for volume in spec["volumes"]} | claims
+    count.that(mounts == volumes, f"{name}: every volume is mounted", f"{mounts ^ volumes}")
+    policy = [one for one in things if one["kind"] == "NetworkPolicy"]
+    for one in policy:
+        selected = one["spec"]["podSelector"]["matchLabels"]
+        count.that(selected.items() <= labels.items(), f"{name}: the NetworkPolicy selects it")
+
+
+def templates_of(text):
+    """The pod templates of a render, by kind and name."""
+    things = [one for one in yaml.safe_load_all(text) if one]
+    return {f"{thing['kind']} {thing['metadata']['name']}": thing["spec"]["template"]
+            for thing, _ in pods(things)}
+
+
+def restarts(count):
+    """What gavel takes while it runs restarts nothing; what it does not, restarts the pods."""
+    path = TESTS / "cases" / "eks-alb.yaml"
+    hot = {
+        "rules": 'rules.files={"more.toml":"# nothing"}',
+        "sellers.json": 'rules.sellersJson="{\\"sellers\\":[1]}"',
+        "a renewed database": 'databases.files.device_models.text="# none"',
+        "replicas that share a rate": "qpsShares=77",
+        "how databases are checked": "settings.databases.canary_percent=50",
+    }
+    cold = {
+        "limits": "settings.limits.imps_max=7",
+        "the network": 'settings.network.idle_max="7s"',
+        "the listener": 'settings.listener.backlog="512"',
+        "sizes of caches": "settings.databases.geo_cache_entries=77",
+        "the drain": "drain.minSeconds=21",
+        "admission": "settings.admission.in_flight_max=777",
+    }
+    for name, helm in sorted(helms().items()):
+        before = templates_of(render(helm, path).stdout)
+        for what, is_hot in [(one, True) for one in hot] + [(one, False) for one in cold]:
+            change = (hot if is_hot else cold)[what]
+            result = render(helm, path, "--set-json", change)
+            count.that(result.returncode == 0, f"{name}: {change}", result.stderr)
+            is_same = templates_of(result.stdout) == before
+            word = "restarts nothing" if is_hot else "restarts the pods"
+            count.that(is_same == is_hot, f"{name}: a change of {what} {word}")
