@@ -77,15 +77,14 @@ fn at_rate(
     rate: u32,
     (connections, time): (u32, Duration),
 ) -> Result<Report, Box<dyn Error>> {
-    let settings = DriveSettings { connections, ..DriveSettings::default() };
+    let settings = DriveSettings { connections, is_unique: false, ..DriveSettings::default() };
     let plan = Plan {
-        target: server.target.clone(),
-        requests: Arc::clone(requests),
         schedule: Schedule::Poisson { per_second: f64::from(rate), seed: 3 },
-        bounds: Bounds { requests_max: u64::MAX, time_max: time },
+        bounds: Bounds { time_max: time, ..Bounds::default() },
         settings,
+        ..Plan::of_set(server.target.clone(), Arc::clone(requests))
     };
-    Ok(drive::run(&plan, &Live::new(settings.threads))?)
+    Ok(drive::run(&plan, &Live::new(settings.threads), &mut [])?.report)
 }
 
 /// CPU time of all threads of a process, by the scheduler's own account.

@@ -1,14 +1,8 @@
-//! The smaller commands: `drive`, `generate`, `stub`.
+//! The smaller commands: `generate`, `stub`.
 //!
 //! Owns: their arguments and how they show what came of it. Never: what they do; that is in the
 //! modules of the same names.
 
-use crate::demo::parse_time;
-use crate::drive::live::Live;
-use crate::drive::plan::{Bounds, DriveSettings, Plan};
-use crate::drive::report::{Report, Validity, at};
-use crate::drive::schedule::Schedule;
-use crate::drive::target::{Allow, Target};
 use crate::generate::{GenerateSettings, Generator};
 use crate::stub::spec::{BidderSpec, StubSpec};
 use nix::sys::signal::{SigSet, Signal};
@@ -16,45 +10,6 @@ use std::error::Error;
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-/// What `drive` is asked.
-#[derive(Clone, Debug, clap::Args)]
-pub struct DriveArgs {
-    /// Where to, such as `http://127.0.0.1:8080/openrtb2/demo`
-    pub url: String,
-    /// Requests a second; without it: as many as the connections carry
-    #[arg(long)]
-    pub rate: Option<f64>,
-    /// Gaps of independent senders instead of even ones
-    #[arg(long, requires = "rate")]
-    pub poisson: bool,
-    /// How long, such as 10s or 2m
-    #[arg(long = "for", default_value = "10s", value_parser = parse_time)]
-    pub time: Duration,
-    /// Distinct synthetic requests
-    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub distinct: u64,
-    /// Share of requests that are broken on purpose
-    #[arg(long, default_value_t = 0.0)]
-    pub broken: f64,
-    /// Connections
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub connections: u32,
-    /// Threads
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub threads: u32,
-    /// A further header, `name: value`
-    #[arg(long = "header")]
-    pub headers: Vec<String>,
-    /// Everything that is drawn follows from it
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// The target may be another machine
-    #[arg(long)]
-    pub allow: bool,
-}
 
 /// What `generate` is asked.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -93,75 +48,6 @@ pub struct StubArgs {
     /// Take the specification from standard input, and end with it
     #[arg(long, hide = true)]
     pub child: bool,
-}
-
-/// Sends load; `false`: the run is not valid, or requests were lost.
-pub fn drive(args: &DriveArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>> {
-    let allow = if args.allow { Allow::Any } else { Allow::Loopback };
-    let headers: Vec<(String, String)> = args
-        .headers
-        .iter()
-        .map(|line| line.split_once(':').ok_or("a header is `name: value`"))
-        .map(|pair| pair.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())))
-        .collect::<Result<_, _>>()?;
-    let target = Target::parse(&args.url, allow)?.with_headers(&headers, allow)?;
-    let generator = Generator::new(GenerateSettings { seed: args.seed, broken: args.broken });
-    let schedule = match args.rate {
-        None => Schedule::Saturate,
-        Some(per_second) if args.poisson => Schedule::Poisson { per_second, seed: args.seed },
-        Some(per_second) => Schedule::Constant { per_second },
-    };
-    let plan = Plan {
-        target,
-        requests: Arc::new(generator.set(args.distinct)),
-        schedule,
-        bounds: Bounds { requests_max: u64::MAX, time_max: args.time },
-        settings: DriveSettings {
-            threads: args.threads,
-            connections: args.connections,
-            connections_max: args.connections.max(DriveSettings::default().connections_max),
-            ..DriveSettings::default()
-        },
-    };
-    let report = crate::drive::run(&plan, &Live::new(args.threads))?;
-    show(&report, out)?;
-    let validity = report.validity(plan.settings.lateness_us_max);
-    if validity != Validity::Valid {
-        writeln!(out, "NOT valid: {validity:?}")?;
-    }
-    Ok(validity == Validity::Valid && report.faulty() + report.unsent + report.unfinished == 0)
-}
-
-fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "sent {} in {:.2?} ({:.0}/s), answered {}, statuses {:?}, faults {}, shed {}, unsent {}, \
-         unfinished {}",
-        report.sent,
-        report.took,
-        report.sent_per_second(),
-        report.answered,
-        report.statuses,
-        report.faulty(),
-        report.shed,
-        report.unsent,
-        report.unfinished
-    )?;
-    for (name, histogram) in
-        [("latency", &report.latency), ("service", &report.service), ("lateness", &report.lateness)]
-    {
-        let at = |quantile| at(histogram, quantile);
-        writeln!(
-            out,
-            "{name:<9} p50 {:.1?}  p90 {:.1?}  p99 {:.1?}  p99.9 {:.1?}  max {:.1?}",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        )?;
-    }
-    Ok(())
 }
 
 /// Writes requests, one a line.

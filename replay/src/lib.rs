@@ -18,8 +18,10 @@
 //! | `diff` | whether two builds answer alike, with the noise of the first taken out |
 //! | `drive` | load at planned moments, latency from those moments |
 //! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
+//! | `feed` | records read ahead of the clock, made unique, ready to be written |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
+//! | `judge` | objectives, assertions and gate of a run together, and its verdict |
 //! | `lint` | whether a recording holds anything personal that is no pseudonym |
 //! | `result` | what a run measured, as one value: written, read, merged |
 //! | `sample` | requests out of a capture, for those who ask one by one |
@@ -33,9 +35,11 @@ pub mod commands;
 pub mod demo;
 pub mod diff;
 pub mod drive;
+pub mod feed;
 pub mod fingerprint;
 pub mod generate;
 pub mod inspect;
+pub mod judge;
 pub mod lint;
 pub mod mmdb;
 pub mod pack;

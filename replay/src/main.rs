@@ -34,8 +34,6 @@ struct Arguments {
 enum Command {
     /// Run the exchange, five simulated bidders and a load, and show what came of it
     Demo(DemoArgs),
-    /// Send load to a server
-    Drive(commands::DriveArgs),
     /// Write synthetic bid requests, one a line
     Generate(commands::GenerateArgs),
     /// Send the same requests to two builds and show where the second differs beyond the noise
@@ -56,7 +54,6 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
-        Command::Drive(args) => ended(commands::drive(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))

@@ -101,7 +101,7 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
         bidders.iter().map(|(name, address)| format!("{name} :{}", address.port())).collect();
     writeln!(out, "  bidders   {} (simulated)\n", listed.join(", "))?;
 
-    let plan = plan(args, &exchange)?;
+    let (plan, requests) = plan(args, &exchange)?;
     let report = play(&plan, &interrupt, out)?;
     exchange.check()?;
     let (metrics, seen) = settle(&exchange, &stubs)?;
@@ -109,14 +109,14 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
         report: &report,
         metrics: &metrics,
         bidders: &seen,
-        distinct: plan.requests.len(),
+        distinct: requests.len(),
         per_second: args.rate,
         lateness_us_max: plan.settings.lateness_us_max,
     };
     writeln!(out, "{}", outcome.text())?;
     let is_well = write_checks(&outcome, out)?;
     if !args.exit && !interrupt.is_asked() {
-        stay(&plan, &files, &mut exchange, &interrupt, out)?;
+        stay(&requests, &files, &mut exchange, &interrupt, out)?;
     }
     Ok(is_well)
 }
@@ -132,17 +132,16 @@ fn start_stubs(spec: &StubSpec) -> Result<Process, Box<dyn Error>> {
     Ok(process::spawn(command, &spec)?)
 }
 
-fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<Plan, Box<dyn Error>> {
+fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<(Plan, Arc<RequestSet>), Box<dyn Error>> {
     let planned = seconds(args.rate * args.time.as_secs_f64()).as_secs();
     let generator = Generator::new(GenerateSettings { seed: args.seed, broken: 0.0 });
-    let requests = generator.set(planned.clamp(DISTINCT_MIN as u64, DISTINCT_MAX));
+    let requests = Arc::new(generator.set(planned.clamp(DISTINCT_MIN as u64, DISTINCT_MAX)));
     let (name, value) = KEY;
     let route = Route { path: PATH.to_owned(), headers: vec![(name.to_owned(), value.to_owned())] };
-    Ok(Plan {
-        target: Target::at(exchange.public, vec![route], Allow::Loopback)?,
-        requests: Arc::new(requests),
+    let target = Target::at(exchange.public, vec![route], Allow::Loopback)?;
+    let plan = Plan {
         schedule: Schedule::Constant { per_second: args.rate },
-        bounds: Bounds { requests_max: u64::MAX, time_max: args.time },
+        bounds: Bounds { time_max: args.time, ..Bounds::default() },
         settings: DriveSettings {
             connections: 32,
             lateness_us_max: LATENESS_US_MAX,
@@ -150,7 +149,9 @@ fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<Plan, Box<dyn Error>> {
             drain_ms_max: 5_000,
             ..DriveSettings::default()
         },
-    })
+        ..Plan::of_set(target, Arc::clone(&requests))
+    };
+    Ok((plan, requests))
 }
 
 /// Plays the plan with live progress.
@@ -159,7 +160,7 @@ fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Repor
     let start = gavel::clock::monotonic();
     let is_terminal = std::io::stdout().is_terminal();
     let report = std::thread::scope(|scope| {
-        let driver = scope.spawn(|| drive::run(plan, &live));
+        let driver = scope.spawn(|| drive::run(plan, &live, &mut []));
         let mut looks = 0u32;
         while !driver.is_finished() {
             std::thread::park_timeout(LOOK);
@@ -180,7 +181,7 @@ fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Repor
         driver.join()
     });
     writeln!(out, "{}", if is_terminal { "\r\x1b[K" } else { "" })?;
-    Ok(report.map_err(|_| "the driver panicked")??)
+    Ok(report.map_err(|_| "the driver panicked")??.report)
 }
 
 fn progress(standing: &Standing, elapsed: Duration) -> String {
@@ -229,14 +230,14 @@ fn write_checks(outcome: &Outcome, out: &mut dyn Write) -> std::io::Result<bool>
 
 /// Leaves everything running until Ctrl-C.
 fn stay(
-    plan: &Plan,
+    requests: &RequestSet,
     files: &Files,
     exchange: &mut Exchange,
     interrupt: &Interrupt,
     out: &mut dyn Write,
 ) -> Result<(), Box<dyn Error>> {
     let example = files.folder().join("request.json");
-    fs::write(&example, explained(&plan.requests)?)?;
+    fs::write(&example, explained(requests)?)?;
     let (name, value) = KEY;
     writeln!(
         out,

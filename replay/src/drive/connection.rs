@@ -1,124 +1,100 @@
-//! One keep-alive connection of the driver.
+//! One connection of HTTP/1.1.
 //!
-//! Owns: its socket, the bytes not yet written and not yet understood. Never: a clock, a wait,
-//! a retry. Invariant: at most one request is out at a time.
+//! Owns: its socket, the request that is out on it and how far it is written. Never: a clock, a
+//! wait, a retry. Invariant: at most one request is out at a time.
 
+use super::link::{Io, Step};
+use super::parcel::{Done, Parcel};
 use super::report::Fault;
+use crate::inspect::End;
 use crate::wire::answer::{AnswerReader, Progress};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 
 /// See the file's header.
 pub(super) struct Connection {
     pub socket: TcpStream,
-    output: Vec<u8>,
+    pub parcel: Option<Box<Parcel>>,
     written: usize,
-    input: Vec<u8>,
     reader: AnswerReader,
 }
 
-/// What reading brought.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
-    /// Not all of it yet.
-    Part,
-    Answer {
-        status: u16,
-        bytes: usize,
-        is_reusable: bool,
-    },
-    /// The connection is of no more use.
-    Fault(Fault),
-}
-
 impl Connection {
-    /// Starts to connect; the socket becomes writable when that is done.
-    pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        match socket.connect(&address.into()) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
-            Err(error) => return Err(error),
-        }
-        Ok(Self {
-            socket: socket.into(),
-            output: Vec::new(),
-            written: 0,
-            input: Vec::new(),
-            reader: AnswerReader::default(),
-        })
+    /// On a socket that does not block.
+    pub fn new(socket: TcpStream) -> Self {
+        Self { socket, parcel: None, written: 0, reader: AnswerReader::default() }
     }
 
-    /// Whether it came to stand, once the socket is writable.
-    pub fn check_open(&self) -> io::Result<()> {
-        self.socket.take_error()?.map_or(Ok(()), Err)
-    }
-
-    /// Sends a request; `false`: the kernel did not take all of it yet.
-    pub fn send(&mut self, head: &[u8], body: &[u8]) -> io::Result<bool> {
-        self.output.clear();
+    /// Sends a request.
+    pub fn send(&mut self, parcel: Box<Parcel>, done: &mut Done) -> Step {
         self.written = 0;
-        self.output.extend_from_slice(head);
-        // writing to a Vec cannot fail
-        let _ = write!(self.output, "{}\r\n\r\n", body.len());
-        self.output.extend_from_slice(body);
-        self.flush()
+        self.reader = AnswerReader::default();
+        self.parcel = Some(parcel);
+        self.flush(done)
     }
 
-    /// Bytes of the request that is out.
-    pub fn request_bytes(&self) -> usize {
-        self.output.len()
+    /// Whether some of the request is not written yet.
+    pub fn wants_write(&self) -> bool {
+        self.parcel.as_ref().is_some_and(|parcel| self.written < parcel.request.len())
     }
 
-    /// Writes what is left; `false`: there is still some.
-    pub fn flush(&mut self) -> io::Result<bool> {
-        while let Some(rest) = self.output.get(self.written..).filter(|rest| !rest.is_empty()) {
+    /// Writes what is left.
+    pub fn flush(&mut self, done: &mut Done) -> Step {
+        let Some(parcel) = &self.parcel else { return Step::Going };
+        while let Some(rest) = parcel.request.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.socket.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(0) => return self.fail(Fault::Broken, done),
                 Ok(count) => self.written += count,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(_) => return self.fail(Fault::Broken, done),
             }
         }
-        Ok(true)
+        Step::Going
     }
 
-    /// Reads once. `bytes_max`: of one answer.
-    pub fn receive(&mut self, scratch: &mut [u8], bytes_max: usize) -> Received {
-        let count = match self.socket.read(scratch) {
+    /// Reads once.
+    pub fn receive(&mut self, io: &mut Io<'_>) -> Step {
+        let count = match self.socket.read(io.scratch) {
             Ok(count) => count,
             Err(error) => {
                 return match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::Interrupted => Received::Part,
-                    _ => Received::Fault(Fault::Broken),
+                    ErrorKind::WouldBlock | ErrorKind::Interrupted => Step::Going,
+                    _ => self.fail(Fault::Broken, io.done),
                 };
             }
         };
-        let is_nothing = self.input.is_empty() && count == 0;
-        self.input.extend_from_slice(scratch.get(..count).unwrap_or_default());
-        match self.reader.read(&self.input, count == 0) {
+        let Some(mut parcel) = self.parcel.take() else {
+            // the server closed an idle connection, or sent an answer that nobody asked for
+            return Step::Spent;
+        };
+        parcel.answer.extend_from_slice(io.scratch.get(..count).unwrap_or_default());
+        let fault = match self.reader.read(&parcel.answer, count == 0) {
             Progress::Complete(answer) => {
                 // more than was asked for: whatever follows, it is not our answer
-                let is_clean = self.input.len() == answer.len;
-                self.input.clear();
-                Received::Answer {
-                    status: answer.status,
-                    bytes: answer.len,
-                    is_reusable: answer.is_reusable && is_clean && self.is_written(),
-                }
+                let is_clean = parcel.answer.len() == answer.len;
+                let is_written = self.written == parcel.request.len();
+                parcel.end = End::Answered(answer.status);
+                parcel.answer_body = answer.body;
+                parcel.is_chunked = answer.is_chunked;
+                io.done.push_back(parcel);
+                let is_reusable = answer.is_reusable && is_clean && is_written;
+                return if is_reusable { Step::Going } else { Step::Spent };
             }
-            Progress::More if self.input.len() > bytes_max => Received::Fault(Fault::TooLarge),
-            Progress::More => Received::Part,
-            Progress::Malformed if is_nothing || count == 0 => Received::Fault(Fault::Closed),
-            Progress::Malformed => Received::Fault(Fault::Malformed),
-        }
+            Progress::More if parcel.answer.len() > io.bytes_max => Fault::TooLarge,
+            Progress::More => {
+                self.parcel = Some(parcel);
+                return Step::Going;
+            }
+            Progress::Malformed if count == 0 => Fault::Closed,
+            Progress::Malformed => Fault::Malformed,
+        };
+        io.done.push_back(parcel.fail(fault));
+        Step::Spent
     }
 
-    fn is_written(&self) -> bool {
-        self.written == self.output.len()
+    fn fail(&mut self, fault: Fault, done: &mut Done) -> Step {
+        done.extend(self.parcel.take().map(|parcel| parcel.fail(fault)));
+        Step::Spent
     }
 }

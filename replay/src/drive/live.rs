@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct Live {
     cells: Vec<Cell>,
     is_stopped: AtomicBool,
+    p50_us: AtomicU64,
+    p99_us: AtomicU64,
+    lateness_p99_us: AtomicU64,
 }
 
 /// What one thread has published.
@@ -22,8 +25,6 @@ pub(super) struct Cell {
     pub failed: AtomicU64,
     pub waiting: AtomicU64,
     pub open: AtomicU64,
-    pub p50_us: AtomicU64,
-    pub p99_us: AtomicU64,
 }
 
 /// The sum over all threads.
@@ -40,21 +41,34 @@ pub struct Standing {
     pub waiting: u64,
     /// Connections open.
     pub open: u64,
-    /// Latency since the last publication; the worst thread's.
+    /// Latency of the last half second.
     pub p50_us: u64,
     pub p99_us: u64,
+    /// Lateness of the generator in it.
+    pub lateness_p99_us: u64,
 }
 
 impl Live {
     /// For a run of so many threads.
     pub fn new(threads: u32) -> Self {
         let cells = (0..threads.max(1)).map(|_| Cell::default()).collect();
-        Self { cells, is_stopped: AtomicBool::new(false) }
+        Self {
+            cells,
+            is_stopped: AtomicBool::new(false),
+            p50_us: AtomicU64::new(0),
+            p99_us: AtomicU64::new(0),
+            lateness_p99_us: AtomicU64::new(0),
+        }
     }
 
     /// How it stands.
     pub fn standing(&self) -> Standing {
-        let mut sum = Standing::default();
+        let mut sum = Standing {
+            p50_us: self.p50_us.load(Relaxed),
+            p99_us: self.p99_us.load(Relaxed),
+            lateness_p99_us: self.lateness_p99_us.load(Relaxed),
+            ..Standing::default()
+        };
         for cell in &self.cells {
             sum.planned += cell.planned.load(Relaxed);
             sum.sent += cell.sent.load(Relaxed);
@@ -63,8 +77,6 @@ impl Live {
             sum.failed += cell.failed.load(Relaxed);
             sum.waiting += cell.waiting.load(Relaxed);
             sum.open += cell.open.load(Relaxed);
-            sum.p50_us = sum.p50_us.max(cell.p50_us.load(Relaxed));
-            sum.p99_us = sum.p99_us.max(cell.p99_us.load(Relaxed));
         }
         sum
     }
@@ -74,7 +86,13 @@ impl Live {
         self.is_stopped.store(true, Relaxed);
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(super) fn show(&self, p50_us: u64, p99_us: u64, lateness_p99_us: u64) {
+        self.p50_us.store(p50_us, Relaxed);
+        self.p99_us.store(p99_us, Relaxed);
+        self.lateness_p99_us.store(lateness_p99_us, Relaxed);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped.load(Relaxed)
     }
 

@@ -22,12 +22,23 @@ pub enum Fault {
     TooLarge,
     /// No complete answer within `timeout_ms`.
     Timeout,
+    /// The server ended the one request (HTTP/2 only).
+    Reset,
+    /// The server will not handle it, and says so: it is going away (HTTP/2 only).
+    Refused,
 }
 
 impl Fault {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::Closed, Self::Broken, Self::Malformed, Self::TooLarge, Self::Timeout];
+    pub const ALL: [Self; 7] = [
+        Self::Closed,
+        Self::Broken,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Reset,
+        Self::Refused,
+    ];
 
     /// The name in reports.
     pub const fn label(self) -> &'static str {
@@ -37,6 +48,8 @@ impl Fault {
             Self::Malformed => "malformed",
             Self::TooLarge => "too_large",
             Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Refused => "refused",
         }
     }
 }
@@ -127,12 +140,36 @@ impl Default for Report {
 }
 
 impl Report {
+    /// Adds what the same thread counted since.
+    pub fn follow(&mut self, later: &Self) {
+        let peak = self.queue_peak.max(later.queue_peak);
+        self.merge(later);
+        self.queue_peak = peak;
+    }
+
+    /// Counts nothing any more; its memory stays.
+    pub fn reset(&mut self) {
+        let mut statuses = std::mem::take(&mut self.statuses);
+        for count in statuses.values_mut() {
+            *count = 0;
+        }
+        for histogram in [&mut self.latency, &mut self.service, &mut self.lateness] {
+            histogram.reset();
+        }
+        (self.planned, self.sent, self.answered) = (0, 0, 0);
+        (self.shed, self.unsent, self.unfinished) = (0, 0, 0);
+        (self.connects, self.connect_faults, self.queue_peak) = (0, 0, 0);
+        (self.bytes_sent, self.bytes_received) = (0, 0);
+        self.faults = [0; Fault::ALL.len()];
+        self.statuses = statuses;
+    }
+
     /// Adds the part of another thread.
     pub fn merge(&mut self, other: &Self) {
         self.planned += other.planned;
         self.sent += other.sent;
         self.answered += other.answered;
-        for (status, count) in &other.statuses {
+        for (status, count) in other.statuses.iter().filter(|(_, count)| **count > 0) {
             *self.statuses.entry(*status).or_default() += count;
         }
         for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {

@@ -1,30 +1,43 @@
 //! When requests are sent.
 //!
 //! Owns: [`Schedule`], the plan as data, and [`Arrivals`], the moments that follow from it. Pure:
-//! no clock; a moment is an offset from the start of the run. Invariant: offsets never decrease,
-//! and the shards of a run together give exactly the moments of the whole.
+//! no clock; a moment is an offset from the start of the run. Invariant: offsets never decrease.
 
 use crate::random::{Random, seconds};
+use std::fmt;
 use std::time::Duration;
 
-/// When requests are sent. Recorded timing, stages and bursts will be further variants.
+/// When requests are sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Schedule {
     /// Open loop, evenly: so many a second.
     Constant { per_second: f64 },
     /// Open loop, with the gaps of independent senders: so many a second on average.
     Poisson { per_second: f64, seed: u64 },
+    /// Open loop, at a rate that changes; `poisson`: the seed of independent gaps, else even ones.
+    Stages { stages: Vec<Stage>, poisson: Option<u64>, bursts: Vec<Burst> },
+    /// Open loop, when the source says that they came, so many times as fast.
+    Recorded { speed: f64 },
     /// Closed loop: each connection sends again as soon as it has its answer. It finds the highest
     /// rate; its latencies say nothing about what a partner would see.
     Saturate,
 }
 
-/// One part of a run that is shared by several threads.
+/// A stretch in which the rate goes evenly from one value to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stage {
+    /// `None`: without end.
+    pub time: Option<Duration>,
+    pub from: f64,
+    pub to: f64,
+}
+
+/// Many requests at one moment, again and again; beside the other ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
-    /// `0..of`.
-    pub index: u32,
-    pub of: u32,
+pub struct Burst {
+    /// The first one comes after this time, too.
+    pub every: Duration,
+    pub count: u64,
 }
 
 /// When the next request is due.
@@ -34,73 +47,233 @@ pub enum Moment {
     At(Duration),
     /// As soon as a connection is free.
     WhenFree,
+    /// When the source says.
+    Recorded,
 }
 
-/// One request's place in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planned {
-    pub moment: Moment,
-    /// Its number in the whole run, from 0; says which body is sent.
-    pub number: u64,
+/// Highest rate that is taken for meant.
+const PER_SECOND_MAX: f64 = 10_000_000.0;
+
+/// Why a schedule is none.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ScheduleError {
+    #[error("the rate must be above 0 and at most 10,000,000 a second, not {0}")]
+    Rate(f64),
+    #[error("the speed must be above 0 and at most 1,000, not {0}")]
+    Speed(f64),
+    #[error("no stage has a rate above 0")]
+    NoStage,
+    #[error("a burst needs a time above 0 and 1 to 1,000,000 requests")]
+    Burst,
 }
 
-/// The moments of one share, one after the other, without end.
-#[derive(Clone, Debug)]
-pub struct Arrivals {
-    kind: Kind,
-    share: Share,
-    /// How many this share has given.
-    given: u64,
-}
+/// Most requests of one burst.
+const BURST_MAX: u64 = 1_000_000;
 
-#[derive(Clone, Debug)]
-enum Kind {
-    Constant { gap: f64 },
-    Poisson { mean: Duration, at: Duration, random: Random },
-    Saturate,
-}
+// === impl Schedule ===
 
 impl Schedule {
-    /// The rate that is asked for; `None` where there is none.
+    /// The rate that is asked for; `None` where there is none, or more than one.
     pub fn per_second(&self) -> Option<f64> {
         match self {
             Self::Constant { per_second } | Self::Poisson { per_second, .. } => Some(*per_second),
-            Self::Saturate => None,
+            Self::Stages { .. } | Self::Recorded { .. } | Self::Saturate => None,
         }
     }
 
-    /// The moments of one share.
-    pub fn arrivals(&self, share: Share) -> Arrivals {
-        let kind = match self {
-            Self::Constant { per_second } => Kind::Constant { gap: per_second.recip() },
-            // independent streams of a part of the rate add up to one of the whole rate
-            Self::Poisson { per_second, seed } => Kind::Poisson {
-                mean: seconds(f64::from(share.of) / per_second),
-                at: Duration::ZERO,
-                random: Random::for_item(*seed, u64::from(share.index)),
-            },
-            Self::Saturate => Kind::Saturate,
-        };
-        Arrivals { kind, share, given: 0 }
+    /// Whether it is one.
+    pub fn check(&self) -> Result<(), ScheduleError> {
+        let is_rate = |rate: f64| rate > 0.0 && rate <= PER_SECOND_MAX;
+        match self {
+            Self::Constant { per_second } | Self::Poisson { per_second, .. } => {
+                is_rate(*per_second).then_some(()).ok_or(ScheduleError::Rate(*per_second))
+            }
+            Self::Recorded { speed } if !(*speed > 0.0 && *speed <= 1_000.0) => {
+                Err(ScheduleError::Speed(*speed))
+            }
+            Self::Stages { stages, bursts, .. } => {
+                for rate in stages.iter().flat_map(|stage| [stage.from, stage.to]) {
+                    if !is_rate(rate) && rate.to_bits() != 0 {
+                        return Err(ScheduleError::Rate(rate));
+                    }
+                }
+                if !stages.iter().any(|stage| stage.from + stage.to > 0.0) {
+                    return Err(ScheduleError::NoStage);
+                }
+                let is_burst = |burst: &Burst| {
+                    !burst.every.is_zero() && (1..=BURST_MAX).contains(&burst.count)
+                };
+                bursts.iter().all(is_burst).then_some(()).ok_or(ScheduleError::Burst)
+            }
+            Self::Recorded { .. } | Self::Saturate => Ok(()),
+        }
+    }
+
+    /// The moments.
+    pub fn arrivals(&self) -> Arrivals {
+        let forever = |rate| vec![Stage { time: None, from: rate, to: rate }];
+        match self {
+            Self::Constant { per_second } => {
+                Arrivals::Rate(Rate::new(forever(*per_second), None, &[]))
+            }
+            Self::Poisson { per_second, seed } => {
+                Arrivals::Rate(Rate::new(forever(*per_second), Some(*seed), &[]))
+            }
+            Self::Stages { stages, poisson, bursts } => {
+                Arrivals::Rate(Rate::new(stages.clone(), *poisson, bursts))
+            }
+            Self::Recorded { .. } => Arrivals::Always(Moment::Recorded),
+            Self::Saturate => Arrivals::Always(Moment::WhenFree),
+        }
     }
 }
 
-impl Iterator for Arrivals {
-    type Item = Planned;
-
-    fn next(&mut self) -> Option<Planned> {
-        let number = u64::from(self.share.index) + self.given * u64::from(self.share.of);
-        self.given += 1;
-        let moment = match &mut self.kind {
-            // from the number, not from the last moment: rounding does not add up
-            Kind::Constant { gap } => Moment::At(seconds(number as f64 * *gap)),
-            Kind::Poisson { mean, at, random } => {
-                *at += random.waiting(*mean);
-                Moment::At(*at)
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Constant { per_second } => write!(f, "constant {per_second}/s"),
+            Self::Poisson { per_second, .. } => write!(f, "poisson {per_second}/s"),
+            Self::Recorded { speed } => write!(f, "recorded x{speed}"),
+            Self::Saturate => write!(f, "saturate"),
+            Self::Stages { stages, poisson, bursts } => {
+                let one = |stage: &Stage| match stage.time {
+                    None => format!("{}/s", stage.from),
+                    Some(time) => format!("{time:?}:{}-{}/s", stage.from, stage.to),
+                };
+                let stages: Vec<String> = stages.iter().map(one).collect();
+                write!(f, "stages {}", stages.join(","))?;
+                if poisson.is_some() {
+                    write!(f, " poisson")?;
+                }
+                bursts
+                    .iter()
+                    .try_for_each(|burst| write!(f, " + every {:?}: {}", burst.every, burst.count))
             }
-            Kind::Saturate => Moment::WhenFree,
+        }
+    }
+}
+
+// === the moments ===
+
+/// The moments of a schedule, one after the other; it ends where the last stage does.
+#[derive(Clone, Debug)]
+pub enum Arrivals {
+    Rate(Rate),
+    Always(Moment),
+}
+
+/// The moments of a rate that changes. The `n`th request comes when the rate, added up from the
+/// start, reaches `n` (with even gaps) or the `n`th moment of a Poisson process of rate 1: so
+/// rounding does not add up, and a ramp is exact.
+#[derive(Clone, Debug)]
+pub struct Rate {
+    stages: Vec<Stage>,
+    stage: usize,
+    /// The rate added up over all stages before this one, and when this one begins in seconds.
+    before: f64,
+    begins: f64,
+    /// Requests given, and where the Poisson process stands.
+    given: u64,
+    poisson: Option<(Random, f64)>,
+    next: Option<Duration>,
+    bursts: Vec<Recurring>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Recurring {
+    burst: Burst,
+    /// When the next one comes, and how many of it are left.
+    at: Duration,
+    left: u64,
+}
+
+impl Iterator for Arrivals {
+    type Item = Moment;
+
+    fn next(&mut self) -> Option<Moment> {
+        match self {
+            Self::Rate(rate) => rate.next().map(Moment::At),
+            Self::Always(moment) => Some(*moment),
+        }
+    }
+}
+
+impl Arrivals {
+    /// When the last stage ends; `None`: never.
+    pub fn end(&self) -> Option<Duration> {
+        match self {
+            Self::Rate(rate) => rate.stages.iter().map(|stage| stage.time).sum(),
+            Self::Always(_) => None,
+        }
+    }
+}
+
+impl Rate {
+    fn new(stages: Vec<Stage>, poisson: Option<u64>, bursts: &[Burst]) -> Self {
+        let recurring =
+            |burst: &Burst| Recurring { burst: *burst, at: burst.every, left: burst.count };
+        let mut this = Self {
+            stages,
+            stage: 0,
+            before: 0.0,
+            begins: 0.0,
+            given: 0,
+            poisson: poisson.map(|seed| (Random::seeded(seed), 0.0)),
+            next: None,
+            bursts: bursts.iter().map(recurring).collect(),
         };
-        Some(Planned { moment, number })
+        this.next = this.smooth();
+        this
+    }
+
+    /// The next moment, bursts aside.
+    fn smooth(&mut self) -> Option<Duration> {
+        let unit = match &mut self.poisson {
+            None => self.given as f64,
+            Some((random, sum)) => {
+                *sum -= (1.0 - random.unit()).ln();
+                *sum
+            }
+        };
+        self.given += 1;
+        loop {
+            let stage = self.stages.get(self.stage)?;
+            let rest = unit - self.before;
+            let Some(time) = stage.time.map(|time| time.as_secs_f64()) else {
+                return Some(seconds(self.begins + rest / stage.from));
+            };
+            let area = f64::midpoint(stage.from, stage.to) * time;
+            if rest < area {
+                let slope = (stage.to - stage.from) / time;
+                // the root of slope/2 t² + from t = rest, in the form that does not cancel
+                let root = (stage.from * stage.from + 2.0 * slope * rest).max(0.0).sqrt();
+                let inside = if rest > 0.0 { 2.0 * rest / (stage.from + root) } else { 0.0 };
+                return Some(seconds(self.begins + inside));
+            }
+            self.before += area;
+            self.begins += time;
+            self.stage += 1;
+        }
+    }
+}
+
+impl Iterator for Rate {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = self.next?;
+        let burst = self.bursts.iter_mut().min_by_key(|burst| burst.at);
+        if let Some(burst) = burst.filter(|burst| burst.at <= next) {
+            let at = burst.at;
+            burst.left -= 1;
+            if burst.left == 0 {
+                burst.at += burst.burst.every;
+                burst.left = burst.burst.count;
+            }
+            return Some(at);
+        }
+        self.next = self.smooth();
+        Some(next)
     }
 }
 
@@ -108,42 +281,29 @@ impl Iterator for Arrivals {
 mod tests {
     use super::*;
 
-    fn offsets(schedule: &Schedule, share: Share, count: usize) -> Vec<Duration> {
-        let at = |planned: Planned| match planned.moment {
+    fn offsets(schedule: &Schedule, count: usize) -> Vec<Duration> {
+        let at = |moment| match moment {
             Moment::At(at) => at,
-            Moment::WhenFree => unreachable!("an open loop"),
+            Moment::WhenFree | Moment::Recorded => unreachable!("an open loop with a rate"),
         };
-        schedule.arrivals(share).take(count).map(at).collect()
+        schedule.arrivals().take(count).map(at).collect()
+    }
+
+    fn stage(seconds: u64, from: f64, to: f64) -> Stage {
+        Stage { time: Some(Duration::from_secs(seconds)), from, to }
     }
 
     #[test]
     fn a_constant_rate_does_not_drift() {
         let schedule = Schedule::Constant { per_second: 3_000.0 };
-        let whole = Share { index: 0, of: 1 };
-        let last = offsets(&schedule, whole, 3_000_001).pop().unwrap();
+        let last = offsets(&schedule, 3_000_001).pop().unwrap();
         assert!(last.abs_diff(Duration::from_secs(1_000)) < Duration::from_micros(1), "{last:?}");
-    }
-
-    #[test]
-    fn shares_of_a_constant_rate_interleave_to_the_whole() {
-        let schedule = Schedule::Constant { per_second: 1_000.0 };
-        let whole = offsets(&schedule, Share { index: 0, of: 1 }, 30);
-        let mut parts: Vec<Duration> =
-            (0..3).flat_map(|index| offsets(&schedule, Share { index, of: 3 }, 10)).collect();
-        parts.sort();
-        assert_eq!(whole, parts);
-        let mut numbers: Vec<u64> = (0..3)
-            .flat_map(|index| schedule.arrivals(Share { index, of: 3 }).take(10))
-            .map(|planned| planned.number)
-            .collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, (0..30).collect::<Vec<_>>());
     }
 
     #[test]
     fn poisson_gaps_have_the_mean_and_the_spread_of_an_exponential() {
         let schedule = Schedule::Poisson { per_second: 1_000.0, seed: 5 };
-        let moments = offsets(&schedule, Share { index: 0, of: 1 }, 100_000);
+        let moments = offsets(&schedule, 100_000);
         assert!(moments.is_sorted());
         let gaps: Vec<f64> = moments
             .windows(2)
@@ -153,6 +313,53 @@ mod tests {
         let spread = gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64;
         assert!((mean - 1.0).abs() < 0.02, "mean {mean}");
         assert!((spread.sqrt() - 1.0).abs() < 0.03, "deviation {}", spread.sqrt());
-        assert_eq!(moments, offsets(&schedule, Share { index: 0, of: 1 }, 100_000));
+        assert_eq!(moments, offsets(&schedule, 100_000));
+    }
+
+    #[test]
+    fn stages_ramp_evenly_and_end() {
+        let stages = vec![stage(10, 100.0, 100.0), stage(10, 0.0, 200.0), stage(1, 50.0, 0.0)];
+        let schedule = Schedule::Stages { stages, poisson: None, bursts: Vec::new() };
+        schedule.check().unwrap();
+        let moments = offsets(&schedule, 10_000);
+        assert_eq!(moments.len(), 1_000 + 1_000 + 25);
+        assert!(moments.is_sorted());
+        let within = |from: u64, to: u64| {
+            let range = Duration::from_secs(from)..Duration::from_secs(to);
+            moments.iter().filter(|at| range.contains(at)).count()
+        };
+        assert_eq!((within(0, 10), within(10, 15), within(15, 20)), (1_000, 250, 750));
+        assert_eq!(schedule.arrivals().end(), Some(Duration::from_secs(21)));
+    }
+
+    #[test]
+    fn bursts_come_beside_the_rate_and_all_at_once() {
+        let schedule = Schedule::Stages {
+            stages: vec![stage(5, 10.0, 10.0)],
+            poisson: None,
+            bursts: vec![Burst { every: Duration::from_secs(2), count: 30 }],
+        };
+        let moments = offsets(&schedule, 1_000);
+        assert_eq!(moments.len(), 50 + 60);
+        assert!(moments.is_sorted());
+        let at = |seconds| moments.iter().filter(|at| **at == Duration::from_secs(seconds)).count();
+        assert_eq!((at(1), at(2), at(4)), (1, 31, 31));
+    }
+
+    #[test]
+    fn a_schedule_that_is_none_is_refused() {
+        let stages = |stages| Schedule::Stages { stages, poisson: None, bursts: Vec::new() };
+        for schedule in [
+            Schedule::Constant { per_second: 0.0 },
+            Schedule::Constant { per_second: f64::NAN },
+            Schedule::Poisson { per_second: -1.0, seed: 1 },
+            Schedule::Recorded { speed: 0.0 },
+            stages(vec![]),
+            stages(vec![stage(1, 0.0, 0.0)]),
+            stages(vec![stage(1, 5.0, f64::INFINITY)]),
+        ] {
+            assert!(schedule.check().is_err(), "{schedule:?}");
+        }
+        stages(vec![stage(1, 0.0, 0.0), stage(1, 0.0, 9.0)]).check().unwrap();
     }
 }

@@ -3,7 +3,6 @@
 //! Owns: [`Target`] with its routes, and the rule that a load goes to this machine only, unless
 //! someone said otherwise. Never: TLS, a connection.
 
-use std::fmt::Write;
 use std::net::{SocketAddr, ToSocketAddrs};
 
 /// One server and the paths on it.
@@ -106,24 +105,6 @@ impl Target {
             }
             _ => Ok(self),
         }
-    }
-
-    /// For each route the head of its requests, up to the value of Content-Length.
-    pub(super) fn heads(&self) -> Vec<Vec<u8>> {
-        let head = |route: &Route| {
-            let mut head = format!(
-                "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
-                 X-OpenRTB-Version: 2.6\r\n",
-                route.path, self.host
-            );
-            for (name, value) in &route.headers {
-                // writing to a String cannot fail
-                let _ = write!(head, "{name}: {value}\r\n");
-            }
-            head.push_str("Content-Length: ");
-            head.into_bytes()
-        };
-        self.routes.iter().map(head).collect()
     }
 }
 

@@ -41,10 +41,11 @@ impl RunResult {
         // they waited in different queues
         self.whole.queue_peak =
             self.windows.iter().map(|one| one.counts.queue_peak).max().unwrap_or(0);
-        self.feed.add(other.feed);
+        self.feed.add(&other.feed);
         add(&mut self.inspected, other.inspected);
         self.shards = self.shards.saturating_add(other.shards);
         self.merge_invalid(&other.invalid);
+        self.judged.merge(&other.judged);
         if self.plan.target != other.plan.target {
             self.plan.target = format!("{}, {}", self.plan.target, other.plan.target);
         }
@@ -83,6 +84,13 @@ impl RunResult {
                 ) => *lateness_p99_us = (*lateness_p99_us).max(*late),
                 (Some(Invalid::Shed { requests }), Invalid::Shed { requests: more }) => {
                     add(requests, *more);
+                }
+                (
+                    Some(Invalid::Inspection { inspected, of }),
+                    Invalid::Inspection { inspected: more, of: of_more },
+                ) => {
+                    add(inspected, *more);
+                    add(of, *of_more);
                 }
                 (Some(Invalid::Diversity { axes }), Invalid::Diversity { axes: more }) => {
                     axes.extend_from_slice(more);
@@ -128,12 +136,13 @@ impl Counts {
 
 impl FeedAccount {
     /// Adds another shard's part.
-    pub fn add(&mut self, other: Self) {
+    pub fn add(&mut self, other: &Self) {
         add(&mut self.records, other.records);
         self.loops = self.loops.max(other.loops);
         add(&mut self.out_of_order, other.out_of_order);
         add(&mut self.skipped, other.skipped);
         add(&mut self.opaque, other.opaque);
+        self.damage = self.damage.take().or_else(|| other.damage.clone());
     }
 }
 
@@ -146,6 +155,7 @@ fn add(sum: &mut u64, more: u64) {
 mod tests {
     use super::*;
     use crate::drive::report::Report;
+    use crate::judge::Judged;
     use crate::result::{PlanOf, ResultError, VERSION, WINDOW_US};
     use std::path::Path;
 
@@ -172,6 +182,7 @@ mod tests {
             feed: FeedAccount { records: 7, loops: 1, ..FeedAccount::default() },
             inspected: 1,
             shards: 1,
+            judged: Judged::default(),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod packed;
 pub mod windows;
 
 use crate::drive::report::{Fault, Report};
+use crate::judge::Judged;
 use packed::Packed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -53,6 +54,9 @@ pub struct RunResult {
     pub inspected: u64,
     /// Results that were merged into this one, itself included.
     pub shards: u32,
+    /// What it was judged by, and what came of that.
+    #[serde(default)]
+    pub judged: Judged,
 }
 
 /// What was planned.
@@ -131,7 +135,7 @@ pub struct Counts {
 }
 
 /// What was read in order to be played.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedAccount {
     /// Distinct records that were read, in the first round.
     pub records: u64,
@@ -142,8 +146,10 @@ pub struct FeedAccount {
     pub out_of_order: u64,
     /// Records that cannot be sent, such as one of another method than POST.
     pub skipped: u64,
-    /// Records whose body is no JSON, sent as recorded in every round.
+    /// Requests whose body is no JSON object and could not be made unique: sent as recorded.
     pub opaque: u64,
+    /// What broke off the reading of a capture; what was good before it was played.
+    pub damage: Option<String>,
 }
 
 /// Why a run means nothing.
@@ -156,6 +162,8 @@ pub enum Invalid {
     Shed { requests: u64 },
     /// What was sent was less diverse than what was recorded; the axes by name.
     Diversity { axes: Vec<String> },
+    /// Too few exchanges were looked at for what was asked of them.
+    Inspection { inspected: u64, of: u64 },
 }
 
 impl std::fmt::Display for Invalid {
@@ -167,6 +175,9 @@ impl std::fmt::Display for Invalid {
             ),
             Self::Shed { requests } => {
                 write!(f, "{requests} requests were shed: too many waited for a connection")
+            }
+            Self::Inspection { inspected, of } => {
+                write!(f, "only {inspected} of {of} exchanges were inspected")
             }
             Self::Diversity { axes } => write!(f, "diversity was lost: {}", axes.join(", ")),
         }

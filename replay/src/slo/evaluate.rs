@@ -346,4 +346,4 @@ impl Iterator for Sliding<'_> {
 
 #[cfg(test)]
 #[path = "evaluate_tests.rs"]
-mod tests;
+pub(crate) mod tests;

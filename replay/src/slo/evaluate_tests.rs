@@ -5,7 +5,7 @@ use crate::result::{FeedAccount, PlanOf, VERSION};
 const MS: u64 = 1_000_000;
 
 /// A run of 100 ms windows: in each so many planned, and answered after so many milliseconds.
-fn run<T: AsRef<[u64]>>(windows: &[(u64, T)]) -> RunResult {
+pub(crate) fn run<T: AsRef<[u64]>>(windows: &[(u64, T)]) -> RunResult {
     let mut whole = Counts::default();
     let mut found = Vec::new();
     for (index, (planned, latencies)) in windows.iter().enumerate() {
@@ -37,6 +37,7 @@ fn run<T: AsRef<[u64]>>(windows: &[(u64, T)]) -> RunResult {
         feed: FeedAccount::default(),
         inspected: 0,
         shards: 1,
+        judged: crate::judge::Judged::default(),
     }
 }
 

@@ -19,8 +19,9 @@ pub struct Answer {
     pub status: u16,
     /// Bytes of the buffer that belong to it.
     pub len: usize,
-    /// Where its body is; of a chunked one, with the chunks' framing.
+    /// Where its body is; of a chunked one, with the chunks' framing (see [`unchunk`]).
     pub body: Range<usize>,
+    pub is_chunked: bool,
     /// Whether the connection can be used again.
     pub is_reusable: bool,
 }
@@ -90,6 +91,7 @@ impl AnswerReader {
                     status: head.status,
                     len: end,
                     body: head.len..end,
+                    is_chunked: head.framing == Framing::Chunked,
                     is_reusable: head.is_kept_alive && head.framing != Framing::Close,
                 })
             }
@@ -119,6 +121,18 @@ impl AnswerReader {
             }
             self.chunk_at = next;
         }
+    }
+}
+
+/// Appends what a complete chunked body amounts to; a damaged one up to its damage.
+pub fn unchunk(body: &[u8], out: &mut Vec<u8>) {
+    let mut rest = body;
+    while let Ok(httparse::Status::Complete((line, size))) = httparse::parse_chunk_size(rest) {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let end = line.saturating_add(size);
+        let Some(data) = rest.get(line..end).filter(|data| !data.is_empty()) else { return };
+        out.extend_from_slice(data);
+        rest = rest.get(end.saturating_add(2)..).unwrap_or_default();
     }
 }
 
@@ -192,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn whole(status: u16, len: usize, body: Range<usize>, is_reusable: bool) -> Progress {
-        Progress::Complete(Answer { status, len, body, is_reusable })
+        Progress::Complete(Answer { status, len, body, is_chunked: false, is_reusable })
     }
 
     #[test]
@@ -242,8 +256,13 @@ mod tests {
                 let part = bytes.get(..end).unwrap();
                 assert_eq!(reader.read(part.as_bytes(), false), Progress::More, "{part:?}");
             }
-            let expected = whole(200, bytes.len(), head.len()..bytes.len(), true);
-            assert_eq!(reader.read(bytes.as_bytes(), false), expected);
+            let body = head.len()..bytes.len();
+            let mut whole = Vec::new();
+            unchunk(bytes.as_bytes().get(body.clone()).unwrap(), &mut whole);
+            assert_eq!(whole, b"abc");
+            let len = bytes.len();
+            let expected = Answer { status: 200, len, body, is_chunked: true, is_reusable: true };
+            assert_eq!(reader.read(bytes.as_bytes(), false), Progress::Complete(expected));
         }
     }
 
@@ -260,6 +279,9 @@ mod tests {
             if let Progress::Complete(answer) = AnswerReader::default().read(&buffer, is_ended) {
                 prop_assert!(answer.len <= buffer.len());
                 prop_assert!(answer.body.end <= buffer.len());
+                let mut whole = Vec::new();
+                unchunk(buffer.get(answer.body).unwrap(), &mut whole);
+                prop_assert!(whole.len() <= buffer.len());
             }
         }
     }

@@ -6,6 +6,7 @@ use replay::drive::report::{Fault, Report, Validity};
 use replay::drive::schedule::Schedule;
 use replay::drive::target::{Allow, Target};
 use replay::drive::{self, DriveError};
+use replay::feed::source::Source;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -48,17 +49,17 @@ fn serve(mut socket: TcpStream, answer: &dyn Fn(u64) -> &'static [u8], count: &A
 }
 
 fn plan(address: SocketAddr, schedule: Schedule, requests_max: u64) -> Plan {
+    let target = Target::parse(&format!("http://{address}/x"), Allow::Loopback).unwrap();
     Plan {
-        target: Target::parse(&format!("http://{address}/x"), Allow::Loopback).unwrap(),
-        requests: Arc::new(["body"].into_iter().collect()),
         schedule,
-        bounds: Bounds { requests_max, time_max: Duration::from_secs(20) },
+        bounds: Bounds { requests_max, time_max: Duration::from_secs(20), ..Bounds::default() },
         settings: DriveSettings { connections: 2, ..DriveSettings::default() },
+        ..Plan::of_set(target, Arc::new(["body"].into_iter().collect()))
     }
 }
 
 fn run(plan: &Plan) -> Report {
-    let report = drive::run(plan, &Live::new(plan.settings.threads)).unwrap();
+    let report = drive::run(plan, &Live::new(plan.settings.threads), &mut []).unwrap().report;
     assert_eq!(report.planned, report.sent + report.shed + report.unsent, "{report:?}");
     assert_eq!(report.sent, report.answered + report.faulty() + report.unfinished);
     assert_eq!(report.latency.len(), report.answered);
@@ -122,7 +123,7 @@ fn faults_of_the_server_are_counted_by_kind() {
 fn a_server_that_is_not_there_is_said_so() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let plan = plan(address, Schedule::Saturate, 5);
-    let fault = drive::run(&plan, &Live::new(1)).unwrap_err();
+    let fault = drive::run(&plan, &Live::new(1), &mut []).unwrap_err();
     assert!(matches!(fault, DriveError::Unreachable(at) if at == address), "{fault}");
 }
 
@@ -139,7 +140,7 @@ fn a_server_that_stalls_is_charged_for_every_request_it_held_up() {
     });
     let mut plan = plan(address, Schedule::Constant { per_second: 1_000.0 }, 600);
     plan.settings = DriveSettings { connections: 1, connections_max: 1, ..plan.settings };
-    let report = drive::run(&plan, &live).unwrap();
+    let report = drive::run(&plan, &live, &mut []).unwrap().report;
     assert_eq!((report.planned, report.answered), (600, 600));
     // requests 10 to 99 were planned in the first 100 ms and could be answered after 300 ms
     let over =
@@ -164,7 +165,7 @@ fn what_exceeds_the_queue_is_shed_and_makes_the_run_invalid() {
     plan.settings =
         DriveSettings { connections: 1, connections_max: 3, queue_max: 50, ..plan.settings };
     plan.settings.lateness_us_max = u64::MAX / 2_000;
-    let report = drive::run(&plan, &live).unwrap();
+    let report = drive::run(&plan, &live, &mut []).unwrap().report;
     assert_eq!(report.planned, 300);
     assert!(report.shed >= 140, "{} shed", report.shed);
     assert_eq!(report.connects, 3);
@@ -187,7 +188,7 @@ fn a_late_generator_makes_the_run_invalid() {
 fn a_plan_without_requests_is_refused() {
     let address = server(|_| OK);
     let mut plan = plan(address, Schedule::Saturate, 5);
-    plan.requests = Arc::new(RequestSet::default());
-    let fault = drive::run(&plan, &Live::new(1)).unwrap_err();
+    plan.source = Source::Set(Arc::new(RequestSet::default()));
+    let fault = drive::run(&plan, &Live::new(1), &mut []).unwrap_err();
     assert!(matches!(fault, DriveError::NoRequests));
 }

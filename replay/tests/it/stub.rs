@@ -27,16 +27,14 @@ fn load(handle: &Handle, requests: usize) -> Report {
     let url = format!("http://{}/bid", handle.addresses()[0]);
     let target = Target::parse(&url, Allow::Loopback).unwrap();
     let plan = drive::plan::Plan {
-        target,
-        requests: Arc::new(set),
-        schedule: drive::schedule::Schedule::Saturate,
         bounds: drive::plan::Bounds {
             requests_max: requests as u64,
             time_max: Duration::from_secs(20),
+            ..drive::plan::Bounds::default()
         },
-        settings: drive::plan::DriveSettings::default(),
+        ..drive::plan::Plan::of_set(target, Arc::new(set))
     };
-    drive::run(&plan, &drive::live::Live::new(1)).unwrap()
+    drive::run(&plan, &drive::live::Live::new(1), &mut []).unwrap().report
 }
 
 #[test]
