@@ -135,6 +135,13 @@ Never: a default. Invariant: what passes here renders without an error of a temp
 {{- if gt (int $bytes) 1048576 -}}
 {{- $faults = append $faults (printf "rules.files: %d bytes are more than the 1048576 that a ConfigMap holds; make several elsewhere and name a volume's worth with `rules.existing`, or split the release" (int $bytes)) -}}
 {{- end -}}
+{{- if not $v.rules.secret -}}
+{{- range $file, $text := $v.rules.files -}}
+{{- if regexMatch "(?m)^[ \t]*headers[ \t]*=" $text -}}
+{{- $faults = append $faults (printf "rules.files: %s has `headers` of a bidder, which may hold passwords, and would stand in a ConfigMap; set `rules.secret: true`" $file) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $role, $file := $v.databases.files -}}
 {{- if $file -}}
 {{- $at := printf "databases.files.%s" $role -}}
@@ -194,6 +201,22 @@ Never: a default. Invariant: what passes here renders without an error of a temp
 {{- end -}}
 {{- if and $v.ingress.enabled $nlb.enabled -}}
 {{- $faults = append $faults "ingress.enabled and service.nlb.enabled together: one Service cannot be both the ALB's target and a load balancer; keep one, or install a second release" -}}
+{{- end -}}
+{{- if and $v.service.trafficDistribution (not (semverCompare ">=1.31.0-0" .Capabilities.KubeVersion.Version)) -}}
+{{- $faults = append $faults (printf "service.trafficDistribution: comes with Kubernetes 1.31, and this cluster says %s; leave it empty" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- $old := $v.httpRoute.oldFleet -}}
+{{- if $old.service -}}
+{{- if not $v.httpRoute.enabled -}}
+{{- $faults = append $faults "httpRoute.oldFleet without httpRoute.enabled: nothing would share the requests; enable the route" -}}
+{{- end -}}
+{{- if eq $v.canary.kind "rollouts" -}}
+{{- $faults = append $faults "httpRoute.oldFleet with canary.kind rollouts: the Rollout writes the weights of the route, and the old fleet would lose its share; use `canary.kind: httpRoute` or none until the move is done" -}}
+{{- end -}}
+{{- $sum := add (int $old.perTenThousand) (ternary (int $v.canary.perTenThousand) 0 (eq $v.canary.kind "httpRoute")) -}}
+{{- if gt (int $sum) 10000 -}}
+{{- $faults = append $faults (printf "httpRoute.oldFleet.perTenThousand and canary.perTenThousand are %d together, and there are 10000" (int $sum)) -}}
+{{- end -}}
 {{- end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
 {{- $faults = append $faults "httpRoute.parentRefs: empty: the route would belong to no Gateway; name one" -}}

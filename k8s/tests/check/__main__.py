@@ -28,6 +28,8 @@ def everything(count):
     count.group("schemas of Kubernetes 1.30 to 1.37", outside.schemas)
     count.group("types of custom resources", outside.custom_resources)
     count.group("gavel takes the rendered configuration", outside.gavel_check)
+    count.group("arguments of gavel", outside.gavel_arguments)
+    count.group("nodes", outside.nodes)
     count.group("arguments of the replay Job", outside.replay_arguments)
     count.group("alerts are useful", outside.alerts_are_useful)
     count.group("promtool", outside.alerts)

@@ -11,6 +11,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+import tomllib
 
 import yaml
 
@@ -69,7 +70,7 @@ def custom_resources(count):
     """Types and required fields of custom resources; unknown fields are not found by these."""
     folder = node_models()
     things = [(path.name, thing) for path in [golden(c) for c in cases()] + beside()
-              for thing in objects(path) if not is_own(thing) and thing.get("kind") != "NodeConfig"]
+              for thing in objects(path) if not is_own(thing) and thing["kind"] != "NodeConfig"]
     script = folder / "ask.mjs"
     shutil.copy(TESTS / "check" / "custom.mjs", script)
     result = run(["node", script], cwd=folder, input=json.dumps([thing for _, thing in things]))
@@ -148,6 +149,42 @@ def gavel_check(count):
             stand_in(main, gavel)
             result = run([gavel, "check", "--config", main])
             count.that(result.returncode == 0, f"gavel check of {path.stem}", result.stdout + result.stderr)
+
+
+def gavel_arguments(count):
+    """Flags and variables of the pods are those of `gavel serve`."""
+    help_text = run([built("gavel"), "serve", "--help"]).stdout
+    for path in cases():
+        for thing in objects(golden(path)):
+            if thing["kind"] not in ("Deployment", "StatefulSet", "Rollout"):
+                continue
+            gavel = thing["spec"]["template"]["spec"]["containers"][0]
+            words = [word for word in gavel["args"] if word.startswith("--")]
+            words += [one["name"] for one in gavel["env"] if one["name"].startswith("GAVEL_")]
+            for word in words:
+                count.that(word in help_text, f"{path.stem}: gavel serve has {word}")
+
+
+def nodes(count):
+    """The node examples, of which no schema is to be had, allow one sysctl and no other."""
+    folder = K8S / "nodes"
+    allowed = {}
+    config = objects(folder / "al2023-nodeconfig.yaml")[0]["spec"]["kubelet"]
+    allowed["AL2023"] = config["config"]["allowedUnsafeSysctls"]
+    label = "gavel.example/somaxconn"
+    count.that(f"--node-labels={label}=65535" in config["flags"], "AL2023 has the label")
+    for thing in objects(folder / "karpenter.yaml"):
+        if thing["kind"] == "EC2NodeClass":
+            inner = yaml.safe_load(thing["spec"]["userData"])
+            allowed["Karpenter"] = inner["spec"]["kubelet"]["config"]["allowedUnsafeSysctls"]
+        else:
+            labels = thing["spec"]["template"]["metadata"]["labels"]
+            count.that(labels == {label: "65535"}, "Karpenter has the label")
+    settings = tomllib.loads((folder / "bottlerocket.toml").read_text())["settings"]["kubernetes"]
+    allowed["Bottlerocket"] = settings["allowed-unsafe-sysctls"]
+    count.that(settings["node-labels"] == {label: "65535"}, "Bottlerocket has the label")
+    for name, sysctls in allowed.items():
+        count.that(sysctls == ["net.core.somaxconn"], f"{name} allows net.core.somaxconn alone", sysctls)
 
 
 def replay_arguments(count):
