@@ -21,9 +21,11 @@
 //! | `feed` | records read ahead of the clock, made unique, ready to be written |
 //! | `generate` | synthetic requests, fitted to public figures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
+//! | `interrupt` | Ctrl-C |
 //! | `judge` | objectives, assertions and gate of a run together, and its verdict |
 //! | `lint` | whether a recording holds anything personal that is no pseudonym |
 //! | `result` | what a run measured, as one value: written, read, merged |
+//! | `run` | `run`, `search`, `calibrate`: plans from arguments, the live view, what is printed |
 //! | `sample` | requests out of a capture, for those who ask one by one |
 //! | `slo` | objectives as text |
 //! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
@@ -39,12 +41,14 @@ pub mod feed;
 pub mod fingerprint;
 pub mod generate;
 pub mod inspect;
+pub mod interrupt;
 pub mod judge;
 pub mod lint;
 pub mod mmdb;
 pub mod pack;
 pub mod random;
 pub mod result;
+pub mod run;
 pub mod sample;
 pub mod slo;
 pub mod stub;

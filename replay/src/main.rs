@@ -10,6 +10,7 @@ use replay::diff::command::DiffArgs;
 use replay::lint::command::{self as lint, LintArgs};
 use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
+use replay::run::{self, RunArgs};
 use replay::verdict::{Failure, Verdict};
 use replay::{commands, diff, stub};
 use std::error::Error;
@@ -34,6 +35,8 @@ struct Arguments {
 enum Command {
     /// Run the exchange, five simulated bidders and a load, and show what came of it
     Demo(DemoArgs),
+    /// Play a recording against a server, measure from the planned moments, and judge
+    Run(Box<RunArgs>),
     /// Write synthetic bid requests, one a line
     Generate(commands::GenerateArgs),
     /// Send the same requests to two builds and show where the second differs beyond the noise
@@ -54,6 +57,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
+        Command::Run(args) => judged(run::run(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))

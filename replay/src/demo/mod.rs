@@ -6,10 +6,9 @@
 
 pub mod exchange;
 mod files;
-mod interrupt;
 mod outcome;
 mod scrape;
-mod text;
+pub mod text;
 
 use crate::drive;
 use crate::drive::live::{Live, Standing};
@@ -18,12 +17,12 @@ use crate::drive::report::Report;
 use crate::drive::schedule::Schedule;
 use crate::drive::target::{Allow, Route, Target};
 use crate::generate::{GenerateSettings, Generator};
+use crate::interrupt::Interrupt;
 use crate::random::seconds;
 use crate::stub::process::{self, Process};
 use crate::stub::spec::StubSpec;
 use exchange::Exchange;
 use files::Files;
-use interrupt::Interrupt;
 use outcome::{DISTINCT_MIN, Outcome};
 use scrape::Scrape;
 use std::error::Error;

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// A count with separated thousands: `12,345`.
-pub(super) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -19,7 +19,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A time in the unit that suits it, with three digits: `8.12 ms`.
-pub(super) fn time(time: Duration) -> String {
+pub fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     let (number, unit) = match seconds {
         s if s < 1e-3 => (s * 1e6, "µs"),
@@ -35,12 +35,12 @@ pub(super) fn time(time: Duration) -> String {
 }
 
 /// A part of a whole: `74.1 %`.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub fn share(part: u64, whole: u64) -> String {
     format!("{:.1} %", part as f64 / whole.max(1) as f64 * 100.0)
 }
 
 /// Rows under their headings: the first column to the left, the others to the right.
-pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain([headings[column].chars().count()]).max().unwrap_or(0)

@@ -63,6 +63,7 @@ impl<'a> Collector<'a> {
 
     fn take(&mut self, shard: usize, start_us: u64, report: &Report) {
         self.windows.add(start_us, report);
+        self.live.add_statuses(&report.statuses);
         if let Some(whole) = self.wholes.get_mut(shard) {
             whole.follow(report);
         }

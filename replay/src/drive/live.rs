@@ -1,8 +1,11 @@
 //! A run while it lasts.
 //!
 //! Owns: the figures that the threads of a run publish a few times a second, and the wish to
-//! stop. Never: a lock; each thread writes its own cell, a reader adds them up.
+//! stop. Never: a lock that a shard could meet; each thread writes its own cell, a reader adds them
+//! up.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 /// How a run stands.
@@ -10,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub struct Live {
     cells: Vec<Cell>,
     is_stopped: AtomicBool,
+    /// Written by the collector, a few times a second.
+    statuses: Mutex<BTreeMap<u16, u64>>,
     p50_us: AtomicU64,
     p99_us: AtomicU64,
     lateness_p99_us: AtomicU64,
@@ -55,6 +60,7 @@ impl Live {
         Self {
             cells,
             is_stopped: AtomicBool::new(false),
+            statuses: Mutex::default(),
             p50_us: AtomicU64::new(0),
             p99_us: AtomicU64::new(0),
             lateness_p99_us: AtomicU64::new(0),
@@ -84,6 +90,19 @@ impl Live {
     /// Plans no further request; those in flight are still awaited.
     pub fn stop(&self) {
         self.is_stopped.store(true, Relaxed);
+    }
+
+    /// Answers by status so far.
+    pub fn statuses(&self) -> BTreeMap<u16, u64> {
+        self.statuses.lock().map(|statuses| statuses.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn add_statuses(&self, more: &BTreeMap<u16, u64>) {
+        if let Ok(mut statuses) = self.statuses.lock() {
+            for (status, count) in more.iter().filter(|(_, count)| **count > 0) {
+                *statuses.entry(*status).or_default() += count;
+            }
+        }
     }
 
     pub(super) fn show(&self, p50_us: u64, p99_us: u64, lateness_p99_us: u64) {
