@@ -237,9 +237,9 @@ Never: a default. Invariant: what passes here renders without an error of a temp
 {{- $v := .Values -}}
 {{- $faults := list -}}
 {{- if $v.replay.enabled -}}
-{{- range $key := list "run" "target" "capture" "captureClaim" "resultsClaim" -}}
+{{- range $key := list "run" "target" "allow" "capture" "captureClaim" "resultsClaim" -}}
 {{- if not (get $v.replay $key) -}}
-{{- $faults = append $faults (printf "replay.%s is missing: the Job needs a name of the run, a target, a recording, the claim that holds it and one for the results" $key) -}}
+{{- $faults = append $faults (printf "replay.%s is missing: the Job needs a name of the run, a target, its host in `allow` (it is another machine, and may be a live one), a recording, the claim that holds it and one for the results" $key) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -13,8 +13,12 @@ Owns: the command line of a shard. A check runs it against `gavel-replay run --h
 - $(JOB_COMPLETION_INDEX)/{{ int $replay.shards }}
 - --out
 - /results/{{ $replay.run }}-$(JOB_COMPLETION_INDEX).json
-{{- if $replay.allowRemote }}
-- --allow-remote
+- --allow
+- {{ $replay.allow | quote }}
+{{- if $replay.keySecret }}
+# from the environment, so that it stands in no manifest
+- --key
+- $(GAVEL_REPLAY_KEY)
 {{- end }}
 {{- range $replay.args }}
 - {{ . | quote }}

@@ -100,6 +100,13 @@ balancer would answer 502 */ -}}
 {{- $map | toJson -}}
 {{- end -}}
 
+{{/* Whether gavel.toml belongs into a Secret: "true" or nothing. */}}
+{{- define "gavel.hasSecretSettings" -}}
+{{- $telemetry := index .Values.settings "telemetry" | default dict -}}
+{{- $otlp := index $telemetry "otlp" | default dict -}}
+{{- if index $otlp "headers" -}}true{{- end -}}
+{{- end -}}
+
 {{- define "gavel.settingsToml" -}}
 {{- include "gavel.toml" (dict "path" "" "map" (include "gavel.settingsMap" . | fromJson)) | trim -}}
 {{- end -}}

@@ -9,8 +9,13 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
 {{- $name := include "gavel.fullname" $root -}}
 {{- $rules := include "gavel.rules" $root | fromJson -}}
 - name: settings
+  {{- if include "gavel.hasSecretSettings" $root }}
+  secret:
+    secretName: {{ $name }}-settings
+  {{- else }}
   configMap:
     name: {{ $name }}-settings
+  {{- end }}
 - name: rules
   {{- if eq $rules.kind "Secret" }}
   secret:

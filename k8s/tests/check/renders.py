@@ -134,7 +134,7 @@ def check_serving(count, name, thing, spec, things):
     gavel = spec["containers"][0]
     count.that(re.fullmatch("[1-9][0-9]*", gavel["resources"]["limits"]["cpu"]), f"{name}: whole CPUs")
     settings = next(one for one in things if one["metadata"]["name"].endswith("-settings"))
-    toml = settings["data"]["gavel.toml"]
+    toml = settings.get("data", settings.get("stringData"))["gavel.toml"]
     drain = {key: int(value) for key, value in re.findall(r'^(min|max) = "(\d+)s"$', toml, re.M)}
     needed = gavel["lifecycle"]["preStop"]["sleep"]["seconds"] + drain["min"] + drain["max"] + 5
     count.that(spec["terminationGracePeriodSeconds"] >= needed, f"{name}: the drain fits", str(needed))
