@@ -16,7 +16,7 @@ import tomllib
 import yaml
 
 from renders import TESTS, arguments, cases, golden, objects
-from tools import HOME, LOCK, ROOT, Missing, binary, built, environment, node_models, run
+from tools import HOME, LOCK, ROOT, Missing, binary, built, environment, node_models, run, unpacked
 from words import CHART
 
 K8S = ROOT / "k8s"
@@ -151,6 +151,11 @@ def gavel_check(count):
             count.that(result.returncode == 0, f"gavel check of {path.stem}", result.stdout + result.stderr)
 
 
+def names(text, word):
+    """Whether a whole word stands in a help text."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text)
+
+
 def gavel_arguments(count):
     """Flags and variables of the pods are those of `gavel serve`."""
     help_text = run([built("gavel"), "serve", "--help"]).stdout
@@ -162,7 +167,7 @@ def gavel_arguments(count):
             words = [word for word in gavel["args"] if word.startswith("--")]
             words += [one["name"] for one in gavel["env"] if one["name"].startswith("GAVEL_")]
             for word in words:
-                count.that(word in help_text, f"{path.stem}: gavel serve has {word}")
+                count.that(names(help_text, word), f"{path.stem}: gavel serve has {word}")
 
 
 def nodes(count):
@@ -201,13 +206,13 @@ def replay_arguments(count):
             found = True
             for word in thing["spec"]["template"]["spec"]["containers"][0]["args"]:
                 if word.startswith("--"):
-                    count.that(re.search(rf"{re.escape(word)}\b", help_text.stdout), f"gavel-replay run has {word}")
+                    count.that(names(help_text.stdout, word), f"gavel-replay run has {word}")
     count.that(found, "a case has the Job")
 
 
 def alerts(count):
     """promtool reads the rules and plays their tests."""
-    tool = binary("promtool", "prometheus")
+    tool = unpacked("promtool", "prometheus")
     checked = run([tool, "check", "rules", CHART / "alerts" / "gavel.yaml"])
     count.that(checked.returncode == 0, "promtool check rules", checked.stdout + checked.stderr)
     tested = run([tool, "test", "rules", TESTS / "alerts.yaml"])

@@ -130,6 +130,26 @@ def binary(name, package):
     return found
 
 
+def unpacked(name, package):
+    """A program of the system, or else of a Debian package that is unpacked and not installed."""
+    found = shutil.which(name)
+    if found:
+        return found
+    folder = HOME / package
+    program = folder / "usr" / "bin" / name
+    if not program.exists():
+        for tool in ("apt-get", "dpkg-deb"):
+            binary(tool, package)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        download = ["apt-get", "--quiet", "download", package]
+        if run(download, cwd=folder).returncode != 0:
+            fetched("lists of packages", ["apt-get", "--quiet", "update"])
+            fetched(package, download, cwd=folder)
+        fetched(package, ["dpkg-deb", "--extract", next(folder.glob("*.deb")), folder])
+    return program
+
+
 def built(name):
     """A binary of this project, if it was built."""
     named = os.environ.get("GAVEL_BIN_DIR")
