@@ -5,6 +5,7 @@ Never: a default. Invariant: what passes here renders without an error of a temp
 
 {{- define "gavel.check" -}}
 {{- $faults := concat
+  (include "gavel.checkNames" . | fromJsonArray)
   (include "gavel.checkPools" . | fromJsonArray)
   (include "gavel.checkProcess" . | fromJsonArray)
   (include "gavel.checkSettings" . | fromJsonArray)
@@ -14,6 +15,46 @@ Never: a default. Invariant: what passes here renders without an error of a temp
 {{- if $faults -}}
 {{- fail (printf "\n\n%d fault(s) in the values:\n  - %s\n" (len $faults) (join "\n  - " $faults)) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Keys that other charts have, and lengths that Kubernetes would refuse later. The schema lets these
+keys pass, so that each gets its sentence; every other unknown key is refused by the schema. */}}
+{{- define "gavel.checkNames" -}}
+{{- $v := .Values -}}
+{{- $faults := list -}}
+{{- $elsewhere := dict
+  "replicaCount" "`pools.main.replicas`" "replicas" "`pools.main.replicas`" "autoscaling" "`pools.main.hpa` or `pools.main.keda`"
+  "hpa" "`pools.main.hpa`" "keda" "`pools.main.keda`" "nodeSelector" "`pools.main.nodeSelector`" "tolerations" "`pools.main.tolerations`"
+  "affinity" "`pools.main` (`capacity`, `instanceFamilies`, `instanceTypes`) and `spread`" "topologySpreadConstraints" "`spread`"
+  "env" "`extraEnv`" "config" "`settings` and `rules.files`" "podDisruptionBudget" "`pools.main.maxUnavailable`"
+  "terminationGracePeriodSeconds" "`drain`" "readinessProbe" "/ready, which says what readiness is"
+  "securityContext" "nothing: Pod Security `restricted` is met as it is" "podSecurityContext" "nowhere: Pod Security `restricted` is met as it is"
+  "hostNetwork" "nothing: with the node's network its ports and sysctls would be shared" -}}
+{{- range $key, $where := $elsewhere -}}
+{{- if hasKey $v $key -}}
+{{- $faults = append $faults (printf "%s is no value of this chart; what it is for stands in %s" $key $where) -}}
+{{- end -}}
+{{- end -}}
+{{- $full := include "gavel.fullname" . -}}
+{{- range $name := include "gavel.pools" . | fromJsonArray -}}
+{{- if gt (len (printf "%s-%s" $full $name)) 52 -}}
+{{- $faults = append $faults (printf "%s-%s: a name of more than 52 letters; labels that Kubernetes derives from it hold 63: shorten the release, or set `fullnameOverride`" $full $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.replay.enabled (gt (len (printf "%s-replay-%s-%d" $full $v.replay.run (int $v.replay.shards))) 62) -}}
+{{- $faults = append $faults (printf "replay.run: %s-replay-%s is too long for the names of the Job's pods (63 with the index); shorten it" $full $v.replay.run) -}}
+{{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "gavel-pool" "gavel-track" -}}
+{{- if hasKey $v.podLabels $label -}}
+{{- $faults = append $faults (printf "podLabels: %s is written by the chart, and selects the pods; remove it" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- range $note := list "checksum/settings" "kubectl.kubernetes.io/default-container" -}}
+{{- if hasKey $v.podAnnotations $note -}}
+{{- $faults = append $faults (printf "podAnnotations: %s is written by the chart; remove it" $note) -}}
+{{- end -}}
+{{- end -}}
+{{- $faults | toJson -}}
 {{- end -}}
 
 {{- define "gavel.checkPools" -}}
