@@ -24,6 +24,7 @@
 //! | `interrupt` | Ctrl-C |
 //! | `judge` | objectives, assertions and gate of a run together, and its verdict |
 //! | `lint` | whether a recording holds anything personal that is no pseudonym |
+//! | `report` | pages and files of a run or a comparison; two runs compared, shards joined |
 //! | `result` | what a run measured, as one value: written, read, merged |
 //! | `run` | `run`, `search`, `calibrate`: plans from arguments, the live view, what is printed |
 //! | `sample` | requests out of a capture, for those who ask one by one |
@@ -47,6 +48,7 @@ pub mod lint;
 pub mod mmdb;
 pub mod pack;
 pub mod random;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod sample;

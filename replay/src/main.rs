@@ -10,6 +10,7 @@ use replay::diff::command::DiffArgs;
 use replay::lint::command::{self as lint, LintArgs};
 use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
+use replay::report::command::{self as report, CompareArgs, MergeArgs};
 use replay::run::{self, RunArgs};
 use replay::verdict::{Failure, Verdict};
 use replay::{commands, diff, stub};
@@ -45,6 +46,10 @@ enum Command {
     Pack(PackArgs),
     /// Look for personal values in captures that are no pseudonyms
     Lint(LintArgs),
+    /// Two runs side by side, with what chance may have done
+    Compare(CompareArgs),
+    /// Join the results of the shards of one run
+    Merge(MergeArgs),
     /// Run simulated bidders
     Stub(commands::StubArgs),
     /// Write address databases of the project's own
@@ -58,6 +63,8 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
         Command::Run(args) => judged(run::run(&args, &mut io::stdout())),
+        Command::Compare(args) => judged(report::run_compare(&args, &mut io::stdout())),
+        Command::Merge(args) => judged(report::run_merge(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
             ended(commands::generate(&args, &mut io::stdout()).map(|()| true))

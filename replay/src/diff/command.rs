@@ -6,6 +6,7 @@ use super::answer::Ignore;
 use super::run::{self, DiffError, DiffSettings, Servers};
 use super::{DiffResult, PathDiff};
 use crate::drive::target::{Allow, Target};
+use crate::report::{diff_page, write_file};
 use crate::sample;
 use crate::verdict::{Failure, Verdict};
 use std::io::{self, Write};
@@ -122,6 +123,9 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
         let text = serde_json::to_string_pretty(&result).map_err(Failure::usage)?;
         write_file(path, text.as_bytes())?;
     }
+    if let Some(path) = &args.html {
+        write_file(path, diff_page::page(&result).as_bytes())?;
+    }
     show(&result, out).map_err(output)?;
     Ok(verdict(&result))
 }
@@ -130,11 +134,6 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
 pub fn verdict(result: &DiffResult) -> Verdict {
     let validity = if result.invalid().is_some() { Verdict::Invalid } else { Verdict::Pass };
     validity.and(if result.is_different() { Verdict::Failed } else { Verdict::Pass })
-}
-
-pub(crate) fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes)
-        .map_err(|error| Failure::usage(format!("{} cannot be written: {error}", path.display())))
 }
 
 pub(crate) fn output(error: io::Error) -> Failure {

@@ -218,6 +218,8 @@ impl Unit {
             Self::Seconds if figure.abs() >= 1.0 => format!("{figure:.3} s"),
             Self::Seconds if figure.abs() >= 1e-3 => format!("{:.2} ms", figure * 1e3),
             Self::Seconds => format!("{:.1} µs", figure * 1e6),
+            Self::Share if figure.abs() >= 0.1 => format!("{:.1} %", figure * 100.0),
+            Self::Share if figure.abs() >= 0.001 => format!("{:.2} %", figure * 100.0),
             Self::Share => format!("{:.4} %", figure * 100.0),
             Self::Requests => format!("{figure:.0}"),
             Self::PerSecond => format!("{figure:.1}/s"),

@@ -7,5 +7,6 @@ mod diff;
 mod drive;
 mod generate;
 mod lint;
+mod report;
 mod script;
 mod stub;

@@ -1,0 +1,264 @@
+//! `gavel-replay compare` and `gavel-replay merge`.
+//!
+//! Owns: their arguments, what they show, the page of a comparison. Never: the figures.
+
+use super::compare::{Compared, Reading, compare};
+use super::html::{Cell, document, escape, section, table};
+use super::page::{foot, moment, slos, verdict_box};
+use super::{ReportArgs, write_file};
+use crate::judge::{judge_slos, read_slos};
+use crate::result::{Counts, RunResult};
+use crate::slo::evaluate;
+use crate::verdict::{Failure, Verdict};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// What `compare` is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompareArgs {
+    /// The result (JSON) that is the baseline
+    pub before: PathBuf,
+    /// The result in question
+    pub after: PathBuf,
+    /// An objective of the second, such as `p99 < baseline * 1.05`
+    #[arg(long)]
+    pub slo: Vec<String>,
+    /// Write a page
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+    /// The draws of the intervals follow from it
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// What `merge` is asked.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MergeArgs {
+    /// The results (JSON) of all shards of one run
+    #[arg(required = true, num_args = 2..)]
+    pub shards: Vec<PathBuf>,
+    /// Where the result of the run goes (JSON)
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Objectives of the run as a whole; without any: those that the shards were given
+    #[arg(long)]
+    pub slo: Vec<String>,
+    /// The result of another run, for objectives that speak of a `baseline`
+    #[arg(long)]
+    pub baseline: Option<PathBuf>,
+    /// Write a page with plots
+    #[arg(long)]
+    pub html: Option<PathBuf>,
+    /// Write JUnit XML
+    #[arg(long)]
+    pub junit: Option<PathBuf>,
+    /// Write an HdrHistogram log
+    #[arg(long)]
+    pub hdr: Option<PathBuf>,
+}
+
+fn open(path: &Path) -> Result<RunResult, Failure> {
+    RunResult::open(path).map_err(Failure::usage)
+}
+
+/// Compares, shows and judges.
+pub fn run_compare(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let objectives = read_slos(&args.slo)?;
+    let (before, after) = (open(&args.before)?, open(&args.after)?);
+    let rows = compare(&before, &after, args.seed);
+    let verdicts = judge_slos(&objectives, &after, Some(&before));
+    let invalid: Vec<String> = [(&args.before, &before), (&args.after, &after)]
+        .into_iter()
+        .flat_map(|(path, run)| {
+            run.invalid.iter().map(move |why| format!("{} is not valid: {why}", path.display()))
+        })
+        .collect();
+    let validity = if invalid.is_empty() { Verdict::Pass } else { Verdict::Invalid };
+    let is_met = verdicts.iter().all(|one| one.met);
+    let verdict = validity.and(if is_met { Verdict::Pass } else { Verdict::Failed });
+    show(&rows, &verdicts, &invalid, out).map_err(Failure::usage)?;
+    if let Some(path) = &args.html {
+        let page = page(
+            &[&args.before, &args.after],
+            [&before, &after],
+            &rows,
+            &verdicts,
+            verdict,
+            &invalid,
+        );
+        write_file(path, page.as_bytes())?;
+    }
+    Ok(verdict)
+}
+
+fn show(
+    rows: &[Compared],
+    verdicts: &[evaluate::Verdict],
+    invalid: &[String],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(
+        out,
+        "{:<14} {:>14} {:>14} {:>32}  reading",
+        "", "before", "after", "95 % of the difference"
+    )?;
+    for row in rows {
+        let figure = |value: Option<f64>| value.map_or("none".to_owned(), |it| row.unit.show(it));
+        writeln!(
+            out,
+            "{:<14} {:>14} {:>14} {:>32}  {}",
+            row.name,
+            figure(row.before),
+            figure(row.after),
+            interval(row),
+            reading(row).1
+        )?;
+    }
+    for one in verdicts {
+        writeln!(out, "{}", one.line())?;
+    }
+    for why in invalid {
+        writeln!(out, "{why}")?;
+    }
+    Ok(())
+}
+
+fn interval(row: &Compared) -> String {
+    let Some((low, high)) = row.interval else { return "too short to tell".to_owned() };
+    let sign =
+        |it: f64| if it >= 0.0 { format!("+{}", row.unit.show(it)) } else { row.unit.show(it) };
+    format!("{} to {}", sign(low), sign(high))
+}
+
+fn reading(row: &Compared) -> (&'static str, &'static str) {
+    match row.reading() {
+        Reading::Better => ("good", "better"),
+        Reading::Worse => ("bad", "worse"),
+        Reading::Unclear => ("quiet", "no clear difference"),
+        Reading::Unknown => ("quiet", "unknown"),
+    }
+}
+
+fn page(
+    paths: &[&PathBuf; 2],
+    runs: [&RunResult; 2],
+    rows: &[Compared],
+    verdicts: &[evaluate::Verdict],
+    verdict: Verdict,
+    invalid: &[String],
+) -> String {
+    let count = |wanted: Reading| rows.iter().filter(|row| row.reading() == wanted).count();
+    let missed = verdicts.iter().filter(|one| !one.met).count();
+    let mut reasons = invalid.to_vec();
+    if missed > 0 {
+        reasons.push(format!("{missed} of {} objectives not met", verdicts.len()));
+    }
+    reasons.push(format!(
+        "{} figures worse, {} better, {} without a clear difference",
+        count(Reading::Worse),
+        count(Reading::Better),
+        count(Reading::Unclear) + count(Reading::Unknown)
+    ));
+    let title = match verdict {
+        Verdict::Pass => "The second run holds",
+        Verdict::Failed => "The second run falls short",
+        _ => "The runs cannot be compared",
+    };
+    let cells: Vec<Vec<Cell>> = rows
+        .iter()
+        .map(|row| {
+            let figure =
+                |value: Option<f64>| value.map_or("none".to_owned(), |it| row.unit.show(it));
+            let (class, word) = reading(row);
+            vec![
+                Cell::Badge(class, word.to_owned()),
+                Cell::Text(row.name.clone()),
+                Cell::Figure(figure(row.before)),
+                Cell::Figure(figure(row.after)),
+                Cell::Figure(interval(row)),
+            ]
+        })
+        .collect();
+    let kicker: Vec<String> = paths
+        .iter()
+        .zip(runs)
+        .map(|(path, run)| format!("{} ({})", path.display(), moment(run.started_us)))
+        .collect();
+    let lead = "The interval is of the difference, from drawing stretches of about a second of both \
+                runs anew, so that a pause of the target counts once and not once a request.";
+    let body = [
+        format!("<p class=\"kicker\">{}</p>", escape(&kicker.join(" \u{2192} "))),
+        verdict_box(verdict, title, &reasons),
+        section(
+            "Figures",
+            lead,
+            &table(&["", "", "Before", "After", "95 % of the difference"], &cells),
+        ),
+        section("Objectives", "", &slos(verdicts)),
+        section(
+            "Latency by percentile",
+            "",
+            &format!("<div class=\"plots\">{}</div>", super::plots::both(runs[0], runs[1])),
+        ),
+        foot(),
+    ];
+    document(&format!("{title} \u{b7} gavel-replay"), &body.concat())
+}
+
+/// Joins shards, judges the whole.
+pub fn run_merge(args: &MergeArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let baseline = args.baseline.as_deref().map(open).transpose()?;
+    let mut whole: Option<RunResult> = None;
+    let mut texts = args.slo.clone();
+    let mut seen: Vec<(u64, Counts)> = Vec::new();
+    for path in &args.shards {
+        let shard = open(path)?;
+        if args.slo.is_empty() {
+            let given = shard.judged.slos.iter().map(|one| one.slo.clone());
+            let new: Vec<String> = given.filter(|text| !texts.contains(text)).collect();
+            texts.extend(new);
+        }
+        // two shards never have every time and every count in common
+        let is_known =
+            |(at, counts): &(u64, Counts)| *at == shard.started_us && *counts == shard.whole;
+        if seen.iter().any(is_known) {
+            return Err(Failure::usage(format!("{}: the same shard twice", path.display())));
+        }
+        seen.push((shard.started_us, shard.whole.clone()));
+        match &mut whole {
+            None => whole = Some(shard),
+            Some(whole) => whole
+                .merge(&shard)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+        }
+    }
+    let mut whole = whole.ok_or_else(|| Failure::usage("there is no shard"))?;
+    let objectives = read_slos(&texts)?;
+    if let (None, Some(slo)) = (&baseline, objectives.iter().find(|slo| slo.needs_baseline())) {
+        return Err(Failure::usage(format!("`{slo}` speaks of a baseline: give --baseline")));
+    }
+    whole.judged.slos = judge_slos(&objectives, &whole, baseline.as_ref());
+    let report = ReportArgs {
+        html: args.html.clone(),
+        json: Some(args.out.clone()),
+        junit: args.junit.clone(),
+        hdr: args.hdr.clone(),
+    };
+    report.write(&whole)?;
+    let verdict = whole.verdict();
+    let lines = whole.judged.lines();
+    let shown = format!(
+        "{} shards, {} planned, {} answered: {}",
+        whole.shards,
+        whole.whole.planned,
+        whole.whole.answered,
+        verdict.label()
+    );
+    for line in lines.iter().chain([&shown]) {
+        writeln!(out, "{line}").map_err(Failure::usage)?;
+    }
+    for why in &whole.invalid {
+        writeln!(out, "NOT valid: {why}").map_err(Failure::usage)?;
+    }
+    Ok(verdict)
+}
