@@ -1,29 +1,14 @@
-//! The smaller commands: `generate`, `stub`.
+//! The smaller command: `stub`.
 //!
-//! Owns: their arguments and how they show what came of it. Never: what they do; that is in the
-//! modules of the same names.
+//! Owns: its arguments and how it shows what came of it. Never: what it does; that is in the module
+//! of the same name.
 
-use crate::generate::{GenerateSettings, Generator};
 use crate::stub::spec::{BidderSpec, StubSpec};
 use nix::sys::signal::{SigSet, Signal};
 use std::error::Error;
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
-
-/// What `generate` is asked.
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub struct GenerateArgs {
-    /// How many
-    #[arg(long, default_value_t = 1_000)]
-    pub count: u64,
-    /// Everything that is drawn follows from it
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Share of requests that are broken on purpose
-    #[arg(long, default_value_t = 0.0)]
-    pub broken: f64,
-}
 
 /// What `stub` is asked.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,20 +33,6 @@ pub struct StubArgs {
     /// Take the specification from standard input, and end with it
     #[arg(long, hide = true)]
     pub child: bool,
-}
-
-/// Writes requests, one a line.
-pub fn generate(args: &GenerateArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
-    let generator = Generator::new(GenerateSettings { seed: args.seed, broken: args.broken });
-    let mut line = Vec::new();
-    let mut out = std::io::BufWriter::new(out);
-    for number in 0..args.count {
-        line.clear();
-        generator.write(number, &mut line);
-        line.push(b'\n');
-        out.write_all(&line)?;
-    }
-    Ok(out.flush()?)
 }
 
 /// Runs bidders until somebody at a terminal ends them, or SIGTERM or SIGINT: in the background

@@ -20,6 +20,7 @@
 //! | `fingerprint` | how diverse traffic is, and whether what was sent is as diverse as what was recorded |
 //! | `feed` | records read ahead of the clock, made unique, ready to be written |
 //! | `generate` | synthetic requests, fitted to public figures |
+//! | `import` | other tools' recordings as captures |
 //! | `inspect` | the seam to whoever looks at what was sent and what came back |
 //! | `interrupt` | Ctrl-C |
 //! | `judge` | objectives, assertions and gate of a run together, and its verdict |
@@ -28,6 +29,7 @@
 //! | `result` | what a run measured, as one value: written, read, merged |
 //! | `run` | `run`, `search`, `calibrate`: plans from arguments, the live view, what is printed |
 //! | `sample` | requests out of a capture, for those who ask one by one |
+//! | `show` | what is in a capture, for people and as JSON |
 //! | `slo` | objectives as text |
 //! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
 
@@ -41,6 +43,7 @@ pub mod drive;
 pub mod feed;
 pub mod fingerprint;
 pub mod generate;
+pub mod import;
 pub mod inspect;
 pub mod interrupt;
 pub mod judge;
@@ -52,6 +55,7 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod sample;
+pub mod show;
 pub mod slo;
 pub mod stub;
 pub mod verdict;

@@ -7,13 +7,16 @@ use clap::{Parser, Subcommand};
 use replay::demo::exchange::ServeArgs;
 use replay::demo::{self, DemoArgs};
 use replay::diff::command::DiffArgs;
+use replay::generate::command::GenerateArgs;
+use replay::import::command::ImportArgs;
 use replay::lint::command::{self as lint, LintArgs};
 use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
 use replay::report::command::{self as report, CompareArgs, MergeArgs};
 use replay::run::{self, RunArgs};
+use replay::show::command::ShowArgs;
 use replay::verdict::{Failure, Verdict};
-use replay::{commands, diff, stub};
+use replay::{commands, diff, generate, import, show, stub};
 use std::error::Error;
 use std::io;
 use std::process::ExitCode;
@@ -38,8 +41,12 @@ enum Command {
     Demo(DemoArgs),
     /// Play a recording against a server, measure from the planned moments, and judge
     Run(Box<RunArgs>),
-    /// Write synthetic bid requests, one a line
-    Generate(commands::GenerateArgs),
+    /// Write synthetic bid requests, one a line or as a capture
+    Generate(GenerateArgs),
+    /// Turn another tool's recording into a capture
+    Import(ImportArgs),
+    /// Look into a capture
+    Show(ShowArgs),
     /// Send the same requests to two builds and show where the second differs beyond the noise
     Diff(DiffArgs),
     /// Join the files of a recording into one, as small as it can be
@@ -67,10 +74,12 @@ fn main() -> ExitCode {
         Command::Merge(args) => judged(report::run_merge(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
         Command::Generate(args) => {
-            ended(commands::generate(&args, &mut io::stdout()).map(|()| true))
+            ended(generate::command::run(&args, &mut io::stdout()).map(|()| true))
         }
         Command::Pack(args) => judged(pack::run(&args, &mut io::stdout())),
         Command::Lint(args) => judged(lint::run(&args, &mut io::stdout())),
+        Command::Import(args) => judged(import::command::run(&args, &mut io::stdout())),
+        Command::Show(args) => judged(show::command::run(&args, &mut io::stdout())),
         Command::Stub(args) if args.child => stub::process::serve(),
         Command::Stub(args) => ended(commands::stub(&args, &mut io::stdout()).map(|()| true)),
         Command::Mmdb(args) => match mmdb::run(&args) {

@@ -9,7 +9,7 @@ const COUNT: usize = (64 - FINE as usize + 1) << FINE;
 
 /// Counts by size.
 #[derive(Clone, Debug)]
-pub(super) struct Buckets(Vec<u64>);
+pub struct Buckets(Vec<u64>);
 
 impl Default for Buckets {
     fn default() -> Self {

@@ -61,11 +61,14 @@ impl Default for GateLimits {
 pub struct AbsoluteLimits {
     /// Fewer requests cannot be judged; not below 64, where the first axes are noted.
     pub requests_min: u64,
-    /// Ten requests in a round have 10 effective combinations at most.
+    /// One template has one. Recorded traffic of one small exchange whose requests say little has
+    /// four, so this is no more than what tells traffic from a template.
     pub effective_min: f64,
+    /// Few scripted requests in a round have few.
+    pub bodies_min: f64,
     pub top_body_max: f64,
     pub top_combination_max: f64,
-    /// Recorded traffic has some 7 to 40; one request repeated has thousands.
+    /// Recorded traffic has some 7 to 80; one request repeated has thousands.
     pub squeezed_max: f64,
 }
 
@@ -73,9 +76,10 @@ impl Default for AbsoluteLimits {
     fn default() -> Self {
         Self {
             requests_min: super::FIRST_NOTE,
-            effective_min: 12.0,
+            effective_min: 2.0,
+            bodies_min: 32.0,
             top_body_max: 0.25,
-            top_combination_max: 0.5,
+            top_combination_max: 0.9,
             squeezed_max: 500.0,
         }
     }
@@ -92,6 +96,7 @@ pub enum Axis {
     EffectiveCombinations,
     TopCombination,
     TopBody,
+    Bodies,
     Squeezed,
     BodyHitRate,
     AgentHitRate,
@@ -111,6 +116,7 @@ impl Axis {
             Self::EffectiveCombinations => "effective combinations",
             Self::TopCombination => "share of the top combination",
             Self::TopBody => "share of the top body",
+            Self::Bodies => "distinct bodies",
             Self::Squeezed => "compression ratio",
             Self::BodyHitRate => "hit rate of a cache of bodies",
             Self::AgentHitRate => "hit rate of a cache of user agents",
@@ -149,6 +155,18 @@ pub struct AxisFault {
     pub bound: Bound,
     /// Requests from a body to the same again, where that explains it.
     pub loop_length: Option<u64>,
+}
+
+impl AxisFault {
+    /// Of [`floor`]: there is a recording only.
+    pub fn of_recording(&self) -> String {
+        let bound = match self.bound {
+            Bound::AtLeast | Bound::AbsoluteAtLeast => "at least",
+            Bound::AtMost | Bound::AbsoluteAtMost => "at most",
+        };
+        let (axis, limit) = (self.axis.label(), Figure(self.limit));
+        format!("{axis}: {}, any traffic has {bound} {limit}", Figure(self.recorded))
+    }
 }
 
 impl fmt::Display for AxisFault {
@@ -257,8 +275,10 @@ struct Gate<'a> {
 impl Gate<'_> {
     fn fault(&mut self, requests: u64, axis: Axis, values: (f64, f64), limit: (f64, Bound)) {
         let ((recorded, sent), (limit, bound)) = (values, limit);
-        let is_repetition =
-            matches!(axis, Axis::TopBody | Axis::Squeezed | Axis::BodyHitRate | Axis::Loops);
+        let is_repetition = matches!(
+            axis,
+            Axis::TopBody | Axis::Bodies | Axis::Squeezed | Axis::BodyHitRate | Axis::Loops
+        );
         let loop_length = self.loop_length.filter(|_| is_repetition);
         self.faults.push(AxisFault {
             axis,
@@ -355,6 +375,7 @@ impl Gate<'_> {
                 (|axes| axes.effective_combinations) as fn(&Axes) -> f64,
                 (least.effective_min, Bound::AbsoluteAtLeast),
             ),
+            (Axis::Bodies, |axes| axes.distinct.bodies, (least.bodies_min, Bound::AbsoluteAtLeast)),
             (
                 Axis::TopCombination,
                 |axes| axes.top_combination,

@@ -22,7 +22,7 @@
 //! they are noted at 64, 96, 128, 192 ... requests and at the end, and two runs are compared at
 //! the largest number that both have.
 
-mod buckets;
+pub(crate) mod buckets;
 mod counted;
 pub mod features;
 pub mod gate;

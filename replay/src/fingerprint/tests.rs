@@ -182,11 +182,30 @@ fn a_recording_that_is_one_request_lets_nothing_pass() {
     let limits = GateLimits::default();
     let faults = gate(&recorded, &one, &limits);
     println!("{}", told(&faults));
-    let expected =
-        [Axis::EffectiveCombinations, Axis::TopCombination, Axis::TopBody, Axis::Squeezed];
+    let expected = [
+        Axis::EffectiveCombinations,
+        Axis::Bodies,
+        Axis::TopCombination,
+        Axis::TopBody,
+        Axis::Squeezed,
+    ];
     assert_eq!(axes(&faults), expected);
     assert_eq!(axes(&floor(&recorded, &limits)), expected);
     assert_eq!(floor(recording(), &limits), []);
+}
+
+#[test]
+fn a_recording_that_is_a_template_or_a_few_scripted_requests_is_told() {
+    let few = taken((0..COUNT).map(|number| body(1, number % 10)), FingerprintSettings::default());
+    let found = axes(&floor(&few, &GateLimits::default()));
+    assert!(found.contains(&Axis::Bodies), "{found:?}");
+    let template = body(1, 7);
+    let fresh = taken(
+        (0..COUNT).map(|number| with_fresh_id(&template, number)),
+        FingerprintSettings::default(),
+    );
+    let found = axes(&floor(&fresh, &GateLimits::default()));
+    assert!(found.contains(&Axis::EffectiveCombinations), "{found:?}");
 }
 
 #[test]

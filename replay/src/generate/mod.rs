@@ -6,6 +6,7 @@
 //! bytes everywhere, whichever others were made.
 
 mod broken;
+pub mod command;
 mod consent;
 pub mod device;
 pub mod imp;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a fault of a helper is a failed test too")]
 
 mod capture;
+mod captures;
 mod demo;
 mod diff;
 mod drive;

@@ -1,0 +1,391 @@
+//! Connections: requests and their answers.
+//!
+//! Owns: which side asks, which answer belongs to which request, what is given up where packets
+//! are missing. Never: bytes out of order (that is `stream`). Invariants: requests are joined with
+//! answers only where none of either was missed; what is held is bounded in connections, requests
+//! and bytes.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::file::Captured;
+use super::packet::Segment;
+use super::stream::{Given, Stream};
+use crate::import::http::{self, Framed, Framer, Side};
+use crate::import::sink::Sink;
+use crate::import::{Answer, ImportError, Message, Skip};
+use std::collections::{HashMap, VecDeque};
+use std::io::Write;
+use std::net::SocketAddr;
+
+/// Connections at once; beyond, those that were silent for longest are ended.
+const FLOWS_MAX: usize = 32_768;
+
+/// Bytes that all connections hold together.
+const BYTES_MAX: usize = 64 << 20;
+
+/// Requests of a connection that wait for their answers; and where there was no answer so far.
+const WAITING_MAX: usize = 1_024;
+const WAITING_UNHEARD_MAX: usize = 8;
+
+/// All connections of a file.
+#[derive(Debug, Default)]
+pub struct Flows {
+    open: HashMap<(SocketAddr, SocketAddr), Flow>,
+    /// Of the next connection.
+    number: u64,
+    segments: u64,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Flow {
+    client: SocketAddr,
+    number: u64,
+    requests: Way,
+    answers: Way,
+    waiting: VecDeque<Message>,
+    /// No request and no answer was missed so far.
+    is_joined: bool,
+    /// Not HTTP/1.1, counted, and passed over.
+    is_foreign: bool,
+    fins: u8,
+    used: u64,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Way {
+    side: Side,
+    stream: Stream,
+    framer: Framer,
+    /// When the head of the message under way was complete.
+    head_ns: Option<u64>,
+    /// Its place in its messages is not known: passed over up to the next beginning.
+    is_lost: bool,
+    is_heard: bool,
+}
+
+impl Way {
+    fn new(side: Side) -> Self {
+        let (stream, framer) = (Stream::default(), Framer::new(side));
+        Self { side, stream, framer, head_ns: None, is_lost: true, is_heard: false }
+    }
+
+    fn begin(&mut self, sequence: u32) {
+        *self = Self { is_lost: false, ..Self::new(self.side) };
+        self.stream.begin(sequence);
+    }
+
+    /// Whether a message begins with these bytes.
+    fn is_beginning(side: Side, bytes: &[u8]) -> bool {
+        bytes.len() >= 8 && http::may_begin(bytes, side)
+    }
+
+    /// Takes what came; gives what is wrong with it.
+    fn take(&mut self, segment: &Segment<'_>) -> Option<Skip> {
+        if self.is_lost {
+            if !Self::is_beginning(self.side, segment.payload) {
+                return foreign(segment.payload).filter(|_| !self.is_heard);
+            }
+            self.stream = Stream::default();
+            self.reset();
+        }
+        self.is_heard = true;
+        let given = self.stream.take(segment.sequence, segment.payload);
+        if segment.missing > 0 {
+            self.is_lost = true;
+            self.reset_message();
+            return Some(Skip::BadPacket);
+        }
+        if given == Given::Gap {
+            let side = self.side;
+            self.reset_message();
+            self.is_lost = !self.stream.skip_gap(|bytes| Self::is_beginning(side, bytes));
+            return Some(Skip::Gap);
+        }
+        None
+    }
+
+    fn reset(&mut self) {
+        self.is_lost = false;
+        self.reset_message();
+    }
+
+    fn reset_message(&mut self) {
+        self.framer = Framer::new(self.side);
+        self.head_ns = None;
+    }
+
+    /// The messages that are complete, each with the time of its head; or what is there instead.
+    fn messages(&mut self, now_ns: u64) -> (Vec<(u64, http::Parsed)>, Option<Skip>) {
+        let (mut found, mut at, mut fault) = (Vec::new(), 0_usize, None);
+        loop {
+            let rest = self.stream.ready.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            let framed = self.framer.look(rest);
+            if self.framer.has_head() {
+                self.head_ns.get_or_insert(now_ns);
+            }
+            match framed {
+                Framed::More | Framed::ToTheEnd => break,
+                Framed::Complete(end) => {
+                    let bytes = rest.get(..end).unwrap_or_default();
+                    match http::read(bytes, self.side) {
+                        Ok(parsed) => found.push((self.head_ns.unwrap_or(now_ns), parsed)),
+                        Err(skip) => fault = Some(skip),
+                    }
+                    at = at.saturating_add(end);
+                    self.reset_message();
+                }
+                Framed::Fault(skip) => {
+                    fault = Some(foreign(rest).unwrap_or(skip));
+                    break;
+                }
+            }
+            if fault.is_some() {
+                break;
+            }
+        }
+        self.stream.consume(at);
+        (found, fault)
+    }
+
+    /// The message that ends with its stream.
+    fn last(&mut self) -> Option<http::Parsed> {
+        let is_open = self.framer.look(&self.stream.ready) == Framed::ToTheEnd;
+        let whole = is_open && !self.is_lost && !self.stream.has_gap();
+        let ready = std::mem::take(&mut self.stream.ready);
+        http::read(&ready, self.side).ok().filter(|_| whole)
+    }
+}
+
+/// What else speaks over TCP, as far as it is known by its first bytes.
+fn foreign(bytes: &[u8]) -> Option<Skip> {
+    match bytes {
+        [0x14..=0x17, 0x03, 0x00..=0x04, ..] => Some(Skip::Encrypted),
+        _ if bytes.starts_with(b"PRI * HTTP/2") => Some(Skip::Http2),
+        _ => None,
+    }
+}
+
+impl Flow {
+    fn weight(&self) -> usize {
+        let waiting = self.waiting.iter().map(|message| message.body.len().saturating_add(512));
+        waiting
+            .chain([self.requests.stream.weight(), self.answers.stream.weight()])
+            .fold(0, usize::saturating_add)
+    }
+
+    fn take<W: Write>(
+        &mut self,
+        segment: &Segment<'_>,
+        captured: &Captured,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
+        let is_request = segment.from == self.client;
+        if segment.syn {
+            let way = if is_request { &mut self.requests } else { &mut self.answers };
+            way.begin(segment.sequence);
+        }
+        if self.is_foreign || segment.payload.is_empty() && segment.missing == 0 {
+            return Ok(());
+        }
+        let way = if is_request { &mut self.requests } else { &mut self.answers };
+        let mut fault = way.take(segment);
+        if fault == Some(Skip::Gap) || fault == Some(Skip::BadPacket) {
+            self.is_joined = false;
+        }
+        // nothing of a message that is lost is looked at
+        let way = if is_request { &mut self.requests } else { &mut self.answers };
+        if !way.is_lost {
+            let (messages, found) = way.messages(captured.at_ns);
+            fault = fault.or(found);
+            self.is_foreign = found.is_some();
+            for (head_ns, parsed) in messages {
+                if is_request {
+                    self.asked(captured.offset, head_ns, parsed);
+                } else {
+                    self.answered(captured, parsed, sink)?;
+                }
+            }
+        }
+        if let Some(skip) = fault {
+            self.is_foreign |= matches!(skip, Skip::Encrypted | Skip::Http2);
+            sink.skip(skip, captured.offset);
+        }
+        self.let_go(sink)
+    }
+
+    fn asked(&mut self, offset: u64, head_ns: u64, parsed: http::Parsed) {
+        // its answer has a length and no body: what follows cannot be told apart
+        self.is_joined &= parsed.method != "HEAD";
+        self.waiting.push_back(Message {
+            offset,
+            at_ns: Some(head_ns),
+            connection: self.number,
+            method: parsed.method,
+            target: parsed.target,
+            headers: parsed.headers,
+            body: parsed.body,
+            answer: None,
+        });
+    }
+
+    fn answered<W: Write>(
+        &mut self,
+        captured: &Captured,
+        parsed: http::Parsed,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
+        if matches!(parsed.status, 100..=199) {
+            self.is_foreign |= parsed.status == 101;
+            return Ok(());
+        }
+        let Some(mut message) = self.waiting.pop_front().filter(|_| self.is_joined) else {
+            sink.skip(Skip::Orphan, captured.offset);
+            return Ok(());
+        };
+        message.answer = Some(Answer {
+            status: parsed.status,
+            took_ns: captured.at_ns.saturating_sub(message.at_ns.unwrap_or_default()),
+            headers: parsed.headers,
+            body: parsed.body,
+        });
+        sink.take(message)
+    }
+
+    /// Gives on requests that no answer can be found for.
+    fn let_go<W: Write>(&mut self, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
+        let most = match (self.is_joined && !self.is_foreign, self.answers.is_heard) {
+            (false, _) => 0,
+            (true, false) => WAITING_UNHEARD_MAX,
+            (true, true) => WAITING_MAX,
+        };
+        while self.waiting.len() > most {
+            self.is_joined = false; // an answer may come yet: it is not the next one's
+            match self.waiting.pop_front() {
+                Some(message) => sink.take(message)?,
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    fn end<W: Write>(
+        mut self,
+        captured: Option<&Captured>,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
+        if let (Some(captured), Some(parsed)) = (captured, self.answers.last()) {
+            self.answered(captured, parsed, sink)?;
+        }
+        let rest = self.requests.stream.weight() > 0 && !self.is_foreign && !self.requests.is_lost;
+        if rest {
+            sink.skip(Skip::Gap, captured.map_or(0, |captured| captured.offset));
+        }
+        for message in std::mem::take(&mut self.waiting) {
+            sink.take(message)?;
+        }
+        Ok(())
+    }
+}
+
+impl Flows {
+    /// Takes a segment.
+    pub fn take<W: Write>(
+        &mut self,
+        segment: &Segment<'_>,
+        captured: &Captured,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
+        self.segments = self.segments.saturating_add(1);
+        let key = if segment.from < segment.to {
+            (segment.from, segment.to)
+        } else {
+            (segment.to, segment.from)
+        };
+        let is_new = segment.syn && !segment.ack;
+        if is_new && let Some(old) = self.open.get(&key) {
+            // the same SYN again is no new connection
+            if old.requests.is_heard || old.client != segment.from {
+                self.close(key, Some(captured), sink)?;
+            }
+        }
+        if !self.open.contains_key(&key) {
+            let Some(client) = client(segment) else { return Ok(()) };
+            self.number = self.number.saturating_add(1);
+            self.open.insert(key, Flow::new(client, self.number));
+        }
+        let Some(flow) = self.open.get_mut(&key) else { return Ok(()) };
+        flow.used = self.segments;
+        let before = flow.weight();
+        flow.take(segment, captured, sink)?;
+        self.bytes = self.bytes.saturating_sub(before).saturating_add(flow.weight());
+        flow.fins = flow.fins.saturating_add(u8::from(segment.fin));
+        if segment.rst || flow.fins >= 2 {
+            self.close(key, Some(captured), sink)?;
+        }
+        if self.open.len() > FLOWS_MAX || self.bytes > BYTES_MAX {
+            self.make_room(sink)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all connections.
+    pub fn end<W: Write>(mut self, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
+        let mut rest: Vec<Flow> = std::mem::take(&mut self.open).into_values().collect();
+        rest.sort_by_key(|flow| flow.number);
+        rest.into_iter().try_for_each(|flow| flow.end(None, sink))
+    }
+
+    fn close<W: Write>(
+        &mut self,
+        key: (SocketAddr, SocketAddr),
+        captured: Option<&Captured>,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
+        let Some(flow) = self.open.remove(&key) else { return Ok(()) };
+        self.bytes = self.bytes.saturating_sub(flow.weight());
+        flow.end(captured, sink)
+    }
+
+    /// Ends the half of the connections that were silent for longest.
+    fn make_room<W: Write>(&mut self, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
+        let mut by_use: Vec<_> = self.open.iter().map(|(key, flow)| (flow.used, *key)).collect();
+        by_use.sort_unstable_by_key(|(used, _)| *used);
+        let half = by_use.len().div_ceil(2);
+        for (_, key) in by_use.into_iter().take(half) {
+            self.close(key, None, sink)?;
+        }
+        Ok(())
+    }
+}
+
+impl Flow {
+    fn new(client: SocketAddr, number: u64) -> Self {
+        Self {
+            client,
+            number,
+            requests: Way::new(Side::Request),
+            answers: Way::new(Side::Answer),
+            waiting: VecDeque::new(),
+            is_joined: true,
+            is_foreign: false,
+            fins: 0,
+            used: 0,
+        }
+    }
+}
+
+/// Who asks: who opened the connection, or, where that was not seen, who speaks like it. `None`:
+/// nobody can say yet.
+fn client(segment: &Segment<'_>) -> Option<SocketAddr> {
+    if segment.syn {
+        return Some(if segment.ack { segment.to } else { segment.from });
+    }
+    if Way::is_beginning(Side::Request, segment.payload) || foreign(segment.payload).is_some() {
+        return Some(segment.from);
+    }
+    Way::is_beginning(Side::Answer, segment.payload).then_some(segment.to)
+}

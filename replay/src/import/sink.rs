@@ -1,0 +1,329 @@
+//! Messages become records of a capture.
+//!
+//! Owns: what is filtered, how a message becomes a record, the account of an import. Never: a
+//! format of input, the format of a capture. Invariants: what is neither imported nor skipped is
+//! never lost silently: `read = imported + skipped requests`; headers that could tell who asked
+//! (cookies, keys, addresses) do not reach the capture.
+
+use super::http::{self, MESSAGE_BYTES_MAX};
+use super::{Answer, ImportError, Message, Skip};
+use bytes::Bytes;
+use gavel::capture::pseudonym::Pseudonymiser;
+use gavel::capture::write::{Writer, WriterSettings};
+use gavel::capture::{Header, Record, RecordedOutcome, Stratum};
+use gavel::coding::{self, Caps, Coding};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// Headers that a replay sends again.
+const KEPT: [&str; 6] = [
+    "accept",
+    "accept-encoding",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "x-openrtb-version",
+];
+
+/// Records that wait until it is known which is the earliest of them: files are in order but for
+/// what came at nearly the same time.
+const WAITING_MAX: usize = 256;
+
+/// Path where a file has none and no partner is named: that of `cargo demo`.
+const PARTNER: &str = "demo";
+
+/// What is taken, and as what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SinkSettings {
+    pub path_prefix: Option<String>,
+    pub host: Option<String>,
+    /// Written instead of each path.
+    pub set_path: Option<String>,
+    /// Written as the partner; without it: the one that the path names.
+    pub partner: Option<String>,
+    /// Requests a second, where a file has no times.
+    pub rate: f64,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self { path_prefix: None, host: None, set_path: None, partner: None, rate: 100.0 }
+    }
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub imported: u64,
+    /// Imported requests whose answer is in the file too.
+    pub answered: u64,
+    /// By reason: how many, and where the first was.
+    pub skipped: BTreeMap<Skip, (u64, u64)>,
+    /// Requests from before the first 256: written as if they had come at the start.
+    pub early: u64,
+    /// From the first request to the last.
+    pub took: Duration,
+}
+
+/// Where an import goes to.
+pub struct Sink<'w, W: Write> {
+    settings: &'w SinkSettings,
+    header: Header,
+    /// None: what is personal is written as it came.
+    pseudonyms: Option<Pseudonymiser>,
+    out: Out<W>,
+    account: Account,
+    waiting: Vec<(u64, Record)>,
+    /// Since the time of the file.
+    start_ns: Option<u64>,
+    last_ns: u64,
+    taken: u64,
+}
+
+enum Out<W> {
+    /// Nothing was written yet.
+    Closed(Option<W>),
+    Open(Box<Writer<W>>),
+}
+
+impl<'w, W: Write> Sink<'w, W> {
+    /// Writes to `out`, once there is something to write; the start is set in the header then.
+    pub fn new(
+        out: W,
+        header: Header,
+        settings: &'w SinkSettings,
+        pseudonyms: Option<Pseudonymiser>,
+    ) -> Self {
+        Self {
+            settings,
+            header,
+            pseudonyms,
+            out: Out::Closed(Some(out)),
+            account: Account::default(),
+            waiting: Vec::new(),
+            start_ns: None,
+            last_ns: 0,
+            taken: 0,
+        }
+    }
+
+    /// Counts a record that is not used.
+    pub fn skip(&mut self, skip: Skip, offset: u64) {
+        self.account.skipped.entry(skip).or_insert((0, offset)).0 += 1;
+    }
+
+    /// Takes a message.
+    pub fn take(&mut self, message: Message) -> Result<(), ImportError> {
+        let offset = message.offset;
+        if let Some(skip) = self.filter(&message) {
+            self.skip(skip, offset);
+            return Ok(());
+        }
+        let at_ns = message.at_ns.unwrap_or_else(|| self.evenly());
+        let record = match self.record(message) {
+            Ok(record) => record,
+            Err(skip) => {
+                self.skip(skip, offset);
+                return Ok(());
+            }
+        };
+        self.taken += 1;
+        self.account.answered += u64::from(record.outcome.is_some());
+        if self.start_ns.is_none() {
+            self.waiting.push((at_ns, record));
+            if self.waiting.len() >= WAITING_MAX {
+                self.begin()?;
+            }
+            return Ok(());
+        }
+        self.write(at_ns, record)
+    }
+
+    /// Ends the capture; what was written stands also where the file ended badly.
+    pub fn finish(mut self) -> Result<(Account, Option<W>), ImportError> {
+        self.begin()?;
+        self.account.took = Duration::from_nanos(self.last_ns);
+        let written = match self.out {
+            Out::Closed(_) => None,
+            Out::Open(writer) => {
+                Some(writer.finish().map_err(|source| ImportError::Write { source })?)
+            }
+        };
+        Ok((self.account, written))
+    }
+
+    /// The time of the next request at the rate that was asked for.
+    fn evenly(&self) -> u64 {
+        let at = crate::random::seconds(self.taken as f64 / self.settings.rate.max(1e-9));
+        u64::try_from(at.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn filter(&self, message: &Message) -> Option<Skip> {
+        if message.method != "POST" {
+            return Some(Skip::OtherMethod);
+        }
+        let settings = self.settings;
+        if settings.path_prefix.as_ref().is_some_and(|start| !message.target.starts_with(start)) {
+            return Some(Skip::OtherPath);
+        }
+        let host = http::value(&message.headers, "host");
+        if settings.host.as_deref().is_some_and(|wanted| host != Some(wanted)) {
+            return Some(Skip::OtherHost);
+        }
+        None
+    }
+
+    fn record(&mut self, message: Message) -> Result<Record, Skip> {
+        let body = decoded(&message.headers, message.body)?;
+        if body.is_empty() {
+            return Err(Skip::EmptyBody);
+        }
+        let named = self.settings.partner.clone();
+        let path = match &self.settings.set_path {
+            Some(path) => path.clone(),
+            None if message.target.is_empty() => {
+                format!("/openrtb2/{}", named.as_deref().unwrap_or(PARTNER))
+            }
+            None => without_origin(&message.target).to_owned(),
+        };
+        let mut body = Bytes::from(body);
+        let mut path = without_key(path);
+        let mut outcome = message.answer.map(outcome);
+        if let Some(pseudonyms) = &mut self.pseudonyms {
+            body = pseudonyms.body(&body).ok_or(Skip::Opaque)?;
+            path = pseudonyms.text(&path);
+            if let Some(outcome) = &mut outcome {
+                // of an answer that is no JSON the status is kept
+                outcome.body = pseudonyms.body(&outcome.body).unwrap_or_default();
+            }
+        }
+        Ok(Record {
+            at: Duration::ZERO,
+            connection: message.connection,
+            partner: named.unwrap_or_else(|| partner_of(&path).to_owned()),
+            method: message.method,
+            path,
+            headers: kept(message.headers),
+            body,
+            stratum: Stratum::Sample,
+            outcome,
+            calls: Vec::new(),
+        })
+    }
+
+    /// Writes the head of the capture and what waits.
+    fn begin(&mut self) -> Result<(), ImportError> {
+        let Some(start) = self.waiting.iter().map(|(at, _)| *at).min() else { return Ok(()) };
+        self.start_ns = Some(start);
+        for (at, record) in std::mem::take(&mut self.waiting) {
+            self.write(at, record)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, at_ns: u64, mut record: Record) -> Result<(), ImportError> {
+        let start = self.start_ns.unwrap_or(at_ns);
+        self.account.early += u64::from(at_ns < start);
+        let since = at_ns.saturating_sub(start);
+        self.last_ns = self.last_ns.max(since);
+        record.at = Duration::from_nanos(since);
+        let push = |writer: &mut Writer<W>| match writer.push(&record) {
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            other => other.map(|()| true),
+        };
+        let pushed = match &mut self.out {
+            Out::Open(writer) => push(writer),
+            Out::Closed(out) => {
+                let Some(out) = out.take() else { return Ok(()) };
+                self.header.started_us = start / 1_000;
+                Writer::new(out, &self.header, WriterSettings::default()).and_then(|mut writer| {
+                    let pushed = push(&mut writer);
+                    self.out = Out::Open(Box::new(writer));
+                    pushed
+                })
+            }
+        };
+        match pushed {
+            Ok(true) => self.account.imported += 1,
+            // beyond what a capture holds; its offset is not known any more
+            Ok(false) => self.skip(Skip::TooLarge, 0),
+            Err(source) => return Err(ImportError::Write { source }),
+        }
+        Ok(())
+    }
+}
+
+/// A body without the coding of its content.
+fn decoded(headers: &[(String, String)], body: Vec<u8>) -> Result<Vec<u8>, Skip> {
+    let caps = Caps { body_bytes_max: MESSAGE_BYTES_MAX, ..Caps::default() };
+    let names = headers.iter().filter(|(name, _)| name == "content-encoding");
+    let coding =
+        Coding::parse(names.map(|(_, value)| value.as_bytes())).map_err(|_| Skip::BadCoding)?;
+    if coding == Coding::Identity {
+        return Ok(body);
+    }
+    let decoded = coding::decode(coding, &body, &caps).map_err(|_| Skip::BadCoding)?;
+    Ok(decoded.into_owned())
+}
+
+fn outcome(answer: Answer) -> RecordedOutcome {
+    RecordedOutcome {
+        status: answer.status,
+        reason: String::new(),
+        took: Duration::from_nanos(answer.took_ns),
+        generation: 0,
+        // an answer that cannot be read still has its status
+        body: Bytes::from(decoded(&answer.headers, answer.body).unwrap_or_default()),
+    }
+}
+
+fn kept(headers: Vec<(String, String)>) -> Vec<(String, String)> {
+    headers.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect()
+}
+
+/// Path and query of a target that may name its origin too, as those in HTTP archives do.
+fn without_origin(target: &str) -> &str {
+    let rest = target.split_once("://").map(|(_, rest)| rest);
+    rest.map_or(target, |rest| {
+        let path = rest.find('/').and_then(|at| rest.get(at..));
+        path.unwrap_or("/")
+    })
+}
+
+/// `/openrtb2/{partner}/{key}` without the key.
+fn without_key(path: String) -> String {
+    let mut parts = path.splitn(5, '/');
+    let (_, root, partner, key) = (parts.next(), parts.next(), parts.next(), parts.next());
+    match (root, partner, key) {
+        (Some("openrtb2"), Some(partner), Some(_)) => format!("/openrtb2/{partner}/key"),
+        _ => path,
+    }
+}
+
+/// `/openrtb2/{partner}`, as gavel's own paths are; empty for any other.
+fn partner_of(path: &str) -> &str {
+    let name = path.strip_prefix("/openrtb2/").unwrap_or_default();
+    name.split(['/', '?']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lose_their_origin_and_name_their_partner() {
+        for (target, path, partner) in [
+            ("/openrtb2/acme?x=1", "/openrtb2/acme?x=1", "acme"),
+            ("https://exchange.example/openrtb2/acme/key", "/openrtb2/acme/key", "acme"),
+            ("http://exchange.example", "/", ""),
+            ("/bid", "/bid", ""),
+        ] {
+            assert_eq!(without_origin(target), path);
+            assert_eq!(partner_of(path), partner);
+        }
+        assert_eq!(without_key("/openrtb2/acme/s3cret".to_owned()), "/openrtb2/acme/key");
+        assert_eq!(without_key("/openrtb2/acme?x=1".to_owned()), "/openrtb2/acme?x=1");
+        assert_eq!(without_key("/bid/a/b".to_owned()), "/bid/a/b");
+    }
+}
