@@ -5,6 +5,7 @@
 
 use crate::bidder::Bidder;
 use crate::bidder::roster::{Roster, RosterSettings};
+use crate::capture::recorder::Recording;
 use crate::enrich::databases::Databases;
 use crate::limits::bank::{Bank, Payer};
 use crate::limits::rate::RateAccount;
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub databases: Arc<Databases>,
     /// `/sellers.json`, as it is served.
     pub sellers: Option<Bytes>,
+    /// Where requests are recorded, while they are.
+    pub recording: Option<Arc<Recording>>,
     /// Who buys what, as an index over `bidders`.
     pub roster: Roster,
     /// By `PartnerId`: agreed requests a second.
@@ -76,6 +79,7 @@ pub struct Parts {
     pub databases: Arc<Databases>,
     pub sellers: Option<Bytes>,
     pub roster: RosterSettings,
+    pub recording: Option<Arc<Recording>>,
 }
 
 impl Parts {
@@ -88,6 +92,7 @@ impl Parts {
             databases: Arc::default(),
             sellers: None,
             roster: RosterSettings::default(),
+            recording: None,
         }
     }
 }
@@ -110,7 +115,7 @@ impl Snapshot {
 
     /// As [`Snapshot::new`], without the bank: this takes a while, and workers wait for the bank.
     pub fn put_together(generation: u64, parts: Parts, accounts: Accounts, hub: &Hub) -> Self {
-        let Parts { partners, bidders, rates, databases, sellers, roster } = parts;
+        let Parts { partners, bidders, rates, databases, sellers, roster, recording } = parts;
         let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             let name = Name::from_slice(partner.name.as_bytes());
@@ -126,6 +131,7 @@ impl Snapshot {
             rates,
             databases,
             sellers,
+            recording,
             partner_rates: accounts,
             doors,
         }

@@ -49,6 +49,7 @@ pub fn start(
         live: team.live(),
         bank: team.bank(),
         hub: team.vitals().hub,
+        recorder: team.vitals().recorder,
         net: team.net(),
         progress: Arc::clone(progress),
         keep: args.keep.clone(),

@@ -4,6 +4,8 @@
 //! start can be read.
 
 use super::team::Vitals;
+use crate::capture::Stratum;
+use crate::capture::recorder::{Counters, Dropped};
 use crate::clock;
 use crate::http::admin::SnapshotJson;
 use crate::http::ops::OpsRoutes;
@@ -11,7 +13,9 @@ use crate::lifecycle::Lifecycle;
 use crate::reload::progress::{Progress, Source};
 use crate::runtime::queue::QueueState;
 use crate::snapshot::Live;
-use crate::telemetry::hub::{DatabaseState, ListenerState, ProcessState, SourceState};
+use crate::telemetry::hub::{
+    CaptureState, DatabaseState, ListenerState, ProcessState, SourceState,
+};
 use crate::telemetry::{otlp, render};
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
@@ -94,6 +98,7 @@ impl Status {
             databases: databases.unwrap_or_default(),
             is_degraded: reloads.degraded.is_some(),
             sources: reloads.sources.iter().map(source_state).collect(),
+            capture: capture_state(&vitals.recorder.counters()),
         }
     }
 
@@ -121,6 +126,18 @@ fn listener_state(queue: &QueueState) -> ListenerState {
 fn source_state((name, source): (&&'static str, &Source)) -> SourceState {
     let results = source.counts.iter().map(|(result, count)| (*result, *count)).collect();
     SourceState { name, taken: source.taken, results }
+}
+
+fn capture_state(counters: &Counters) -> CaptureState {
+    let records = Stratum::ALL.map(|one| (one.label(), counters.records(one)));
+    let dropped = Dropped::ALL.map(|why| (why.label(), counters.dropped(why)));
+    CaptureState {
+        records: records.to_vec(),
+        dropped: dropped.to_vec(),
+        bytes: counters.bytes(),
+        files: counters.files(),
+        queued: counters.queued(),
+    }
 }
 
 /// For the admin listener.

@@ -3,6 +3,7 @@
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
 use crate::bidder::desk::{Desk, Net};
+use crate::capture::recorder::Recorder;
 use crate::clock;
 use crate::config::Config;
 use crate::enrich::databases::Databases;
@@ -43,6 +44,7 @@ pub struct Team {
 /// What the operations listener tells of a running team.
 #[derive(Clone, Debug)]
 pub struct Vitals {
+    pub recorder: Arc<Recorder>,
     pub hub: Arc<Hub>,
     pub live: Arc<Live>,
     pub queue: Arc<QueueCell>,
@@ -72,7 +74,9 @@ impl Team {
         ));
         let mut bank = Bank::new(counted.count, config.edge.lease);
         let live = Arc::new(Live::default());
+        let recorder = Arc::new(Recorder::default());
         let parts = Parts {
+            recording: recorder.apply(config.rules.capture.as_ref()),
             partners: config.rules.partners.clone(),
             bidders: config.rules.bidders.clone(),
             rates: Arc::clone(&config.rules.rates),
@@ -103,7 +107,7 @@ impl Team {
             settings: config.edge.accept,
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
-        let vitals = Vitals { hub, live: Arc::clone(&live), queue: watch.cell() };
+        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue: watch.cell() };
         let (count, address) = (counted.count, bound.address);
         Ok((Self { workers, count, acceptor, address, live, bank, vitals, net }, watch))
     }
@@ -138,6 +142,7 @@ impl Team {
         let acceptor_died = self.acceptor.join().is_err();
         let mut ended = self.workers.join();
         ended.panicked += usize::from(acceptor_died);
+        self.vitals.recorder.stop();
         ended
     }
 }

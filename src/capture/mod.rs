@@ -24,7 +24,9 @@ pub mod format;
 pub mod personal;
 pub mod pseudonym;
 pub mod read;
+pub mod recorder;
 pub mod rotate;
+pub mod sampler;
 pub mod write;
 
 use bytes::Bytes;

@@ -112,6 +112,11 @@ impl Rotation {
         self.remove_oldest()
     }
 
+    /// Where files go.
+    pub fn directory(&self) -> &Path {
+        &self.settings.directory
+    }
+
     /// Bytes written, those of the file under way included.
     pub fn bytes(&self) -> u64 {
         self.closed_bytes + self.open.as_ref().map_or(0, |open| open.writer.bytes())

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod files;
 mod partners;
 pub mod reader;
+mod recording;
 pub mod reference;
 pub mod rules;
 mod secrets;
@@ -110,6 +111,7 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
             read_include(&path, files, &findings, &mut draft);
         }
         rules::read_whole(&mut root, folder, files, &mut draft.rules);
+        draft.rules.capture = recording::read(&mut root, folder, files);
         draft.check(&root);
         root.end();
     }
@@ -135,6 +137,7 @@ pub fn rows() -> Vec<reader::Row> {
     telemetry::read(&mut root, Path::new(""));
     draft.read(&mut root);
     rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut draft.rules);
+    recording::read(&mut root, Path::new(""), &Files::on_disk());
     findings.into_inner().rows
 }
 

@@ -8,6 +8,7 @@ use super::reader::Table;
 use super::secrets::told;
 use super::{bidders, partners, words};
 use crate::bidder::Bidder;
+use crate::capture::recorder::CaptureSettings;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub struct Rules {
     pub rates: Arc<Rates>,
     /// `/sellers.json`, checked to be JSON.
     pub sellers: Option<Bytes>,
+    /// What is recorded, where something is.
+    pub capture: Option<CaptureSettings>,
 }
 
 /// A document of sellers larger than this is a mistake.

@@ -10,6 +10,7 @@ pub mod explain;
 mod record;
 pub mod respond;
 mod story;
+pub mod trace;
 
 use crate::admit::limits::Limits;
 use crate::admit::{self, Admitted, RefusedImps};
@@ -40,6 +41,7 @@ use bytes::Bytes;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use trace::Trace;
 
 /// How a request ended.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Outcome {
     /// Generation of the snapshot that decided.
     pub generation: u64,
     pub verdict: Verdict,
+    /// What a recording is told; none where nothing is recorded.
+    pub trace: Option<Box<Trace>>,
 }
 
 /// What the partner is told.
@@ -144,11 +148,17 @@ impl Exchange {
     pub async fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> Outcome {
         let generation = snapshot.generation;
         let Some(partner) = snapshot.partner(arrival.partner) else {
-            return Outcome { generation, verdict: Verdict::Refused(Refusal::Unauthorised) };
+            let verdict = Verdict::Refused(Refusal::Unauthorised);
+            return Outcome { generation, verdict, trace: None };
         };
-        let verdict = match self.ask(&snapshot, partner, &arrival, body) {
+        let mut trace = Trace::begin(&snapshot);
+        let verdict = match self.ask(&snapshot, partner, &arrival, body, &mut trace) {
             Ok((asked, calls)) => {
-                let answers = self.await_bidders(&asked, &snapshot, calls).await;
+                if let Some(trace) = &mut trace {
+                    let sent = clock::monotonic().saturating_duration_since(arrival.at);
+                    trace.asks(&calls, sent);
+                }
+                let answers = self.await_bidders(&asked, &snapshot, calls, &mut trace).await;
                 self.settle(&snapshot, partner, &arrival, asked, answers)
             }
             Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
@@ -156,7 +166,7 @@ impl Exchange {
                 Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule), ext }
             }
         };
-        Outcome { generation, verdict }
+        Outcome { generation, verdict, trace }
     }
 
     /// From bytes to the bytes for each bidder.
@@ -166,6 +176,7 @@ impl Exchange {
         partner: &Partner,
         arrival: &Arrival,
         body: Body,
+        trace: &mut Option<Box<Trace>>,
     ) -> Result<(Asked, Vec<(Permit, Outgoing)>), Early> {
         let scratch = &mut *self.scratch.borrow_mut();
         let rates = &*snapshot.rates;
@@ -188,6 +199,9 @@ impl Exchange {
             return Err(stop.by(refusal, (request, Some(&facts)), &mut scratch.admit));
         }
         let consent = privacy::decide(&request, &facts);
+        if let Some(trace) = trace {
+            trace.known(&request, &facts, consent);
+        }
         let ask =
             Ask { request: &request, facts: &facts, consent, partner: arrival.partner, rates };
         let roll = snapshot.roster.eligible(&ask, &mut scratch.roster);
@@ -224,14 +238,22 @@ impl Exchange {
         asked: &Asked,
         snapshot: &Snapshot,
         calls: Vec<(Permit, Outgoing)>,
+        trace: &mut Option<Box<Trace>>,
     ) -> Vec<Answer> {
         let request_id = asked.request.text(asked.request.view.id);
-        fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
+        let answers = fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
             let limits = &snapshot.bidder(invitation.bidder).ok_or(NoAnswer::Broken)?.limits;
+            if let Some(trace) = trace {
+                trace.hears(invitation.bidder, raw, limits.body_bytes_max);
+            }
             let scratch = &mut self.scratch.borrow_mut().answer;
             answer::read_encoded(raw, request_id, limits, scratch)
         })
-        .await
+        .await;
+        if let Some(trace) = trace {
+            trace.heard(&answers);
+        }
+        answers
     }
 
     /// From the bidders' answers to ours.

@@ -48,6 +48,8 @@ pub struct Line {
     pub watch: Rc<Watch>,
     pub peer: IpAddr,
     pub is_h2: bool,
+    /// A number of no further meaning.
+    pub serial: u64,
 }
 
 /// Serves a worker's connections.
@@ -90,7 +92,7 @@ impl Connections {
         let _over = Over(Rc::clone(&watch), Rc::clone(&self.gates));
         let mut wire = Wire::new(stream, Rc::clone(&watch), Rc::clone(&self.scratch));
         let Some(Ok(is_h2)) = until(&watch, Order::Close, wire.is_h2()).await else { return };
-        let line = Line { watch, peer: peer.ip(), is_h2 };
+        let line = Line { watch, peer: peer.ip(), is_h2, serial };
         if is_h2 {
             self.serve_h2(wire, line, answer).await;
         } else {

@@ -16,6 +16,7 @@ pub mod ops;
 pub mod post;
 pub mod reply;
 pub mod serve;
+mod tap;
 mod watch;
 mod wire;
 

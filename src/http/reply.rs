@@ -15,6 +15,9 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Body;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// An answer, ready to be sent.
 pub type Reply = Response<Full<Bytes>>;
@@ -202,6 +205,25 @@ pub fn page(page: Page) -> Reply {
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, kind);
     reply
+}
+
+/// The label of a refusal; empty where there is none. Whoever is not authorised is not told.
+pub fn refusal_label(reply: &Reply) -> String {
+    if reply.status() == StatusCode::UNAUTHORIZED {
+        return Refusal::Unauthorised.label().to_owned();
+    }
+    let label = reply.headers().get(REASON).and_then(|value| value.to_str().ok());
+    label.unwrap_or_default().to_owned()
+}
+
+/// The body of an answer.
+pub fn content(reply: &Reply) -> Bytes {
+    let mut body = reply.body().clone();
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(&mut body).poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        _ => Bytes::new(),
+    }
 }
 
 /// Says that the connection ends with this answer (HTTP/1 only).

@@ -14,6 +14,7 @@ use crate::http::connection::{Connections, Line};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
+use crate::http::tap::{Noted, Tap};
 use crate::http::watch::{Ledger, Order};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
@@ -66,6 +67,7 @@ pub struct Front<R> {
     gates: Rc<Gates>,
     ledger: Rc<Ledger>,
     replier: Replier,
+    tap: Rc<Tap>,
     connections: Connections,
     serial: Cell<u64>,
 }
@@ -102,7 +104,12 @@ impl<R: Road> Front<R> {
         let ledger = Rc::new(Ledger::new(&settings, Rc::clone(&parts.load)));
         let (latest, load) = (Rc::new(parts.live.latest()), Rc::clone(&parts.load));
         let (every, gates) = (settings.sweep_every, Rc::new(parts.gates));
+        let tap = Rc::new(Tap::new(parts.worker));
+        if let Some(snapshot) = latest.take() {
+            tap.follow(&snapshot);
+        }
         let swept = Swept {
+            tap: Rc::clone(&tap),
             ledger: Rc::clone(&ledger),
             load,
             latest: Rc::clone(&latest),
@@ -121,6 +128,7 @@ impl<R: Road> Front<R> {
             road: Rc::new(parts.road),
             latest,
             replier: Replier::new(settings.retry_after_s),
+            tap,
             connections,
             settings,
             tasks: parts.tasks,
@@ -168,17 +176,24 @@ impl<R: Road> Front<R> {
         } else {
             self.judge(&parts, at, &line)
         };
+        let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
             Ok((admitted, coding, declared)) => {
                 let Parts { headers, .. } = parts;
                 let table = Table::emptied(headers);
+                if let Some(noted) = &mut noted {
+                    noted.held = Some((admitted.snapshot.clone(), admitted.arrival.partner));
+                }
                 match self.take_in(body, coding, declared).await {
-                    Ok(body) => self.walk(admitted, body, table).await,
+                    Ok(body) => self.walk(admitted, body, table, &mut noted).await,
                     Err(refusal) => self.broken_off(refusal, &admitted, &line),
                 }
             }
             Err(denial) => self.turn_away(denial, &parts, body, &line).await,
         };
+        if let Some(noted) = noted {
+            self.tap.offer(noted, &reply);
+        }
         let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
         if is_last && !line.is_h2 {
             reply::close_after(&mut reply);
@@ -214,6 +229,7 @@ impl<R: Road> Front<R> {
         line: &Line,
     ) -> Result<Admitted, Denial> {
         let snapshot = self.latest.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
+        self.tap.follow(&snapshot);
         let client = head::client_of(parts, line.peer, &self.settings);
         let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
         line.watch.was_authorised();
@@ -249,7 +265,16 @@ impl<R: Road> Front<R> {
 
     /// Walks the road in a task of its own: a client that goes away drops the HTTP request, not
     /// the auction, and a panic ends here.
-    async fn walk(&self, admitted: Admitted, body: Body, table: Table) -> Reply {
+    async fn walk(
+        &self,
+        admitted: Admitted,
+        body: Body,
+        table: Table,
+        noted: &mut Option<Noted>,
+    ) -> Reply {
+        if let Some(noted) = noted {
+            noted.body = body.0.clone();
+        }
         let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
         let flying = Flying::new(&self.load);
         let road = Rc::clone(&self.road);
@@ -259,7 +284,12 @@ impl<R: Road> Front<R> {
             road.hold(snapshot, arrival, body).await
         });
         let verdict = match walked.await {
-            Ok(Outcome { verdict, .. }) => verdict,
+            Ok(Outcome { verdict, trace, .. }) => {
+                if let Some(noted) = noted {
+                    noted.trace = trace;
+                }
+                verdict
+            }
             Err(fault) if fault.is_panic() => Verdict::Refused(Refusal::Panic),
             // The runtime ends under it.
             Err(_) => Verdict::Refused(Refusal::NotReady),
@@ -328,6 +358,7 @@ impl<R: Road> Front<R> {
 
 /// What the sweep looks after.
 struct Swept {
+    tap: Rc<Tap>,
     ledger: Rc<Ledger>,
     load: Rc<Load>,
     latest: Rc<Latest>,
@@ -335,7 +366,7 @@ struct Swept {
 }
 
 async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
-    let Swept { ledger, load, latest, gates } = swept;
+    let Swept { tap, ledger, load, latest, gates } = swept;
     let began = clock::monotonic();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -350,6 +381,9 @@ async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
             ledger.let_go(share);
         }
         // A worker without requests lets go of a replaced snapshot here.
-        drop(latest.take());
+        if let Some(snapshot) = latest.take() {
+            tap.follow(&snapshot);
+        }
+        tap.sweep(clock::monotonic());
     }
 }

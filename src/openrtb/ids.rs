@@ -79,6 +79,11 @@ impl Media {
 pub struct MediaSet(u8);
 
 impl MediaSet {
+    /// One bit for each kind.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Adds one.
     pub fn insert(&mut self, media: Media) {
         self.0 |= 1 << media.mtype();

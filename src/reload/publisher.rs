@@ -12,6 +12,7 @@ use super::watch::{Changes, Watch};
 use super::{ReloadSettings, keep};
 use crate::bidder::desk::Net;
 use crate::bidder::resolve::Addresses;
+use crate::capture::recorder::Recorder;
 use crate::clock;
 use crate::config::files::Files;
 use crate::config::{self, Config, Report, checksums};
@@ -41,6 +42,7 @@ pub struct PublisherParts {
     pub live: Arc<Live>,
     pub bank: Arc<Mutex<Bank>>,
     pub hub: Arc<Hub>,
+    pub recorder: Arc<Recorder>,
     pub net: Arc<Net>,
     pub progress: Arc<Progress>,
     /// Where good rules are kept, if they are.
@@ -284,6 +286,7 @@ impl Publisher {
             databases: Arc::clone(&self.now.databases),
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,
+            recording: self.parts.recorder.apply(config.rules.capture.as_ref()),
         };
         // The workers lease from the bank: it is held for the accounts only.
         let rates = {

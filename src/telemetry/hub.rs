@@ -65,6 +65,18 @@ pub struct ProcessState {
     pub databases: Vec<DatabaseState>,
     pub is_degraded: bool,
     pub sources: Vec<SourceState>,
+    pub capture: CaptureState,
+}
+
+/// What the recording of traffic has come to.
+#[derive(Clone, Debug, Default)]
+pub struct CaptureState {
+    /// Written, by why they were kept.
+    pub records: Vec<(&'static str, u64)>,
+    pub dropped: Vec<(&'static str, u64)>,
+    pub bytes: u64,
+    pub files: u64,
+    pub queued: u64,
 }
 
 /// One bound socket.
@@ -303,6 +315,15 @@ impl Hub {
             let age = process.now.saturating_sub(base.built).as_secs();
             emit(&m::DATABASE_AGE, &[&base.name], Value::Whole(age));
         }
+        for (stratum, count) in &process.capture.records {
+            emit(&m::CAPTURED, &[stratum], Value::Whole(*count));
+        }
+        for (why, count) in &process.capture.dropped {
+            emit(&m::CAPTURE_DROPPED, &[why], Value::Whole(*count));
+        }
+        emit(&m::CAPTURE_BYTES, &[], Value::Whole(process.capture.bytes));
+        emit(&m::CAPTURE_FILES, &[], Value::Whole(process.capture.files));
+        emit(&m::CAPTURE_QUEUE, &[], Value::Whole(process.capture.queued));
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
         emit(&m::BUILD, &[process.version], Value::Whole(1));
     }

@@ -156,6 +156,10 @@ pub const RELOAD_RESULTS: &[&str] = &[
     "canary",
     "older",
 ];
+/// Why a request is kept in a recording.
+pub const STRATA: &[&str] = &["sample", "refused", "novel", "slow", "large"];
+/// Why one that was chosen is not there.
+pub const CAPTURE_DROPS: &[&str] = &["queue_full", "too_large", "write", "stopped"];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -288,6 +292,22 @@ pub static DATABASE_BUILT: Meter = gauge(
 );
 pub static DATABASE_AGE: Meter =
     gauge("gavel_database_age_seconds", "Time since the database was built", &[DATABASE]);
+pub static CAPTURED: Meter = counter(
+    "gavel_capture_records_total",
+    "Requests written to a recording, by why they were kept",
+    &[Label { name: "stratum", values: Values::Fixed(STRATA) }],
+);
+pub static CAPTURE_DROPPED: Meter = counter(
+    "gavel_capture_dropped_total",
+    "Requests that were chosen for a recording and not written",
+    &[Label { name: "reason", values: Values::Fixed(CAPTURE_DROPS) }],
+);
+pub static CAPTURE_BYTES: Meter =
+    counter("gavel_capture_bytes_total", "Bytes written to recordings", &[]);
+pub static CAPTURE_FILES: Meter =
+    counter("gavel_capture_files_total", "Files of recordings that were finished", &[]);
+pub static CAPTURE_QUEUE: Meter =
+    gauge("gavel_capture_queue_records", "Requests that wait to be written to a recording", &[]);
 pub static STARTED: Meter =
     gauge("gavel_start_timestamp_seconds", "When the process started, since the Unix epoch", &[]);
 pub static BUILD: Meter = gauge(
@@ -297,7 +317,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 34] = [
+pub static ALL: [&Meter; 39] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -330,6 +350,11 @@ pub static ALL: [&Meter; 34] = [
     &RELOADED,
     &DATABASE_BUILT,
     &DATABASE_AGE,
+    &CAPTURED,
+    &CAPTURE_DROPPED,
+    &CAPTURE_BYTES,
+    &CAPTURE_FILES,
+    &CAPTURE_QUEUE,
     &STARTED,
     &BUILD,
 ];

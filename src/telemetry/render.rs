@@ -96,7 +96,7 @@ mod tests {
     use crate::negatives::rejection::Rejection;
     use crate::telemetry::cells::{ConnectionCut, HttpDenied};
     use crate::telemetry::hub::{
-        AcceptFault, DatabaseState, ListenerState, SourceState, TelemetrySettings,
+        AcceptFault, CaptureState, DatabaseState, ListenerState, SourceState, TelemetrySettings,
     };
     use crate::telemetry::meters::{self, Kind};
     use crate::telemetry::slots::UNKNOWN;
@@ -172,6 +172,13 @@ mod tests {
                 overflows_and_drops: Some((5, 6)),
             }],
             is_degraded: false,
+            capture: CaptureState {
+                records: vec![("sample", 3)],
+                dropped: vec![("queue_full", 1)],
+                bytes: 900,
+                files: 2,
+                queued: 4,
+            },
             sources: vec![SourceState {
                 name: "rules",
                 taken: Duration::from_secs(1_700_000_002),

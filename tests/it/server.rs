@@ -18,7 +18,7 @@ use gavel::runtime::listener::ListenSettings;
 use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
 use gavel::runtime::{acceptor, listener, workers};
 use gavel::snapshot::{Held, Live, Parts, Snapshot};
-use gavel::telemetry::hub::{Hub, ProcessState, TelemetrySettings, Value};
+use gavel::telemetry::hub::{CaptureState, Hub, ProcessState, TelemetrySettings, Value};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -59,7 +59,7 @@ impl Road for Echo {
         }
         self.ended.fetch_add(1, Ordering::SeqCst);
         let verdict = Verdict::Answered(Bytes::copy_from_slice(body.as_slice()));
-        Outcome { generation: snapshot.generation, verdict }
+        Outcome { generation: snapshot.generation, verdict, trace: None }
     }
 }
 
@@ -115,6 +115,7 @@ impl Server {
             generation: 1,
             listeners: Vec::new(),
             is_degraded: false,
+            capture: CaptureState::default(),
             sources: Vec::new(),
             databases: Vec::new(),
         };

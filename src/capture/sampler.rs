@@ -1,0 +1,319 @@
+//! Which requests are kept: one sampler a worker, without a lock.
+//!
+//! Owns: [`Sampler`], the strata. Never: a queue, a clock. Invariants: what it holds is bounded by
+//! its settings, whatever comes; the same seed and the same requests give the same choice.
+
+use super::{Record, Stratum};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::time::{Duration, Instant};
+
+/// How long a request may be among the slowest or largest.
+const ROUND: Duration = Duration::from_secs(60);
+/// How long refusals are counted.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many of which are kept. Each worker keeps as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrataSettings {
+    /// By chance: of a million.
+    pub sample_ppm: u32,
+    /// The first of each cell of features.
+    pub novel_per_cell: u8,
+    /// Cells that are told apart; those that come later are not kept as new.
+    pub cells_max: usize,
+    pub slow_per_minute: usize,
+    pub large_per_minute: usize,
+    pub refused_per_second: u32,
+}
+
+impl Default for StrataSettings {
+    fn default() -> Self {
+        Self {
+            sample_ppm: 1_000,
+            novel_per_cell: 3,
+            cells_max: 16_384,
+            slow_per_minute: 5,
+            large_per_minute: 5,
+            refused_per_second: 5,
+        }
+    }
+}
+
+/// What is known of a request that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub now: Instant,
+    pub is_refused: bool,
+    /// Its features, each in bits of its own; none of a request that was not read so far.
+    pub cell: Option<u64>,
+    pub took: Duration,
+    /// Of its body.
+    pub bytes: usize,
+}
+
+/// Spreads what is one number already.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
+/// The greatest of a minute, waiting for its end.
+#[derive(Debug)]
+struct Greatest {
+    room: usize,
+    held: Vec<(u64, Record)>,
+}
+
+impl Greatest {
+    fn new(room: usize) -> Self {
+        Self { room, held: Vec::new() }
+    }
+
+    fn wants(&self, size: u64) -> bool {
+        self.held.len() < self.room || self.held.iter().any(|(least, _)| *least < size)
+    }
+
+    fn put(&mut self, size: u64, record: Record) {
+        if self.held.len() == self.room {
+            let least = self.held.iter().enumerate().min_by_key(|(_, (size, _))| *size);
+            let Some(least) = least.map(|(at, _)| at) else { return };
+            self.held.swap_remove(least);
+        }
+        self.held.push((size, record));
+    }
+}
+
+/// Chooses, for one worker.
+pub struct Sampler {
+    settings: StrataSettings,
+    random: u64,
+    cells: HashMap<u64, u8, BuildHasherDefault<Spread>>,
+    refused: (Instant, u32),
+    round: Instant,
+    slow: Greatest,
+    large: Greatest,
+}
+
+impl std::fmt::Debug for Sampler {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Sampler").field("cells", &self.cells.len()).finish_non_exhaustive()
+    }
+}
+
+impl Sampler {
+    /// Everything by chance follows from `seed`.
+    pub fn new(settings: StrataSettings, seed: u64, now: Instant) -> Self {
+        Self {
+            settings,
+            random: seed,
+            cells: HashMap::default(),
+            refused: (now, 0),
+            round: now,
+            slow: Greatest::new(settings.slow_per_minute),
+            large: Greatest::new(settings.large_per_minute),
+        }
+    }
+
+    /// What of a request is to be written at once. `make` is asked for a record where it is kept,
+    /// now or perhaps at the end of its minute.
+    pub fn see(&mut self, seen: &Seen, make: impl FnOnce(Stratum) -> Record) -> Option<Record> {
+        if let Some(stratum) = self.at_once(seen) {
+            return Some(make(stratum));
+        }
+        let took = u64::try_from(seen.took.as_micros()).unwrap_or(u64::MAX);
+        let bytes = seen.bytes as u64;
+        if self.slow.wants(took) {
+            self.slow.put(took, make(Stratum::Slow));
+        } else if self.large.wants(bytes) {
+            self.large.put(bytes, make(Stratum::Large));
+        }
+        None
+    }
+
+    /// What the last minute left, once it is over.
+    pub fn ended(&mut self, now: Instant) -> Vec<Record> {
+        if now.saturating_duration_since(self.round) < ROUND {
+            return Vec::new();
+        }
+        self.round = now;
+        self.drain()
+    }
+
+    /// Whatever is held.
+    pub fn drain(&mut self) -> Vec<Record> {
+        let held = self.slow.held.drain(..).chain(self.large.held.drain(..));
+        held.map(|(_, record)| record).collect()
+    }
+
+    fn at_once(&mut self, seen: &Seen) -> Option<Stratum> {
+        // the cell is counted whatever else keeps the request
+        let is_novel = seen.cell.is_some_and(|cell| self.is_novel(cell));
+        let is_drawn = self.draw() < self.settings.sample_ppm;
+        if is_drawn {
+            return Some(Stratum::Sample);
+        }
+        if seen.is_refused {
+            return self.may_refuse(seen.now).then_some(Stratum::Refused);
+        }
+        is_novel.then_some(Stratum::Novel)
+    }
+
+    fn is_novel(&mut self, cell: u64) -> bool {
+        let room = self.settings.cells_max;
+        if let Some(count) = self.cells.get_mut(&cell) {
+            let is_novel = *count < self.settings.novel_per_cell;
+            *count = count.saturating_add(u8::from(is_novel));
+            return is_novel;
+        }
+        if self.settings.novel_per_cell == 0 || self.cells.len() >= room {
+            return false;
+        }
+        self.cells.insert(cell, 1);
+        true
+    }
+
+    fn may_refuse(&mut self, now: Instant) -> bool {
+        let (since, count) = &mut self.refused;
+        if now.saturating_duration_since(*since) >= SECOND {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(1);
+        *count <= self.settings.refused_per_second
+    }
+
+    /// 0 to 999,999, by the generator of Steele, Lea and Flood (2014).
+    fn draw(&mut self) -> u32 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        u32::try_from((z >> 32).wrapping_mul(1_000_000) >> 32).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn none() -> StrataSettings {
+        StrataSettings {
+            sample_ppm: 0,
+            novel_per_cell: 0,
+            slow_per_minute: 0,
+            large_per_minute: 0,
+            refused_per_second: 0,
+            ..StrataSettings::default()
+        }
+    }
+
+    fn seen(now: Instant) -> Seen {
+        Seen { now, is_refused: false, cell: None, took: Duration::from_millis(1), bytes: 100 }
+    }
+
+    fn make(stratum: Stratum) -> Record {
+        Record { stratum, ..Record::default() }
+    }
+
+    fn chosen(settings: StrataSettings, seed: u64) -> Vec<Option<Stratum>> {
+        let now = clock::monotonic();
+        let mut sampler = Sampler::new(settings, seed, now);
+        let requests = (0..20_000_u64).map(|number| Seen {
+            is_refused: number % 97 == 0,
+            cell: Some(number * number % 1_000),
+            took: Duration::from_micros(number * 7_919 % 1_000),
+            ..seen(now + Duration::from_millis(number))
+        });
+        requests.map(|seen| sampler.see(&seen, make).map(|record| record.stratum)).collect()
+    }
+
+    #[test]
+    fn the_same_seed_chooses_the_same() {
+        let settings = StrataSettings::default();
+        assert_eq!(chosen(settings, 7), chosen(settings, 7));
+        assert_ne!(chosen(settings, 7), chosen(settings, 8));
+    }
+
+    #[test]
+    fn chance_takes_its_part_and_all_or_nothing_is_exact() {
+        let count = |ppm| {
+            let settings = StrataSettings { sample_ppm: ppm, ..none() };
+            chosen(settings, 1).into_iter().flatten().count()
+        };
+        assert_eq!((count(0), count(1_000_000)), (0, 20_000));
+        let tenth = count(100_000);
+        assert!((1_850..2_150).contains(&tenth), "{tenth} of 20,000");
+    }
+
+    #[test]
+    fn the_first_of_each_cell_are_kept_as_far_as_the_table_goes() {
+        let now = clock::monotonic();
+        let settings = StrataSettings { novel_per_cell: 2, cells_max: 10, ..none() };
+        let mut sampler = Sampler::new(settings, 1, now);
+        let kept = (0..1_000_u64)
+            .filter(|number| {
+                let seen = Seen { cell: Some(number % 50), ..seen(now) };
+                sampler.see(&seen, make).is_some()
+            })
+            .count();
+        assert_eq!(kept, 20, "two of each of ten");
+    }
+
+    #[test]
+    fn refusals_are_kept_up_to_their_number_a_second() {
+        let now = clock::monotonic();
+        let settings = StrataSettings { refused_per_second: 3, ..none() };
+        let mut sampler = Sampler::new(settings, 1, now);
+        let mut kept = |at: u64| {
+            let seen = Seen { is_refused: true, ..seen(now + Duration::from_millis(at)) };
+            sampler.see(&seen, make).is_some()
+        };
+        assert_eq!((0..10).filter(|_| kept(5)).count(), 3);
+        assert_eq!((0..10).filter(|_| kept(1_006)).count(), 3);
+    }
+
+    #[test]
+    fn the_slowest_and_the_largest_of_a_minute_are_kept_at_its_end() {
+        let now = clock::monotonic();
+        let settings = StrataSettings { slow_per_minute: 2, large_per_minute: 1, ..none() };
+        let mut sampler = Sampler::new(settings, 1, now);
+        for number in 0..100_u64 {
+            let seen = Seen {
+                took: Duration::from_micros(number * 37 % 100),
+                bytes: usize::try_from(number * 53 % 100).unwrap(),
+                ..seen(now)
+            };
+            let with = |stratum| Record { connection: number, ..make(stratum) };
+            assert!(sampler.see(&seen, with).is_none());
+        }
+        assert!(sampler.ended(now + Duration::from_secs(59)).is_empty());
+        let mut kept: Vec<(Stratum, u64)> = sampler
+            .ended(now + Duration::from_secs(60))
+            .into_iter()
+            .map(|record| (record.stratum, record.connection))
+            .collect();
+        kept.sort_unstable();
+        let slowest = |took: u64| (0..100).find(|number| number * 37 % 100 == took).unwrap();
+        assert!(kept.contains(&(Stratum::Slow, slowest(99))), "{kept:?}");
+        assert!(kept.contains(&(Stratum::Slow, slowest(98))), "{kept:?}");
+        assert!(kept.iter().any(|(stratum, n)| *stratum == Stratum::Large && n * 53 % 100 >= 98));
+        assert_eq!(kept.len(), 3);
+        assert!(sampler.ended(now + Duration::from_secs(200)).is_empty());
+    }
+}
