@@ -17,7 +17,10 @@ use gavel::config::rules::Draft;
 use gavel::enrich::databases::Databases;
 use gavel::http::ClientHeader;
 use gavel::http::client_addr;
+use gavel::journal::frame::SegmentHeader;
+use gavel::journal::walk::{Bounds, Piece, Walk};
 use gavel::money::Rates;
+use gavel::money_event::shown;
 use gavel::partner::{Network, Partner};
 use std::cell::RefCell;
 use std::io::Cursor;
@@ -26,7 +29,7 @@ use std::io::Cursor;
 pub type Target = fn(&[u8]);
 
 /// By name.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 9] = [
     ("request", request),
     ("answer", answer),
     ("response", response),
@@ -35,6 +38,7 @@ pub const ALL: [(&str, Target); 8] = [
     ("forwarded", forwarded),
     ("agent", agent),
     ("capture", capture),
+    ("journal", journal),
 ];
 
 /// A partner's bid request.
@@ -154,4 +158,37 @@ fn read_capture(bytes: &[u8]) -> bool {
         assert!(index.blocks.len() <= format::BLOCKS_MAX);
     }
     true
+}
+
+/// A segment of a journal: each sequence once and in order, as a record or as lost.
+pub fn journal(bytes: &[u8]) {
+    let header = SegmentHeader::read(bytes);
+    let first = header.map_or(1, |header| header.first);
+    let beyond = first.saturating_add(5);
+    for (limit, proven) in [(u64::MAX, 0), (u64::MAX, beyond), (beyond, beyond), (beyond, 0)] {
+        for offset in [0, 64] {
+            let bounds = Bounds { first, limit, proven, bytes: bytes.len() as u64, offset };
+            let mut walk = Walk::new(bytes, bounds);
+            let mut expected = first;
+            loop {
+                match walk.step() {
+                    Ok(Piece::Record(record)) => {
+                        assert_eq!(record.sequence, expected);
+                        let _ = shown::columns(record.tag.kind, record.payload);
+                        expected = expected.saturating_add(1);
+                    }
+                    Ok(Piece::Hole(hole)) => {
+                        assert!(hole.from == expected && hole.to > expected);
+                        expected = hole.to;
+                    }
+                    Ok(Piece::End { next, .. }) => {
+                        assert_eq!(next, expected);
+                        break;
+                    }
+                    Err(fault) => panic!("memory is read: {fault}"),
+                }
+            }
+            assert!(limit == u64::MAX || proven < limit || expected >= limit);
+        }
+    }
 }

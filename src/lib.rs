@@ -9,6 +9,7 @@ pub mod clock;
 pub mod deadline;
 pub mod money;
 pub mod openrtb;
+pub mod tlv;
 
 // floor 1: the vocabularies of the road
 pub mod arrival;
@@ -16,12 +17,14 @@ pub mod bid;
 pub mod coding;
 pub mod facts;
 pub mod json;
+pub mod money_event;
 pub mod negatives;
 pub mod partner;
 pub mod request;
 
 // floor 2: what every stage may ask for
 pub mod capture;
+pub mod journal;
 pub mod lifecycle;
 pub mod limits;
 pub mod telemetry;

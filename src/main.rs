@@ -8,6 +8,7 @@ use gavel::app::load::StartFault;
 use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::http::admin::AdminAddress;
+use gavel::journal::{self, command::JournalCommand};
 use gavel::{clock, config, enrich, reload};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -56,6 +57,11 @@ enum Command {
     PackDb(PackArgs),
     /// Read a partner's key from standard input and print the hash for `keys`.
     HashKey,
+    /// What is in a journal, whether it is whole, and its records.
+    Journal {
+        #[command(subcommand)]
+        command: JournalCommand,
+    },
     /// What an operator can ask where there is no shell.
     Debug {
         #[command(subcommand)]
@@ -112,6 +118,7 @@ fn main() -> ExitCode {
         Command::Reference => say(&config::reference::markdown(&config::rows())),
         Command::PackDb(args) => pack_db(&args),
         Command::HashKey => hash_key(),
+        Command::Journal { command } => journal(command),
         Command::Debug { question } => match answer(question) {
             Ok(text) => say(&text),
             Err(fault) => faulty(&fault),
@@ -198,6 +205,23 @@ fn pack_db(args: &PackArgs) -> ExitCode {
         Err(fault) => {
             eprintln!("{}", reload::chain(&fault));
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn journal(command: JournalCommand) -> ExitCode {
+    let is_export = matches!(command, JournalCommand::Export { .. });
+    match journal::command::run(command) {
+        Ok(told) => {
+            for fault in &told.faults {
+                eprintln!("{fault}");
+            }
+            let said = if is_export { ExitCode::SUCCESS } else { say(&told.text) };
+            if told.is_well { said } else { ExitCode::FAILURE }
+        }
+        Err(fault) => {
+            eprintln!("{}", reload::chain(&fault));
+            ExitCode::from(2)
         }
     }
 }

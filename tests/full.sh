@@ -8,6 +8,8 @@
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
 #   drain    twenty processes that end under load: nobody may be refused, reset or failed
 #   fuzz     ten minutes of libFuzzer for each parser; needs a nightly toolchain; goes on likewise
+#   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
+#            and what the journal costs; in chunks; goes on where it was interrupted
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -64,12 +66,28 @@ fuzz() {
   (cd fuzz && RUSTFLAGS=$flags cargo +nightly build --release --target "$host" \
     --target-dir "$root/target/fuzz")
   local target
-  for target in request answer response coding rules forwarded agent; do
+  for target in request answer response coding rules forwarded agent capture journal; do
     mkdir -p "$done_in/corpus/$target"
     chunk "fuzz-$target" "$root/target/fuzz/$host/release/$target" -max_total_time="${1:-590}" \
       -rss_limit_mb=2000 -timeout=10 -max_len=65536 -print_final_stats=1 -verbosity=0 \
       "$done_in/corpus/$target"
   done
+}
+
+journal() {
+  cargo test --package gavel --release --no-run --quiet
+  local it=(cargo test --release --package gavel --test it --quiet --)
+  local part
+  for part in 0 1 2 3; do
+    GAVEL_FULL=1 GAVEL_SEEDS=2500 GAVEL_FROM=$((part * 2500 + 1)) chunk "journal-seeds-$part" \
+      "${it[@]}" --nocapture journal::seeds
+  done
+  for part in 0 1 2 3 4 5 6 7; do
+    GAVEL_FULL=1 GAVEL_PART=$part chunk "journal-damage-$part" \
+      "${it[@]}" --nocapture journal::damage
+  done
+  GAVEL_FULL=1 chunk journal-kill "${it[@]}" --nocapture journal::kill
+  chunk journal-bench cargo bench --bench journal
 }
 
 cold() {
@@ -83,9 +101,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | cold) "$@" ;;
   *)
-    sed -n '2,15s/^# \{0,1\}//p' "$0"
+    sed -n '2,17s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

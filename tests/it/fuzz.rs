@@ -34,6 +34,9 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     if target == "capture" {
         seeds = vec![capture(), b"\x0c\x02\x01\x07\xc8\x01\x02ab\x05\x02/x".to_vec()];
     }
+    if target == "journal" {
+        seeds.push(segment());
+    }
     seeds
 }
 
@@ -63,6 +66,18 @@ fn capture() -> Vec<u8> {
         writer.flush_block().unwrap();
     }
     writer.finish().unwrap()
+}
+
+/// A segment with two commits.
+fn segment() -> Vec<u8> {
+    use gavel::journal::frame::{Class, SegmentHeader, Tag, write_record};
+    let mut bytes = SegmentHeader { ordinal: 1, first: 9, begun_us: 1 }.write().to_vec();
+    for sequence in 9..15 {
+        let tag = Tag { kind: 9, class: Class::Durable, opens: sequence % 3 == 0 };
+        write_record(&mut bytes, sequence, tag, b"\x01\x02xy");
+    }
+    bytes.resize(bytes.len() + 40, 0);
+    bytes
 }
 
 /// A step of the generator of Steele, Lea and Flood (2014): enough to place mutations.

@@ -16,6 +16,7 @@ mod drain;
 mod enrich;
 mod fuzz;
 mod harness;
+mod journal;
 mod probes;
 mod process;
 mod reload;

@@ -1,0 +1,171 @@
+//! The thread that writes.
+//!
+//! Owns: the order of a commit: on the disk, in the books, in the index, told. Never: a file (the
+//! store's). Invariant: nobody is told that a record is durable before it is; a panic here ends the
+//! process, since nothing could be made durable any more.
+
+use super::Refused;
+use super::frame::Class;
+use super::handle::Journal;
+use super::queue::{Item, Work};
+use super::store::{Entry, Store};
+use crate::clock;
+use std::io;
+use std::ops::Range;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// So many quick commits in a row end the alarm of a slow one.
+const QUICK_COMMITS: u32 = 32;
+
+/// Starts it.
+pub fn start(journal: Journal, store: Store) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("gavel-journal".to_owned()).spawn(move || {
+        let _guard = AbortOnPanic;
+        Writer { journal, store, quick: QUICK_COMMITS }.run();
+    })
+}
+
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("the journal's writer has panicked: the process ends");
+            std::process::abort();
+        }
+    }
+}
+
+struct Writer {
+    journal: Journal,
+    store: Store,
+    /// Quick commits since the last slow one.
+    quick: u32,
+}
+
+impl Writer {
+    fn run(mut self) {
+        self.make_first();
+        let mut last = clock::monotonic();
+        self.ask_helper();
+        loop {
+            let work = self.journal.parts().queue.next(last);
+            let is_over = work.is_over;
+            let is_commit = !work.items.is_empty() || work.is_idle;
+            self.work(work);
+            self.ask_helper();
+            if is_over {
+                break;
+            }
+            if is_commit {
+                last = clock::monotonic();
+            }
+        }
+        self.store.close(now_us());
+        self.ask_helper();
+        self.journal.parts().chores.stop();
+        self.journal.parts().published.wake();
+    }
+
+    /// Shows at once whether there is a place to write to.
+    fn make_first(&mut self) {
+        if let Some(place) = self.store.wants() {
+            match self.store.maker().make(place) {
+                Ok(prepared) => self.store.supply(prepared),
+                Err(fault) => {
+                    tracing::error!(?place, %fault, "journal: cannot make a segment");
+                    self.store.cannot_make(place);
+                }
+            }
+        }
+    }
+
+    fn work(&mut self, work: Work) {
+        let before = self.journal.condition();
+        for made in work.made {
+            match made {
+                Ok(prepared) => self.store.supply(prepared),
+                Err(place) => self.store.cannot_make(place),
+            }
+        }
+        (0..work.ticks).for_each(|_| self.store.tick());
+        if !work.items.is_empty() {
+            self.commit(&work.items);
+        } else if work.is_idle {
+            let _ = self.store.mark(now_us());
+        }
+        let after = self.journal.condition();
+        if after > before {
+            tracing::error!(condition = after.label(), before = before.label(), "journal");
+        } else if after < before {
+            tracing::info!(condition = after.label(), before = before.label(), "journal");
+        }
+    }
+
+    fn commit(&mut self, items: &[Item]) {
+        let entries: Vec<Entry<'_>> = items
+            .iter()
+            .map(|item| Entry { kind: item.kind, class: item.class, payload: &item.payload })
+            .collect();
+        let begun = clock::monotonic();
+        let result = self.store.commit(&entries, now_us());
+        let took = clock::monotonic().saturating_duration_since(begun);
+        let bytes = items.iter().map(|item| item.payload.len() as u64).sum();
+        self.judge(took);
+        match result {
+            Ok(sequences) => {
+                self.journal.parts().published.committed(took, items.len() as u64, bytes);
+                self.tell(items, sequences);
+            }
+            Err(refused) => self.refuse(items, refused),
+        }
+    }
+
+    fn tell(&self, items: &[Item], sequences: Range<u64>) {
+        let parts = self.journal.parts();
+        let durable = items.iter().filter(|item| item.class == Class::Durable).count() as u64;
+        parts.balance.append(durable, items.len() as u64 - durable);
+        for item in items {
+            if let Some((id, expires_s)) = item.event {
+                parts.dedupe.settle(id, expires_s);
+            }
+        }
+        for (item, sequence) in items.iter().zip(sequences) {
+            if let Some(ticket) = &item.ticket {
+                ticket.end(Ok(sequence));
+            }
+        }
+    }
+
+    fn refuse(&self, items: &[Item], refused: Refused) {
+        for item in items {
+            match item.class {
+                Class::Durable => self.journal.refuse(item, refused),
+                Class::Buffered => self.journal.parts().balance.drop_queued(1),
+            }
+        }
+    }
+
+    fn judge(&mut self, took: Duration) {
+        let parts = self.journal.parts();
+        if took > parts.settings.slow_after {
+            self.quick = 0;
+            parts.published.adjust(|parts| parts.is_slow = true);
+        } else if self.quick < QUICK_COMMITS {
+            self.quick += 1;
+            if self.quick == QUICK_COMMITS {
+                parts.published.adjust(|parts| parts.is_slow = false);
+            }
+        }
+    }
+
+    fn ask_helper(&mut self) {
+        let leftovers = self.store.take_leftovers();
+        self.journal.parts().chores.ask(self.store.wants(), leftovers);
+    }
+}
+
+fn now_us() -> u64 {
+    u64::try_from(clock::wall().as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,162 @@
+//! Records as named columns, for people and for other programs.
+//!
+//! Owns: which kinds are known, the names of the columns and their order. Never: a file format.
+//! Invariant: a kind's columns are always the same, in the same order; a record that cannot be read
+//! as its kind is shown as an unknown one, in hexadecimal, never left out.
+
+use super::codec::{read_auction, read_event};
+use super::{AuctionRecord, EventType, MoneyEvent, kind};
+use serde_json::{Value, json};
+
+/// Names with values.
+pub type Columns = Vec<(&'static str, Value)>;
+
+/// The word for a kind; `None` where it is unknown.
+pub fn label(kind: u8) -> Option<&'static str> {
+    match kind {
+        kind::AUCTION => Some("auction"),
+        kind::LETTER => Some("letter"),
+        kind::LETTER_CLOSED => Some("letter_closed"),
+        _ => EventType::of_kind(kind).map(EventType::label),
+    }
+}
+
+/// The kinds that a word stands for: a kind's word or number, or `money` for all money events.
+pub fn kinds(word: &str) -> Option<Vec<u8>> {
+    if word == "money" {
+        return Some(EventType::ALL.map(EventType::kind).to_vec());
+    }
+    let named = (0..64).find(|kind| label(*kind) == Some(word));
+    named.or_else(|| word.parse().ok().filter(|kind| *kind < 64)).map(|kind| vec![kind])
+}
+
+/// All columns that a record may have, in order.
+pub const ALL: &[&str] = &[
+    "id",
+    "auction_id",
+    "imp_id",
+    "partner",
+    "bidder",
+    "seat",
+    "deal",
+    "gross_micros",
+    "gross_currency",
+    "net_micros",
+    "net_currency",
+    "loss_reason",
+    "generation",
+    "auction_us",
+    "received_us",
+    "expires_s",
+    "took_us",
+    "imps",
+    "called",
+    "not_called",
+    "bids",
+    "wins",
+    "outcome",
+    "bidders",
+    "hex",
+];
+
+/// A record's columns.
+pub fn columns(kind: u8, bytes: &[u8]) -> Columns {
+    let known = match (EventType::of_kind(kind), kind) {
+        (Some(event), _) => read_event(event, bytes).ok().map(|event| event_columns(&event)),
+        (None, kind::AUCTION) => read_auction(bytes).ok().map(|record| auction_columns(&record)),
+        _ => None,
+    };
+    known.unwrap_or_else(|| vec![("hex", json!(hex(bytes)))])
+}
+
+fn event_columns(event: &MoneyEvent) -> Columns {
+    vec![
+        ("id", json!(event.id.to_string())),
+        ("auction_id", json!(event.auction_id)),
+        ("imp_id", json!(event.imp_id)),
+        ("partner", json!(event.partner)),
+        ("bidder", json!(event.bidder)),
+        ("seat", json!(event.seat)),
+        ("deal", json!(event.deal)),
+        ("gross_micros", json!(event.gross.price.micros())),
+        ("gross_currency", json!(event.gross.currency.as_str())),
+        ("net_micros", json!(event.net.price.micros())),
+        ("net_currency", json!(event.net.currency.as_str())),
+        ("loss_reason", json!(event.loss_reason)),
+        ("generation", json!(event.generation)),
+        ("auction_us", json!(event.auction_us)),
+        ("received_us", json!(event.received_us)),
+        ("expires_s", json!(event.expires_s)),
+    ]
+}
+
+fn auction_columns(record: &AuctionRecord) -> Columns {
+    let bidders: Vec<Value> = record
+        .bidders
+        .iter()
+        .map(|part| {
+            json!({
+                "bidder": part.bidder, "negative": part.negative,
+                "bids": part.bids, "wins": part.wins,
+            })
+        })
+        .collect();
+    vec![
+        ("auction_id", json!(record.auction_id)),
+        ("partner", json!(record.partner)),
+        ("generation", json!(record.generation)),
+        ("auction_us", json!(record.at_us)),
+        ("took_us", json!(record.took_us)),
+        ("imps", json!(record.imps)),
+        ("called", json!(record.called)),
+        ("not_called", json!(record.not_called)),
+        ("bids", json!(record.bids)),
+        ("wins", json!(record.wins)),
+        ("outcome", json!(record.outcome)),
+        ("bidders", json!(bidders)),
+    ]
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money_event::codec::{write_auction, write_event};
+
+    #[test]
+    fn every_column_is_in_the_list_in_its_order() {
+        let (mut event, mut auction) = (Vec::new(), Vec::new());
+        write_event(&MoneyEvent::default(), &mut event);
+        write_auction(&AuctionRecord::default(), &mut auction);
+        for (kind, bytes) in [(kind::WIN, event), (kind::AUCTION, auction), (63, vec![1, 0xab])] {
+            let places: Vec<usize> = columns(kind, &bytes)
+                .iter()
+                .map(|(name, _)| ALL.iter().position(|known| known == name).unwrap())
+                .collect();
+            assert!(places.is_sorted(), "{kind}: {places:?}");
+        }
+        assert_eq!(columns(63, &[1, 0xab]), vec![("hex", json!("01ab"))]);
+    }
+
+    #[test]
+    fn a_record_that_is_not_of_its_kind_is_shown_as_it_is() {
+        assert_eq!(columns(kind::WIN, &[0xff]), vec![("hex", json!("ff"))]);
+    }
+
+    #[test]
+    fn kinds_are_named_by_word_or_number() {
+        assert_eq!(kinds("billing"), Some(vec![kind::BILLING]));
+        assert_eq!(kinds("16"), Some(vec![kind::AUCTION]));
+        assert_eq!(kinds("money").unwrap().len(), 4);
+        assert_eq!((kinds("64"), kinds("bill")), (None, None));
+    }
+}

@@ -1,0 +1,8 @@
+//! The journal against disks that fail, and as a whole.
+
+mod command;
+mod damage;
+mod disk;
+mod kill;
+mod seeds;
+mod threads;

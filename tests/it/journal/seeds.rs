@@ -1,0 +1,217 @@
+//! Lives of a journal on a disk that fails, each told by its seed.
+//!
+//! `GAVEL_SEED=N` plays one seed; `GAVEL_FULL=1` plays 10,000 (or `GAVEL_SEEDS`) from `GAVEL_FROM`
+//! on.
+
+use super::disk::{Dice, Faults, SimDisk};
+use gavel::journal::disk::Disk;
+use gavel::journal::frame::Class;
+use gavel::journal::maker::Maker;
+use gavel::journal::open::{Recovered, recover};
+use gavel::journal::published::Published;
+use gavel::journal::store::{Entry, Store};
+use gavel::journal::{JournalFault, Settings, cursor};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+struct Lives {
+    dice: Dice,
+    disk: SimDisk,
+    settings: Settings,
+    /// Payloads that were ever given to the journal under a sequence.
+    offered: BTreeMap<u64, BTreeSet<Vec<u8>>>,
+    /// What must be there from now on.
+    durable: BTreeMap<u64, Vec<u8>>,
+    cursor: u64,
+    counter: u64,
+    acknowledged: u64,
+}
+
+impl Lives {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice(seed);
+        let mut settings = Settings {
+            segment_bytes: 64 << 10,
+            commit_bytes_max: 16 << 10,
+            record_bytes_max: 4 << 10,
+            ballast_bytes: dice.below(2) * (64 << 10),
+            sinks: vec!["a".to_owned()],
+            ..Settings::new("/main")
+        };
+        if dice.one_in(2) {
+            settings.spill_dir = Some("/spill".into());
+        }
+        let disk = SimDisk::new(dice.next());
+        let (offered, durable) = (BTreeMap::new(), BTreeMap::new());
+        Self { dice, disk, settings, offered, durable, cursor: 1, counter: 0, acknowledged: 0 }
+    }
+
+    /// What is found after a start is all that must be there, in order, and nothing else.
+    fn start(&mut self) -> Option<Recovered> {
+        let mut found = BTreeMap::new();
+        let result = recover(&self.disk, &self.settings, &mut |record| {
+            let twice = found.insert(record.sequence, record.payload.to_vec());
+            assert_eq!(twice, None, "sequence {} came twice", record.sequence);
+            assert!(found.keys().next_back() == Some(&record.sequence), "not in order");
+        });
+        let recovered = match result {
+            Ok(recovered) => recovered,
+            Err(JournalFault::Disk { .. }) => return None,
+            Err(fault) => panic!("{fault}"),
+        };
+        let report = &recovered.report;
+        assert_eq!((report.lost, report.damaged), (0, 0), "nothing is damaged: {report:?}");
+        assert!(report.lost_cursors.is_empty(), "{report:?}");
+        for (sequence, payload) in &self.durable {
+            assert!(found.get(sequence) == Some(payload), "acknowledged {sequence} is not there");
+        }
+        for (sequence, payload) in &found {
+            let offered = self.offered.get(sequence).is_some_and(|known| known.contains(payload));
+            assert!(offered, "{sequence} was invented");
+            assert!(*sequence < recovered.table.next);
+        }
+        assert!(recovered.cursors["a"].next >= self.cursor, "the cursor went back");
+        // whoever asks now is told that these are counted
+        self.durable = found;
+        Some(recovered)
+    }
+
+    fn life(&mut self) {
+        self.disk.set_faults(Faults::default());
+        let dice = &mut self.dice;
+        // some starts are interrupted too
+        let early = dice.one_in(3);
+        self.disk.crash_after(early.then(|| 1 + dice.below(20)));
+        let Some(recovered) = self.start() else { return };
+        let dice = &mut self.dice;
+        let rates = [0, 0, 5, 20, 100];
+        let rate = |dice: &mut Dice| rates[dice.index(rates.len())];
+        self.disk.set_faults(Faults {
+            sync_eio: rate(dice),
+            write_eio: rate(dice),
+            sync_full: rate(dice),
+            sync_timeout: rate(dice),
+        });
+        let is_tight = dice.one_in(4);
+        let room = self.disk.used() + dice.below(6) * (64 << 10);
+        self.disk.set_room(if is_tight { room } else { u64::MAX });
+        if !early {
+            let dies = !dice.one_in(4);
+            self.disk.crash_after(dies.then(|| 1 + dice.below(150)));
+        }
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let maker = Maker {
+            disk: Arc::clone(&disk),
+            settings: Arc::new(self.settings.clone()),
+            dirs: Arc::new(self.settings.dirs()),
+            published: Arc::new(Published::new(recovered.table, recovered.next_ordinal)),
+        };
+        maker.load_ballast();
+        let mut store = Store::new(maker.clone(), disk);
+        for _ in 0..self.dice.below(60) {
+            self.step(&maker, &mut store);
+            if self.disk.is_down() {
+                return;
+            }
+        }
+        if self.dice.one_in(2) {
+            store.close(1);
+        }
+    }
+
+    fn step(&mut self, maker: &Maker, store: &mut Store) {
+        match self.dice.below(10) {
+            0 => drop(store.mark(1)),
+            1 | 2 => match store.wants() {
+                Some(place) => match maker.make(place) {
+                    Ok(prepared) => store.supply(prepared),
+                    Err(_) => store.cannot_make(place),
+                },
+                None => store.tick(),
+            },
+            3 => {
+                for path in store.take_leftovers() {
+                    let _ = self.disk.remove(&path);
+                }
+            }
+            4 => {
+                store.tick();
+                let next = maker.published.durable();
+                let next = self.cursor + self.dice.below(next.saturating_sub(self.cursor) + 1);
+                let at = cursor::Cursor { next, delivered: 0, dead: 0 };
+                if cursor::save(&self.disk, &self.settings.dir, "a", at).is_ok() {
+                    self.cursor = next;
+                }
+            }
+            _ => self.commit(maker, store),
+        }
+    }
+
+    fn commit(&mut self, maker: &Maker, store: &mut Store) {
+        let before = maker.published.durable();
+        let payloads: Vec<Vec<u8>> = (0..=self.dice.below(5))
+            .map(|_| {
+                self.counter += 1;
+                let mut payload = self.counter.to_le_bytes().to_vec();
+                payload.resize(8 + self.dice.index(3000), 0x80 | self.counter.to_le_bytes()[0]);
+                payload
+            })
+            .collect();
+        for (sequence, payload) in (before..).zip(&payloads) {
+            self.offered.entry(sequence).or_default().insert(payload.clone());
+        }
+        let class = if self.dice.one_in(5) { Class::Buffered } else { Class::Durable };
+        let entries: Vec<Entry<'_>> =
+            payloads.iter().map(|payload| Entry { kind: 9, class, payload }).collect();
+        if let Ok(sequences) = store.commit(&entries, 1) {
+            assert_eq!(sequences.start, before);
+            assert_eq!(maker.published.durable(), sequences.end);
+            self.acknowledged += payloads.len() as u64;
+            self.durable.extend(sequences.zip(payloads));
+        }
+    }
+}
+
+/// Answers how many records were acknowledged.
+fn play(seed: u64) -> u64 {
+    let mut lives = Lives::new(seed);
+    for _ in 0..6 {
+        lives.life();
+        // sometimes only the process ends, and the machine goes on
+        if lives.disk.is_down() || lives.dice.one_in(2) {
+            lives.disk.power_cycle();
+        }
+        lives.disk.crash_after(None);
+        lives.disk.set_room(u64::MAX);
+    }
+    lives.disk.set_faults(Faults::default());
+    assert!(lives.start().is_some(), "a disk without faults is read");
+    lives.acknowledged
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_the_disk_does() {
+    let number = |name: &str| -> Option<u64> {
+        let text = std::env::var_os(name)?.into_string().ok()?;
+        text.parse().ok()
+    };
+    let from = number("GAVEL_FROM").unwrap_or(1);
+    let is_full = std::env::var_os("GAVEL_FULL").is_some();
+    let count = number("GAVEL_SEEDS").unwrap_or(if is_full { 10_000 } else { 150 });
+    let seeds = match number("GAVEL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => from..from + count,
+    };
+    let mut acknowledged = 0;
+    for seed in seeds.clone() {
+        match std::panic::catch_unwind(|| play(seed)) {
+            Ok(records) => acknowledged += records,
+            Err(cause) => {
+                println!("seed {seed}: GAVEL_SEED={seed} plays it again");
+                std::panic::resume_unwind(cause);
+            }
+        }
+    }
+    println!("seeds {seeds:?}: {acknowledged} records acknowledged, none lost");
+    assert!(acknowledged > 0);
+}
