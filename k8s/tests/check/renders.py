@@ -116,6 +116,27 @@ def invariants(count):
                 check_serving(count, name, thing, spec, things)
 
 
+def switches(count):
+    """What can be switched off is gone, and everything is in the release's namespace."""
+    path = TESTS / "cases" / "eks-alb.yaml"
+    off = {"networkPolicy.enabled": "NetworkPolicy", "serviceMonitor.enabled": "ServiceMonitor",
+           "prometheusRule.enabled": "PrometheusRule", "ingress.enabled": "Ingress",
+           "serviceAccount.create": "ServiceAccount"}
+    for name, helm in sorted(helms().items()):
+        for key, kind in off.items():
+            count.that(kind in kinds(render(helm, path).stdout), f"{name}: {kind} is there")
+            result = render(helm, path, "--set-json", f"{key}=false")
+            count.that(result.returncode == 0 and kind not in kinds(result.stdout), f"{name}: {key}=false: no {kind}")
+    for path in cases():
+        for thing in objects(golden(path)):
+            has = thing["metadata"].get("namespace") == "auctions"
+            count.that(has, f"{path.stem}: {thing['kind']} {thing['metadata']['name']} has the release's namespace")
+
+
+def kinds(text):
+    return {one["kind"] for one in yaml.safe_load_all(text) if one}
+
+
 def check_pod(count, name, spec):
     text = json.dumps(spec)
     count.that("livenessProbe" not in text and "startupProbe" not in text, f"{name}: readiness only")
@@ -147,10 +168,9 @@ def check_serving(count, name, thing, spec, things):
     claims = {claim["metadata"]["name"] for claim in thing["spec"].get("volumeClaimTemplates", [])}
     volumes = {volume["name"] for volume in spec["volumes"]} | claims
     count.that(mounts == volumes, f"{name}: every volume is mounted", f"{mounts ^ volumes}")
-    policy = [one for one in things if one["kind"] == "NetworkPolicy"]
-    for one in policy:
-        selected = one["spec"]["podSelector"]["matchLabels"]
-        count.that(selected.items() <= labels.items(), f"{name}: the NetworkPolicy selects it")
+    selectors = [one["spec"]["podSelector"]["matchLabels"] for one in things if one["kind"] == "NetworkPolicy"]
+    hits = [one for one in selectors if one.items() <= labels.items()]
+    count.that(len(hits) == 1, f"{name}: one NetworkPolicy selects it", str(selectors))
 
 
 def templates_of(text):
