@@ -67,6 +67,7 @@ fn event(id: u128, now_us: u64) -> MoneyEvent {
         auction_us: now_us,
         received_us: now_us,
         expires_s: EXPIRES_S,
+        url: String::new(),
     }
 }
 

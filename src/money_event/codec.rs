@@ -5,6 +5,7 @@
 
 use super::{
     Amount, AuctionRecord, BIDDERS_MAX, BidderPart, EventId, EventType, MoneyEvent, TEXT_BYTES_MAX,
+    URL_BYTES_MAX,
 };
 use crate::money::{Cpm, Currency};
 use crate::tlv::{
@@ -28,6 +29,7 @@ mod event_tag {
     pub const AUCTION_US: u64 = 14;
     pub const RECEIVED_US: u64 = 15;
     pub const EXPIRES_S: u64 = 16;
+    pub const URL: u64 = 17;
 }
 
 mod auction_tag {
@@ -76,6 +78,7 @@ pub fn write_event(event: &MoneyEvent, out: &mut Vec<u8>) {
     field_number(out, tag::GENERATION, event.generation);
     field_number(out, tag::AUCTION_US, event.auction_us);
     field_number(out, tag::RECEIVED_US, event.received_us);
+    field_bytes(out, tag::URL, tlv::capped(&event.url, URL_BYTES_MAX).as_bytes());
 }
 
 /// Reads an event of the type that its record's kind gives.
@@ -100,6 +103,7 @@ pub fn read_event(event: EventType, bytes: &[u8]) -> Result<MoneyEvent, TlvFault
             tag::AUCTION_US => found.auction_us = value.number()?,
             tag::RECEIVED_US => found.received_us = value.number()?,
             tag::EXPIRES_S => found.expires_s = value.number()?,
+            tag::URL => value.text()?.clone_into(&mut found.url),
             _ => {}
         }
         Ok(())
@@ -236,6 +240,7 @@ mod tests {
             auction_us: u64::MAX,
             received_us: 1,
             expires_s: 1_800_000_000,
+            url: "https://b.example/won?p=1.5".into(),
         }
     }
 

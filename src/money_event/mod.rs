@@ -41,9 +41,36 @@ pub const TEXT_BYTES_MAX: usize = 1024;
 /// Most bidders of one auction record.
 pub const BIDDERS_MAX: usize = 256;
 
-/// What makes an event the same event: 128 bits that follow from its token alone.
+/// Longest URL of a notice (SSRF rules: 2 KiB).
+pub const URL_BYTES_MAX: usize = 2048;
+
+/// One sold bid: what its events have in common. The lowest four bits are zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SaleId(u128);
+
+impl SaleId {
+    /// From any 128 bits that no other sale has; the lowest four are dropped.
+    pub const fn new(bits: u128) -> Self {
+        Self(bits & !0xf)
+    }
+
+    /// The id of its event of a type: an event happens once a sale.
+    pub const fn event(self, event: EventType) -> EventId {
+        EventId(self.0 | event.number())
+    }
+}
+
+/// What makes an event the same event: 128 bits that follow from its token alone (the sale, and in
+/// the lowest four bits the type).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId(pub u128);
+
+impl EventId {
+    /// The sale that it is an event of.
+    pub const fn sale(self) -> SaleId {
+        SaleId::new(self.0)
+    }
+}
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,6 +101,16 @@ pub enum EventType {
 impl EventType {
     /// In the order of their kinds.
     pub const ALL: [Self; 4] = [Self::Win, Self::Billing, Self::Loss, Self::Impression];
+
+    /// In an event's id.
+    const fn number(self) -> u128 {
+        match self {
+            Self::Win => 1,
+            Self::Billing => 2,
+            Self::Loss => 3,
+            Self::Impression => 4,
+        }
+    }
 
     /// Its kind in the journal.
     pub const fn kind(self) -> u8 {
@@ -137,6 +174,8 @@ pub struct MoneyEvent {
     /// Seconds since the epoch: when its token ends. Until then a repeat is a duplicate; after it, a
     /// repeat is refused as expired.
     pub expires_s: u64,
+    /// The bidder's own notice of it, every macro resolved; empty: it asked for none.
+    pub url: String,
 }
 
 /// What one auction was: for counts, not for money (a record may be dropped under pressure).

@@ -48,6 +48,7 @@ pub const ALL: &[&str] = &[
     "auction_us",
     "received_us",
     "expires_s",
+    "url",
     "took_us",
     "imps",
     "called",
@@ -87,6 +88,7 @@ fn event_columns(event: &MoneyEvent) -> Columns {
         ("auction_us", json!(event.auction_us)),
         ("received_us", json!(event.received_us)),
         ("expires_s", json!(event.expires_s)),
+        ("url", json!(event.url)),
     ]
 }
 

@@ -33,6 +33,7 @@ fn write(journal: &Journal, id: u128) {
         id: EventId(id),
         auction_id: format!("auction-{id}"),
         expires_s: EXPIRES_S,
+        url: String::new(),
         ..MoneyEvent::default()
     };
     let mut payload = Vec::new();

@@ -45,6 +45,7 @@ fn payload(id: u128) -> Vec<u8> {
         event: EventType::Billing,
         id: EventId(id),
         expires_s: EXPIRES_S,
+        url: String::new(),
         ..MoneyEvent::default()
     };
     let mut bytes = Vec::new();
