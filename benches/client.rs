@@ -14,8 +14,8 @@ use gavel::bidder::desk::{Desk, Net};
 use gavel::bidder::fanout::fan_out;
 use gavel::bidder::net::NetSettings;
 use gavel::bidder::{
-    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, ImpSet, Invitation, OpenRtbVersion,
-    Outgoing, Seats, Targeting, Wire,
+    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, ImpSet, Invitation, NoticeRules,
+    OpenRtbVersion, Outgoing, Seats, Targeting, Wire,
 };
 use gavel::limits::bank::Bank;
 use gavel::limits::rate::LeaseSettings;
@@ -230,6 +230,7 @@ fn bidder(address: SocketAddr) -> Bidder {
         seats: Seats::default(),
         time: CallTime::default(),
         limits: CallLimits::default(),
+        notices: NoticeRules::default(),
     }
 }
 

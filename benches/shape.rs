@@ -12,7 +12,8 @@ use gavel::arrival::Body;
 use gavel::bidder::roster::{Ask, Roster, RosterScratch, RosterSettings};
 use gavel::bidder::shape::{ShapeScratch, Subject};
 use gavel::bidder::{
-    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
+    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, NoticeRules, OpenRtbVersion, Seats,
+    Targeting, Wire,
 };
 use gavel::facts::{Device, Facts, Geo};
 use gavel::money::{Cpm, Rates};
@@ -74,6 +75,7 @@ fn bidders() -> Vec<Bidder> {
                 seats: Seats::default(),
                 time: CallTime::default(),
                 limits: CallLimits::default(),
+                notices: NoticeRules::default(),
             }
         })
         .collect()

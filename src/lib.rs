@@ -40,7 +40,8 @@ pub mod privacy;
 // floor 5: bidders
 pub mod bidder;
 
-// floor 6: one moment of everything
+// floor 6: one moment of everything; what bidders are told afterwards
+pub mod notice;
 pub mod snapshot;
 
 // floor 7: the road

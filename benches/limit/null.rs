@@ -10,8 +10,8 @@ use gavel::bidder::desk::{Desk, Net, Table};
 use gavel::bidder::fanout::fan_out;
 use gavel::bidder::net::NetSettings;
 use gavel::bidder::{
-    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, ImpSet, Invitation, OpenRtbVersion,
-    Outgoing, Seats, Targeting, Wire,
+    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, ImpSet, Invitation, NoticeRules,
+    OpenRtbVersion, Outgoing, Seats, Targeting, Wire,
 };
 use gavel::clock;
 use gavel::lifecycle::{Lifecycle, Phase};
@@ -102,6 +102,7 @@ fn bidder(address: SocketAddr) -> Bidder {
         seats: Seats::default(),
         time: CallTime::default(),
         limits: CallLimits::default(),
+        notices: NoticeRules::default(),
     }
 }
 

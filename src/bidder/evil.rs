@@ -7,8 +7,8 @@ use crate::bidder::fanout::fan_out;
 use crate::bidder::net::NetSettings;
 use crate::bidder::shelf::Packet;
 use crate::bidder::{
-    Answer, Bidder, CallLimits, CallTime, Endpoint, ImpSet, Invitation, Outgoing, Seats, Silence,
-    Targeting, Wire,
+    Answer, Bidder, CallLimits, CallTime, Endpoint, ImpSet, Invitation, NoticeRules, Outgoing,
+    Seats, Silence, Targeting, Wire,
 };
 use crate::clock;
 use crate::limits::bank::Bank;
@@ -123,6 +123,7 @@ pub fn bidder(address: SocketAddr) -> Bidder {
         seats: Seats::default(),
         time: CallTime::default(),
         limits: CallLimits::default(),
+        notices: NoticeRules::default(),
     }
 }
 

@@ -4,7 +4,8 @@ use crate::admit::limits::Limits;
 use crate::admit::{Scratch, admit};
 use crate::arrival::Body;
 use crate::bidder::{
-    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
+    Bidder, CallLimits, CallTime, Endpoint, HttpVersion, NoticeRules, OpenRtbVersion, Seats,
+    Targeting, Wire,
 };
 use crate::money::{Currency, Rates};
 use crate::negatives::refusal::Refusal;
@@ -39,6 +40,7 @@ pub fn bidder(version: OpenRtbVersion) -> Bidder {
         seats: Seats::default(),
         time: CallTime::default(),
         limits: CallLimits::default(),
+        notices: NoticeRules::default(),
     }
 }
 

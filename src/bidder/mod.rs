@@ -14,7 +14,7 @@ pub mod drain;
 mod evil;
 pub mod fanout;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod h2;
 pub mod http1;
 pub mod line;
@@ -51,6 +51,7 @@ pub struct Bidder {
     pub seats: Seats,
     pub time: CallTime,
     pub limits: CallLimits,
+    pub notices: NoticeRules,
 }
 
 /// Where a bidder is.
@@ -145,6 +146,16 @@ pub struct Seats {
     pub blocked: Vec<String>,
     /// What a bid without a seat counts as; else the bidder's name.
     pub default: Option<String>,
+}
+
+/// Where a bidder's notices may go (win, billing, loss).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoticeRules {
+    /// Domains in lower case, with all under them, and addresses. Empty: the registrable domain of
+    /// the endpoint.
+    pub domains: Vec<String>,
+    /// Whether without TLS too; `None`: where the endpoint is without.
+    pub allows_http: Option<bool>,
 }
 
 /// How long a bidder may take.

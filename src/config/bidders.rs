@@ -5,8 +5,9 @@
 use super::reader::Table;
 use super::words;
 use crate::bidder::{
-    Bidder, CallLimits, CallTime, HttpVersion, OpenRtbVersion, Seats, Targeting, Wire,
+    Bidder, CallLimits, CallTime, HttpVersion, NoticeRules, OpenRtbVersion, Seats, Targeting, Wire,
 };
+use crate::notice::guard;
 use std::time::Duration;
 
 /// One `[[bidders]]` table; `None` where it lacks a usable name or URL.
@@ -30,8 +31,10 @@ pub fn read(mut table: Table) -> Option<Bidder> {
     let seats = seats(&mut table);
     let time = time(&mut table);
     let limits = limits(&mut table);
+    let notices = notices(&mut table);
     table.end();
-    Some(Bidder { name: name?, endpoint: endpoint?, wire, targeting, seats, time, limits })
+    let (name, endpoint) = (name?, endpoint?);
+    Some(Bidder { name, endpoint, wire, targeting, seats, time, limits, notices })
 }
 
 fn wire(table: &mut Table) -> Wire {
@@ -157,6 +160,26 @@ fn seats(table: &mut Table) -> Seats {
         ),
     };
     s.end();
+    read
+}
+
+fn notices(table: &mut Table) -> NoticeRules {
+    let mut n = table.section("notices");
+    let read = NoticeRules {
+        domains: n.list(
+            "domains",
+            "a domain that somebody can own, in lower case, or an address",
+            "Where its win, billing and loss notices may go, subdomains too; empty: the registrable \
+             domain of `url`.",
+            |text| guard::is_domain(text).then(|| text.to_owned()),
+        ),
+        allows_http: n.choice(
+            "http",
+            &[("as_url", None), ("yes", Some(true)), ("no", Some(false))],
+            "Whether without TLS too; default: where `url` is without.",
+        ).flatten(),
+    };
+    n.end();
     read
 }
 
