@@ -1,33 +1,24 @@
-//! Which offers win, and what they pay.
+//! Which offers win.
 //!
-//! Owns: tiers, prices, ties and groups.
+//! Owns: tiers, ties and groups. Never: what is paid (`price`).
 //!
 //! - Tiers: an offer under a deal outranks every offer without one, whatever the prices; within
 //!   a tier the one of most worth wins (implementation notes, 7.3). An offer is worth what it bids,
 //!   but under a deal of a fixed price that price: what is bid above it is never paid, so it
 //!   neither wins anything nor raises what another pays.
-//! - First price: the winner pays its bid. Second price: one cent over the next offer of its
-//!   tier, at least its floor, at most its bid; alone in its tier, its floor, or a cent where
-//!   that is zero. Offers of the same bidder and seat do not raise
-//!   each other's price: the standard asks bidders for more than one (7.3). A deal of type 3
-//!   costs its `bidfloor` (3.2.12); without one it costs the bid.
 //! - Ties: drawn by a hash of request id, imp id and the bidder's name, so that a replay agrees,
 //!   no bidder is favoured, and no bidder can choose its luck. Within one answer the earlier bid
 //!   wins.
 //! - Groups: a `seatbid` with `group` wins every imp that it bids on, or nothing. While one is
 //!   incomplete, the one of least worth is removed and the imps are sold again.
 //!
-//! Rounding: prices are compared and paid in micros of the auction's currency, which is that of
-//! our answer; `Rates::convert` rounds to the nearest micro. What is paid in the bid's currency
-//! is converted back and cut to the bid.
-//! Invariant: `floor <= clearing <= value`, and never more than was bid in either currency.
+//! Invariant: each offer becomes exactly one win or loss.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::offer::{AuctionResult, Loss, LossReason, Offer, Terms, Win};
-use super::screen::{Group, Screened};
-use crate::money::Cpm;
+use super::price;
+use super::screen::{Group, Screened, Short};
 use crate::negatives::rejection::Rejection;
-use crate::openrtb::ids::AuctionType;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
@@ -36,7 +27,7 @@ type Best = SmallVec<[Option<usize>; 8]>;
 
 /// Sells every imp.
 pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
-    let Screened { mut offers, mut losses, mut groups } = screened;
+    let Screened { mut offers, mut losses, short, mut groups } = screened;
     let mut best = best_of_each(terms, &offers);
     if !groups.is_empty() {
         best = settle_groups(terms, &mut offers, &mut losses, &mut groups);
@@ -44,21 +35,41 @@ pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     let winner_of =
         |imp: u32| best.get(imp as usize).copied().flatten().and_then(|at| offers.get(at));
     let wins = best.iter().flatten().filter_map(|at| offers.get(*at));
-    let wins: Vec<_> = wins.map(|winner| win(terms, winner, &offers)).collect();
+    let wins: Vec<_> = wins.map(|winner| price::win(terms, winner, &offers)).collect();
+    let sold = |imp: u32| Some((winner_of(imp)?, wins.iter().find(|win| win.imp == imp)?));
+    tell_short(terms, &short, &mut losses, sold);
     losses.reserve(offers.len().saturating_sub(wins.len()));
     losses.extend(offers.iter().filter_map(|offer| {
-        let winner = winner_of(offer.imp)?;
-        (winner.at != offer.at).then(|| {
-            let is_outranked = winner.deal.is_some() && offer.deal.is_none();
-            lost(offer, if is_outranked { LossReason::Deal } else { LossReason::HigherBid })
-        })
+        let (winner, win) = sold(offer.imp)?;
+        let is_outranked = winner.deal.is_some() && winner.tier > offer.tier;
+        let reason = if is_outranked { LossReason::Deal } else { LossReason::HigherBid };
+        let min_to_win = price::to_tie(terms, (winner, win), &offer.into());
+        (winner.at != offer.at).then(|| Loss { min_to_win, ..lost(offer, reason) })
     }));
     losses.sort_unstable_by_key(|loss| (loss.bidder, loss.at));
     AuctionResult { currency: terms.currency, auction_type: terms.auction_type, wins, losses }
 }
 
+/// Bids below their floors are told what would have won: the floor, where nothing did.
+fn tell_short<'s>(
+    terms: &Terms<'_>,
+    short: &[Short],
+    losses: &mut [Loss],
+    sold: impl Fn(u32) -> Option<(&'s Offer<'s>, &'s Win)>,
+) {
+    for short in short {
+        let Some(loss) = losses.get_mut(short.loss) else { continue };
+        let bid = price::Losing::short(short, loss.at);
+        loss.min_to_win = match sold(short.imp) {
+            Some(sold) => price::to_tie(terms, sold, &bid),
+            None => price::told(terms, loss.at, short.floor),
+        };
+    }
+}
+
 fn lost(offer: &Offer<'_>, reason: LossReason) -> Loss {
-    Loss { at: offer.at, bidder: offer.bidder, imp: Some(offer.imp), reason }
+    let Offer { at, bidder, imp, .. } = *offer;
+    Loss { at, bidder, imp: Some(imp), reason, min_to_win: None }
 }
 
 /// The best offer of each imp.
@@ -76,7 +87,7 @@ fn best_of_each(terms: &Terms<'_>, offers: &[Offer<'_>]) -> Best {
 
 /// Which of two offers for one imp is better; never `Equal` for different bids.
 fn rank(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Ordering {
-    let tier = |offer: &Offer<'_>| (offer.deal.is_some(), offer.worth());
+    let tier = |offer: &Offer<'_>| (offer.tier, offer.worth());
     tier(one).cmp(&tier(other)).then_with(|| {
         if one.bidder == other.bidder {
             return other.at.cmp(&one.at);
@@ -151,47 +162,4 @@ fn worth(group: &Group, offers: &[Offer<'_>]) -> i64 {
 /// Orders groups of equal worth, whatever the order of the answers.
 fn order<'a>(terms: &Terms<'a>, group: &Group) -> (Option<&'a str>, u32) {
     (terms.input.answers.get(group.answer as usize).map(|answered| answered.name), group.seat)
-}
-
-/// What the winner of an imp pays.
-fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
-    let clearing = match winner.auction_type {
-        AuctionType::FirstPrice => winner.value,
-        AuctionType::SecondPrice => {
-            let next = runner_up(winner, offers).and_then(|value| value.checked_add(Cpm::CENT));
-            // alone it pays the floor; where there is none, the step: nothing is given away
-            next.unwrap_or(if winner.floor > Cpm::ZERO { winner.floor } else { Cpm::CENT })
-        }
-        AuctionType::Fixed => winner.fixed.unwrap_or(winner.value),
-    };
-    let clearing = clearing.max(winner.floor).min(winner.value);
-    let input = terms.input;
-    let currency = input.answers.get(winner.at.answer as usize).and_then(|a| a.answer.currency);
-    let back = currency.and_then(|to| input.rates.convert(clearing, terms.currency, to));
-    let clearing_in_bid_currency = if clearing == winner.value {
-        winner.price
-    } else {
-        back.unwrap_or(winner.price).min(winner.price)
-    };
-    Win {
-        at: winner.at,
-        bidder: winner.bidder,
-        imp: winner.imp,
-        media: winner.media,
-        is_deal: winner.deal.is_some(),
-        price: winner.price,
-        value: winner.value,
-        clearing,
-        clearing_in_bid_currency,
-    }
-}
-
-/// The highest other worth in the winner's tier, of another bidder or seat.
-fn runner_up(winner: &Offer<'_>, offers: &[Offer<'_>]) -> Option<Cpm> {
-    let others = offers.iter().filter(|offer| {
-        offer.imp == winner.imp
-            && offer.deal.is_some() == winner.deal.is_some()
-            && (offer.bidder, offer.seat) != (winner.bidder, winner.seat)
-    });
-    others.map(Offer::worth).max()
 }

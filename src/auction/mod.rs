@@ -11,6 +11,7 @@ pub mod floor;
 mod html;
 mod markup;
 pub mod offer;
+mod price;
 mod references;
 mod screen;
 mod vast;

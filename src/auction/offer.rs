@@ -115,6 +115,9 @@ pub struct Offer<'a> {
     pub imp: u32,
     pub media: Media,
     pub deal: Option<&'a Deal>,
+    /// Which offers come before which, whatever their prices: a higher tier first; 0 without a
+    /// deal.
+    pub tier: u8,
     /// How this offer is priced: the deal's `at`, else the auction's.
     pub auction_type: AuctionType,
     /// As bid, in the answer's currency.
@@ -163,10 +166,15 @@ pub struct Win {
     pub price: Cpm,
     /// As bid, in the auction's currency.
     pub value: Cpm,
-    /// What is paid, in the auction's currency: `floor <= clearing <= value`.
+    /// What the bidder pays, in the auction's currency: `floor <= clearing <= value`.
     pub clearing: Cpm,
-    /// What is paid, in the answer's currency; never over `price`.
+    /// What the bidder pays, in the answer's currency; never over `price`.
     pub clearing_in_bid_currency: Cpm,
+    /// What the partner gets, in the auction's currency: `clearing` without our margin.
+    pub net: Cpm,
+    /// The least bid that would have tied with the next one, or the floor, in the answer's
+    /// currency (4.4.1); never over `price`. `None` where a rate is missing.
+    pub min_to_win: Option<Cpm>,
 }
 
 /// A bid that did not win.
@@ -177,6 +185,9 @@ pub struct Loss {
     /// Index in `View::imps`; `None` where it named none that the bidder was offered.
     pub imp: Option<u32>,
     pub reason: LossReason,
+    /// The least bid that would have tied with the winner, or reached the floor where nothing won,
+    /// in the answer's currency (4.4.1). `None` where more money would not have helped.
+    pub min_to_win: Option<Cpm>,
 }
 
 /// Why a bid did not win.

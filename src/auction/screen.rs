@@ -44,7 +44,34 @@ const IDS_SCANNED_MAX: usize = 8;
 pub struct Screened<'a> {
     pub offers: Vec<Offer<'a>>,
     pub losses: Vec<Loss>,
+    /// Those of the losses that lack nothing that was looked at but money.
+    pub short: Vec<Short>,
     pub groups: Vec<Group>,
+}
+
+/// A bid below its floor: what it would have had to reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Short {
+    /// Index in `Screened::losses`.
+    pub loss: usize,
+    /// Index in `View::imps`.
+    pub imp: u32,
+    /// As `Offer::tier`.
+    pub tier: u8,
+    /// In the auction's currency.
+    pub floor: Cpm,
+}
+
+/// Why a bid may not take part, and the [`Short`] of one that is below its floor: tier and floor.
+struct Fall {
+    why: Rejection,
+    short: Option<(u8, Cpm)>,
+}
+
+impl From<Rejection> for Fall {
+    fn from(why: Rejection) -> Self {
+        Self { why, short: None }
+    }
 }
 
 /// A `seatbid` that wins all of its imps or none (4.2.2 `group`).
@@ -78,12 +105,7 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
                 }
                 match candidate.judge(imp, &mut ids) {
                     Ok(offer) => screened.offers.push(offer),
-                    Err(rejection) => screened.losses.push(Loss {
-                        at,
-                        bidder: answered.bidder,
-                        imp: imp.map(|(index, _)| index),
-                        reason: LossReason::Rejected(rejection),
-                    }),
+                    Err(fall) => screened.rejected(&candidate, imp.map(|(index, _)| index), &fall),
                 }
             }
             if seatbid.is_group {
@@ -92,6 +114,21 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
         }
     }
     screened
+}
+
+impl Screened<'_> {
+    fn rejected(&mut self, candidate: &Candidate<'_, '_>, imp: Option<u32>, fall: &Fall) {
+        if let (Some(imp), Some((tier, floor))) = (imp, fall.short) {
+            self.short.push(Short { loss: self.losses.len(), imp, tier, floor });
+        }
+        self.losses.push(Loss {
+            at: candidate.at,
+            bidder: candidate.answered.bidder,
+            imp,
+            reason: LossReason::Rejected(fall.why),
+            min_to_win: None,
+        });
+    }
 }
 
 /// The bid ids of one answer so far.
@@ -142,30 +179,19 @@ impl<'a> Candidate<'a, '_> {
     }
 
     /// All rules in their order.
-    fn judge(
-        &self,
-        imp: Option<(u32, &'a Imp)>,
-        ids: &mut SeenIds<'a>,
-    ) -> Result<Offer<'a>, Rejection> {
-        let id = self.answered.answer.text_bytes(self.bid.id);
-        if id.is_empty() {
-            return Err(Rejection::IdMissing);
-        }
-        if self.has_odd_id() {
-            return Err(Rejection::IdInvalid);
-        }
-        if ids.is_repeated(self, id) {
-            return Err(Rejection::IdDuplicate);
-        }
+    fn judge(&self, imp: Option<(u32, &'a Imp)>, ids: &mut SeenIds<'a>) -> Result<Offer<'a>, Fall> {
+        self.id(ids)?;
         let (index, imp) = imp.ok_or(Rejection::ImpUnknown)?;
         let (price, value) = self.price()?;
         let seat = self.seat()?;
         let deal = self.deal(imp, seat)?;
         let media = self.media(imp)?;
+        let tier = u8::from(deal.is_some());
         let floor = self.floor(imp, media, deal)?;
         if value < floor.value {
             let below_deal = floor.is_of_deal.then_some(Rejection::BelowDealFloor);
-            return Err(below_deal.unwrap_or(Rejection::BelowFloor));
+            let why = below_deal.unwrap_or(Rejection::BelowFloor);
+            return Err(Fall { why, short: Some((tier, floor.value)) });
         }
         self.blocked.judge(self.answered, self.bid)?;
         fit::judge(self.terms.input.request, imp, media, self.answered.answer, self.bid)?;
@@ -179,6 +205,7 @@ impl<'a> Candidate<'a, '_> {
             imp: index,
             media,
             deal,
+            tier,
             auction_type: deal.and_then(|deal| deal.at).unwrap_or(self.terms.auction_type),
             price,
             value,
@@ -186,6 +213,18 @@ impl<'a> Candidate<'a, '_> {
             fixed: floor.fixed,
             is_group: self.seatbid.is_group,
         })
+    }
+
+    /// Its `id` is there, is its own, and no id is odd.
+    fn id(&self, ids: &mut SeenIds<'a>) -> Result<(), Rejection> {
+        let id = self.answered.answer.text_bytes(self.bid.id);
+        if id.is_empty() {
+            return Err(Rejection::IdMissing);
+        }
+        if self.has_odd_id() {
+            return Err(Rejection::IdInvalid);
+        }
+        if ids.is_repeated(self, id) { Err(Rejection::IdDuplicate) } else { Ok(()) }
     }
 
     /// Whether an id that goes on to the partner, or into the macros of a notice, has a byte that

@@ -216,7 +216,7 @@ fn won(win: &Win, currency: Currency) -> Map<String, Value> {
         "result": "won",
         "media": win.media.label(),
         "value": units(win.value),
-        "clearing": units(win.clearing),
+        "clearing": units(win.net),
         "clearing_cur": currency.as_str(),
     }))
 }

@@ -4,7 +4,7 @@
 //!
 //! A winning bid is copied from its bidder's bytes member by member, so that unknown members and
 //! `ext` arrive as they were sent; but ids that are numbers, and markup that is an object, become
-//! the strings that they have to be (4.2.3). Ours are: `price`, the clearing price in the currency of our
+//! the strings that they have to be (4.2.3). Ours are: `price`, what the partner gets, in the currency of our
 //! answer; `impid`, as the request wrote it; `mtype`, which we know even where the bid has none.
 //! Invariant: no object that is written has one key twice.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -136,7 +136,7 @@ fn write_bid(out: &mut Vec<u8>, request: &ValidRequest, winner: &Winner<'_>) {
             Key::Mtype => continue,
             Key::Price => {
                 out.extend_from_slice(b"\"price\":");
-                winner.win.clearing.write_decimal(out);
+                winner.win.net.write_decimal(out);
             }
             Key::Impid => {
                 out.extend_from_slice(b"\"impid\":");

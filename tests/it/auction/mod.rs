@@ -4,6 +4,7 @@ mod answers;
 mod cases;
 mod durations;
 pub mod fixture;
+mod min_to_win;
 mod money;
 mod properties;
 mod safety;
