@@ -20,6 +20,9 @@ pub struct Arrival {
     pub partner: PartnerId,
     /// Unique per process run: worker number and a counter; seeds what must differ by request.
     pub serial: u64,
+    /// An operator's own test request, from the admin listener: it is explained whatever its partner
+    /// may see. Nothing that comes over the public listener has this.
+    pub is_trial: bool,
 }
 
 /// The decoded bytes of a request body, exactly as they came (after content decoding).

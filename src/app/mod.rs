@@ -5,6 +5,7 @@
 //! ready, with the whole report on `/ready`, where an operator finds it.
 
 pub mod ask;
+mod console;
 pub mod load;
 mod log;
 pub mod pack;
@@ -15,12 +16,14 @@ mod status;
 mod team;
 
 use crate::config::Config;
-use crate::http::admin::{self, Admin};
+use crate::http::admin::{self, Admin, AdminRoutes};
 use crate::http::ops::{self, OpsSettings};
+use crate::http::trial::TrialDesk;
 use crate::lifecycle::{Lifecycle, Phase};
 use crate::reload::chain;
 use crate::reload::progress::Progress;
 use crate::runtime::listener;
+use console::{Console, ConsoleParts, ConsoleSettings};
 use load::StartFault;
 use status::Status;
 use std::io;
@@ -119,10 +122,11 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     };
     announce(&config, &team);
     info!(listener = "admin", address = %admin.address(), "listening");
-    let admin = open_admin(admin, &team, &progress);
+    let [admin, console] = open_admin(admin, &team, &status, &progress);
     let reloading = reload::start(args, &team, in_force, &progress);
     let beside = [
         admin,
+        console,
         spawn_local(queue::watch(queue)),
         spawn_local(team::rebalance(team.bank(), config.edge.lease.tick)),
     ];
@@ -187,9 +191,26 @@ fn open_operations(address: SocketAddr, status: &Rc<Status>) -> io::Result<Socke
     Ok(address)
 }
 
-fn open_admin(admin: Admin, team: &Team, progress: &Arc<Progress>) -> tokio::task::JoinHandle<()> {
-    let snapshot = status::snapshot(team.live(), Arc::clone(progress));
-    spawn_local(admin::serve(admin, snapshot, OpsSettings::default()))
+fn open_admin(
+    admin: Admin,
+    team: &Team,
+    status: &Rc<Status>,
+    progress: &Arc<Progress>,
+) -> [JoinHandle<()>; 2] {
+    let settings = OpsSettings::default();
+    let console = Console::new(ConsoleParts {
+        status: Rc::clone(status),
+        net: team.net(),
+        bank: team.bank(),
+        settings: ConsoleSettings::default(),
+    });
+    let shown = Rc::clone(&console);
+    let routes = AdminRoutes {
+        snapshot: status::snapshot(team.live(), Arc::clone(progress)),
+        console: Box::new(move |since| shown.json(since)),
+        trials: TrialDesk::new(team.live(), team.trials(), settings.trial_time),
+    };
+    [spawn_local(admin::serve(admin, routes, settings)), spawn_local(console.run())]
 }
 
 fn announce(config: &Config, team: &Team) {

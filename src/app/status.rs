@@ -1,4 +1,4 @@
-//! What operators are told: `/ready`, `/metrics`, `/snapshot`.
+//! What operators are told: `/ready`, `/metrics`, `/snapshot`, and what the console shows of them.
 //!
 //! Owns: [`Status`]. Never: a secret. It exists before anything is loaded, so that a fault at the
 //! start can be read.
@@ -7,17 +7,16 @@ use super::team::Vitals;
 use crate::capture::Stratum;
 use crate::capture::recorder::{Counters, Dropped};
 use crate::clock;
-use crate::http::admin::SnapshotJson;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
 use crate::reload::progress::{Progress, Source};
 use crate::runtime::queue::QueueState;
-use crate::snapshot::Live;
+use crate::snapshot::{Live, Snapshot};
 use crate::telemetry::hub::{
-    CaptureState, DatabaseState, ListenerState, ProcessState, SourceState,
+    CaptureState, DatabaseState, ListenerState, ProcessState, Sample, SourceState,
 };
 use crate::telemetry::{otlp, render};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -75,6 +74,36 @@ impl Status {
     pub fn otlp(&self, about: &[(String, String)]) -> Option<Vec<u8>> {
         let vitals = self.vitals.get()?;
         Some(otlp::metrics(&vitals.hub, &self.process(vitals), about))
+    }
+
+    /// Every number of this moment; `false` before the team is up.
+    pub fn numbers(&self, sink: &mut dyn FnMut(&Sample<'_>)) -> bool {
+        let Some(vitals) = self.vitals.get() else { return false };
+        vitals.hub.collect(&self.process(vitals), sink);
+        true
+    }
+
+    /// What is in force.
+    pub fn live(&self) -> Option<Arc<Snapshot>> {
+        self.vitals.get()?.live.take()
+    }
+
+    /// The accept queue of the public listener, when last looked.
+    pub fn queue(&self) -> Option<QueueState> {
+        self.vitals.get().map(|vitals| vitals.queue.read())
+    }
+
+    /// What the process is and how it is, for the console.
+    pub fn about(&self) -> Value {
+        let readiness = self.lifecycle.readiness();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "started": self.started.as_secs_f64(),
+            "phase": readiness.phase.label(),
+            "is_ready": readiness.is_ready,
+            "missing": readiness.missing,
+            "reloads": self.progress.state().json(clock::wall()),
+        })
     }
 
     fn process(&self, vitals: &Vitals) -> ProcessState {
@@ -141,8 +170,8 @@ fn capture_state(counters: &Counters) -> CaptureState {
 }
 
 /// For the admin listener.
-pub fn snapshot(live: Arc<Live>, progress: Arc<Progress>) -> SnapshotJson {
-    Rc::new(move || snapshot_json(&live, &progress))
+pub fn snapshot(live: Arc<Live>, progress: Arc<Progress>) -> Box<dyn Fn() -> String> {
+    Box::new(move || snapshot_json(&live, &progress))
 }
 
 fn snapshot_json(live: &Live, progress: &Progress) -> String {

@@ -10,6 +10,7 @@ use crate::enrich::databases::Databases;
 use crate::exchange::{Exchange, ExchangeSettings};
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
+use crate::http::trial::{self, Trial, TrialSeat};
 use crate::lifecycle::Lifecycle;
 use crate::limits::bank::Bank;
 use crate::reload::chain;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tracing::info;
 
 /// Everything that runs beside the control runtime.
@@ -39,6 +41,7 @@ pub struct Team {
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
     net: Arc<Net>,
+    trials: Vec<mpsc::Sender<Trial>>,
 }
 
 /// What the operations listener tells of a running team.
@@ -94,7 +97,8 @@ impl Team {
         tokio::task::spawn_local(Arc::clone(&net.resolver).run());
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
-        let main = worker_main(config, &net, &hub, &live);
+        let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
+        let main = worker_main(config, &net, &hub, &live, inboxes);
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
         let watch = QueueWatch::new(&bound, config.edge.listener.backlog);
@@ -109,7 +113,7 @@ impl Team {
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
         let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue: watch.cell() };
         let (count, address) = (counted.count, bound.address);
-        Ok((Self { workers, count, acceptor, address, live, bank, vitals, net }, watch))
+        Ok((Self { workers, count, acceptor, address, live, bank, vitals, net, trials }, watch))
     }
 
     pub fn workers(&self) -> usize {
@@ -127,6 +131,11 @@ impl Team {
 
     pub fn bank(&self) -> Arc<Mutex<Bank>> {
         Arc::clone(&self.bank)
+    }
+
+    /// The way of an operator's test requests to each worker.
+    pub fn trials(&self) -> Vec<mpsc::Sender<Trial>> {
+        self.trials.clone()
     }
 
     pub fn net(&self) -> Arc<Net> {
@@ -153,10 +162,13 @@ fn worker_main(
     net: &Arc<Net>,
     hub: &Arc<Hub>,
     live: &Arc<Live>,
+    trials: Vec<mpsc::Receiver<Trial>>,
 ) -> impl Fn(Seat) -> Box<dyn Fn(TcpStream, SocketAddr) -> Serving> + Send + Sync + 'static {
     let (net, hub, live) = (Arc::clone(net), Arc::clone(hub), Arc::clone(live));
     let http = Arc::new(config.edge.http.clone());
     let admission = config.edge.admission;
+    // each worker takes its own
+    let trials: Vec<_> = trials.into_iter().map(|inbox| Mutex::new(Some(inbox))).collect();
     let engine = &config.engine;
     let settings = ExchangeSettings {
         limits: engine.limits,
@@ -166,8 +178,21 @@ fn worker_main(
     };
     move |seat| {
         let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
-        let road =
-            Exchange::new(settings, Desk::new(Arc::clone(&net), seat.index), Rc::clone(&cells));
+        let desk = Desk::new(Arc::clone(&net), seat.index);
+        let road = Rc::new(Exchange::new(settings, desk, Rc::clone(&cells)));
+        let inbox = trials
+            .get(seat.index)
+            .and_then(|inbox| inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(inbox) = inbox {
+            let seat = TrialSeat {
+                worker: seat.index,
+                road: Rc::clone(&road),
+                live: Arc::clone(&live),
+                tasks: seat.tasks.clone(),
+                body_bytes_max: http.caps.body_bytes_max,
+            };
+            tokio::task::spawn_local(trial::serve(inbox, seat));
+        }
         let gates = Gates::new(GatesParts {
             worker: seat.index,
             admission,

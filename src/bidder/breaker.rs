@@ -197,6 +197,15 @@ impl Shared {
         Self { word: AtomicU64::new(0), machine, settings }
     }
 
+    /// For operators: one of `closed`, `open`, `ramp`.
+    pub fn label(&self) -> &'static str {
+        match self.word.load(Ordering::Relaxed) & 3 {
+            0 => "closed",
+            1 => "open",
+            _ => "ramp",
+        }
+    }
+
     /// Runs `act` on the machine, unless another worker is at it.
     fn with<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
         let mut machine = self.machine.try_lock().ok()?;

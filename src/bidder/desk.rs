@@ -76,6 +76,13 @@ impl Net {
             .unwrap_or(u64::MAX >> 3)
     }
 
+    /// How a bidder may be called, for operators; `None`: nobody has called it yet.
+    pub fn phase(&self, bidder: &Bidder) -> Option<&'static str> {
+        let breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = breakers.get(&LineKey::of(bidder))?.upgrade()?;
+        Some(shared.label())
+    }
+
     /// The breaker that all workers share for a line.
     fn breaker(&self, key: &LineKey) -> Arc<breaker::Shared> {
         let mut breakers = self.breakers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -297,7 +297,7 @@ impl Stop<'_> {
         scratch: &mut admit::Scratch,
     ) -> Early {
         let id_json = Bytes::copy_from_slice(respond::id_json(&request));
-        let ext = explain::is_wanted(&request, self.partner).then(|| {
+        let ext = explain::is_wanted(&request, self.partner, self.arrival.is_trial).then(|| {
             Bytes::from(explain::stopped(&explain::Stopped {
                 generation: self.snapshot.generation,
                 facts,
@@ -319,7 +319,7 @@ fn verdict(
     asked: &Asked,
     settled: &Settled<'_>,
 ) -> Verdict {
-    let explanation = explain::is_wanted(&asked.request, partner)
+    let explanation = explain::is_wanted(&asked.request, partner, arrival.is_trial)
         .then(|| story::tell(snapshot, arrival, asked, settled, clock::monotonic()));
     if settled.result.wins.is_empty() && explanation.is_none() {
         let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));

@@ -1,14 +1,21 @@
-//! The admin listener: what is loaded, for whoever is on this machine.
+//! The admin listener: the console and what it shows, for whoever is on this machine.
 //!
-//! Owns: its address rule, its token, its routes (the console comes later). Never: a route of the
-//! public listener.
-//! Invariant: without a token it is reachable from this machine only; it is bound before anybody
-//! is told that the process is ready.
+//! Owns: its address rule, its token, its routes. Never: a route of the public listener.
+//! Invariant: without a token it is reachable from this machine only, and not for pages of other
+//! sites in a browser here (`own`); the page itself, which has no number in it, is the one thing
+//! that needs no token; it is bound before anybody is told that the process is ready.
 
+use crate::http::body::{self, Bounds};
 use crate::http::ops::{OpsSettings, Plain};
 use crate::http::reply::Page;
-use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method};
+use crate::http::trial::{TrialAsk, TrialDesk};
+use crate::http::{console, own};
+use crate::negatives::refusal::Refusal;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -75,8 +82,20 @@ impl AdminSettings {
     }
 }
 
-/// The generation, ages and checksums of what is loaded, as JSON.
-pub type SnapshotJson = Rc<dyn Fn() -> String>;
+/// Names the partner of a test request. No page of another site can send it: a browser asks first
+/// whether it may (CORS), and that is never answered.
+const PARTNER: HeaderName = HeaderName::from_static("x-gavel-partner");
+/// The client's address in a test request.
+const CLIENT: HeaderName = HeaderName::from_static("x-gavel-client");
+
+/// What the admin listener serves from.
+pub struct AdminRoutes {
+    /// The generation, ages and checksums of what is loaded, as JSON.
+    pub snapshot: Box<dyn Fn() -> String>,
+    /// What the console shows, as JSON, with the steps after the one that is named.
+    pub console: Box<dyn Fn(u64) -> String>,
+    pub trials: TrialDesk,
+}
 
 /// The admin listener, bound.
 #[derive(Debug)]
@@ -153,14 +172,11 @@ impl Admin {
 }
 
 /// Serves the admin listener until its task is dropped; call it inside a local runtime.
-pub async fn serve(admin: Admin, snapshot: SnapshotJson, settings: OpsSettings) {
+pub async fn serve(admin: Admin, routes: AdminRoutes, settings: OpsSettings) {
     let Admin { settings: admin, socket } = admin;
     let plain = Plain::new(settings);
-    let admin = Rc::new(admin);
-    let answer = move |request: &http::Request<hyper::body::Incoming>| {
-        let is_authorised = admin.is_authorised(request.headers());
-        page(is_authorised, request.method(), request.uri().path(), &*snapshot)
-    };
+    let desk = Rc::new(AdminDesk { settings: admin, limits: settings, routes });
+    let answer = move |request| Rc::clone(&desk).answer(request);
     match socket {
         Socket::Tcp(listener) => loop {
             match listener.accept().await {
@@ -177,13 +193,107 @@ pub async fn serve(admin: Admin, snapshot: SnapshotJson, settings: OpsSettings) 
     }
 }
 
-fn page(is_authorised: bool, method: &Method, path: &str, snapshot: &dyn Fn() -> String) -> Page {
-    match path {
-        _ if !is_authorised => Page::Unauthorised,
-        "/snapshot" if method == Method::GET => Page::Json(snapshot()),
-        "/snapshot" => Page::Method,
-        _ => Page::NoRoute,
+/// What answers.
+struct AdminDesk {
+    settings: AdminSettings,
+    limits: OpsSettings,
+    routes: AdminRoutes,
+}
+
+/// Where a request leads that may be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Console,
+    Snapshot,
+    Numbers,
+    Trial,
+}
+
+impl AdminDesk {
+    async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Page {
+        let (parts, body) = request.into_parts();
+        match route(&self.settings, &parts) {
+            Err(page) => page,
+            Ok(Route::Console) => Page::Html(console::page()),
+            Ok(Route::Snapshot) => Page::Json((self.routes.snapshot)()),
+            Ok(Route::Numbers) => Page::Json((self.routes.console)(since(parts.uri.query()))),
+            Ok(Route::Trial) => match asked(&parts.headers) {
+                Err(why) => invalid(why),
+                Ok(ask) => self.trial(ask, &parts.headers, body).await,
+            },
+        }
     }
+
+    async fn trial(&self, mut ask: TrialAsk, headers: &HeaderMap, body: Incoming) -> Page {
+        let bounds = Bounds { bytes_max: self.limits.body_bytes_max, time: self.limits.body_time };
+        let length =
+            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: usize| length > bounds.bytes_max) {
+            return Page::TooLarge;
+        }
+        ask.body = match body::read(body, length, bounds).await {
+            Ok(read) => read,
+            Err(Refusal::BodyTooLarge) => return Page::TooLarge,
+            Err(_) => return Page::TooSlow,
+        };
+        match self.routes.trials.hold(ask).await {
+            Ok(told) => Page::Json(told),
+            Err(fault) => invalid(&fault.to_string()),
+        }
+    }
+}
+
+/// Where it leads, if it may: its sender, then its path, then its method.
+fn route(settings: &AdminSettings, parts: &Parts) -> Result<Route, Page> {
+    let path = parts.uri.path();
+    // a link on another page may lead here: the page has nothing in it
+    if !(path == "/" && parts.method == Method::GET) {
+        own::check(&parts.headers, settings.token_hash.is_some())
+            .map_err(|why| Page::Foreign(why.label()))?;
+    }
+    let (method, route) = match path {
+        "/" => {
+            return if parts.method == Method::GET {
+                Ok(Route::Console)
+            } else {
+                Err(Page::Method)
+            };
+        }
+        _ if !settings.is_authorised(&parts.headers) => return Err(Page::Unauthorised),
+        "/snapshot" => (Method::GET, Route::Snapshot),
+        "/console.json" => (Method::GET, Route::Numbers),
+        "/trial" => (Method::POST, Route::Trial),
+        _ => return Err(Page::NoRoute),
+    };
+    match method {
+        _ if parts.method == method => Ok(route),
+        Method::POST => Err(Page::PostOnly),
+        _ => Err(Page::Method),
+    }
+}
+
+/// `since=N`: the last step that the reader has; 0 where it does not say.
+fn since(query: Option<&str>) -> u64 {
+    let mut members = query.unwrap_or_default().split('&');
+    members.find_map(|member| member.strip_prefix("since=")?.parse().ok()).unwrap_or(0)
+}
+
+/// Whose test request it is.
+fn asked(headers: &HeaderMap) -> Result<TrialAsk, &'static str> {
+    let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().ok());
+    let partner = text(PARTNER).flatten().ok_or("the header x-gavel-partner names a partner")?;
+    let client = match text(CLIENT) {
+        None => None,
+        Some(client) => {
+            let client = client.and_then(|text| text.parse().ok());
+            Some(client.ok_or("the header x-gavel-client is not an address")?)
+        }
+    };
+    Ok(TrialAsk { partner: partner.to_owned(), client, body: bytes::Bytes::new() })
+}
+
+fn invalid(why: &str) -> Page {
+    Page::Invalid(json!({ "fault": why }).to_string())
 }
 
 #[cfg(test)]
@@ -258,18 +368,87 @@ mod tests {
         bind(settings).unwrap();
     }
 
+    fn parts(method: &Method, path: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
     #[test]
-    fn there_is_one_route() {
-        let snapshot = || "{\"generation\":1}".to_owned();
-        for (may, method, path, expected) in [
-            (true, Method::GET, "/snapshot", Page::Json(snapshot())),
-            (true, Method::POST, "/snapshot", Page::Method),
-            (false, Method::GET, "/snapshot", Page::Unauthorised),
-            (false, Method::GET, "/", Page::Unauthorised),
-            (true, Method::GET, "/", Page::NoRoute),
-            (true, Method::GET, "/openrtb2/acme", Page::NoRoute),
+    fn each_route_has_its_method_and_all_but_the_page_need_the_token() {
+        let open = AdminSettings::default();
+        let token_hash = Some(*blake3::hash(b"secret").as_bytes());
+        let locked = AdminSettings { token_hash, ..AdminSettings::default() };
+        let (get, post) = (Method::GET, Method::POST);
+        for (method, path, expected) in [
+            (&get, "/", Ok(Route::Console)),
+            (&get, "/?x", Ok(Route::Console)),
+            (&post, "/", Err(Page::Method)),
+            (&get, "/snapshot", Ok(Route::Snapshot)),
+            (&post, "/snapshot", Err(Page::Method)),
+            (&get, "/console.json?since=4", Ok(Route::Numbers)),
+            (&Method::HEAD, "/console.json", Err(Page::Method)),
+            (&post, "/trial", Ok(Route::Trial)),
+            (&get, "/trial", Err(Page::PostOnly)),
+            (&Method::OPTIONS, "/trial", Err(Page::PostOnly)),
+            (&get, "//", Err(Page::NoRoute)),
+            (&get, "/console", Err(Page::NoRoute)),
+            (&post, "/openrtb2/acme", Err(Page::NoRoute)),
         ] {
-            assert_eq!(page(may, &method, path, &snapshot), expected, "{method} {path}");
+            let bare = parts(method, path, &[("host", "localhost")]);
+            assert_eq!(route(&open, &bare), expected, "{method} {path}");
+            let denied =
+                if bare.uri.path() == "/" { expected.clone() } else { Err(Page::Unauthorised) };
+            assert_eq!(route(&locked, &bare), denied, "{method} {path} without the token");
+            let token = [("host", "gavel.example"), ("authorization", "Bearer secret")];
+            assert_eq!(route(&locked, &parts(method, path, &token)), expected, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn pages_of_other_sites_reach_nothing_but_the_empty_page() {
+        let open = AdminSettings::default();
+        for (headers, reason) in [
+            ([("host", "evil.example"), ("x", "y")], "foreign_host"),
+            ([("host", "localhost"), ("origin", "http://evil.example")], "foreign_origin"),
+            ([("host", "localhost"), ("sec-fetch-site", "cross-site")], "foreign_origin"),
+        ] {
+            for (method, path) in [
+                (Method::GET, "/snapshot"),
+                (Method::GET, "/console.json"),
+                (Method::POST, "/trial"),
+                (Method::POST, "/"),
+                (Method::GET, "/nowhere"),
+            ] {
+                let got = route(&open, &parts(&method, path, &headers));
+                assert_eq!(got, Err(Page::Foreign(reason)), "{method} {path}");
+            }
+            assert_eq!(route(&open, &parts(&Method::GET, "/", &headers)), Ok(Route::Console));
+        }
+    }
+
+    #[test]
+    fn a_test_request_names_its_partner_in_a_header() {
+        let ask = |headers: &[(&str, &str)]| {
+            let told = asked(&parts(&Method::POST, "/trial", headers).headers);
+            told.map(|ask| (ask.partner, ask.client))
+        };
+        let address = Some("2001:db8::1".parse().unwrap());
+        let named = ("x-gavel-partner", "acme");
+        assert_eq!(ask(&[named]), Ok(("acme".to_owned(), None)));
+        assert_eq!(
+            ask(&[named, ("x-gavel-client", "2001:db8::1")]),
+            Ok(("acme".to_owned(), address))
+        );
+        assert!(ask(&[]).is_err());
+        assert!(ask(&[("x-gavel-partner", "\u{e9}")]).is_err());
+        assert!(ask(&[named, ("x-gavel-client", "localhost")]).is_err());
+        for (query, expected) in
+            [(None, 0), (Some("since=7"), 7), (Some("a=b&since=8"), 8), (Some("since=-1"), 0)]
+        {
+            assert_eq!(since(query), expected, "{query:?}");
         }
     }
 }

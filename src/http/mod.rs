@@ -9,14 +9,17 @@ pub mod auth;
 pub mod body;
 pub mod client_addr;
 mod connection;
+pub mod console;
 pub mod gates;
 pub mod head;
 mod lines;
 pub mod ops;
+pub mod own;
 pub mod post;
 pub mod reply;
 pub mod serve;
 mod tap;
+pub mod trial;
 mod watch;
 mod wire;
 

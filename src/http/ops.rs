@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::future::ready;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +31,11 @@ pub struct OpsSettings {
     pub header_time: Duration,
     /// A connection's whole life (1 s to 1 h).
     pub connection_time: Duration,
+    /// Bytes of a body (1 KiB to 4 MiB), and from the end of the headers to its end (100 ms to 60 s).
+    pub body_bytes_max: usize,
+    pub body_time: Duration,
+    /// Until an operator's test request must be answered (1 s to 10 min).
+    pub trial_time: Duration,
 }
 
 impl Default for OpsSettings {
@@ -38,6 +44,9 @@ impl Default for OpsSettings {
             connections_max: 64,
             header_time: Duration::from_secs(5),
             connection_time: Duration::from_secs(60),
+            body_bytes_max: 1 << 20,
+            body_time: Duration::from_secs(5),
+            trial_time: Duration::from_secs(20),
         }
     }
 }
@@ -104,7 +113,7 @@ pub async fn serve(
             Ok((stream, _)) => {
                 let routes = Rc::clone(&routes);
                 plain.take(stream, move |request| {
-                    routes.answer(request.method(), request.uri().path())
+                    ready(routes.answer(request.method(), request.uri().path()))
                 });
             }
             Err(fault) => plain.pause(&fault).await,
@@ -131,16 +140,17 @@ impl Plain {
     }
 
     /// Serves one connection in a task of its own, where there is room.
-    pub fn take<S>(&self, stream: S, answer: impl Fn(&Request<Incoming>) -> Page + 'static)
+    pub fn take<S, F>(&self, stream: S, answer: impl Fn(Request<Incoming>) -> F + 'static)
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
+        F: Future<Output = Page> + 'static,
     {
         if self.tasks.count() >= self.settings.connections_max {
             return;
         }
         let service = service_fn(move |request: Request<Incoming>| {
-            let reply = reply::page(answer(&request));
-            std::future::ready(Ok::<Reply, Infallible>(reply))
+            let page = answer(request);
+            async move { Ok::<Reply, Infallible>(reply::page(page.await)) }
         });
         let connection = self.builder.serve_connection(TokioIo::new(stream), service);
         let life = self.settings.connection_time;

@@ -10,8 +10,9 @@ use crate::negatives::refusal::Refusal;
 use crate::partner::{NoBidStyle, ShedStyle};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    RETRY_AFTER,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
 use http_body_util::Full;
@@ -47,9 +48,34 @@ pub enum Page {
     /// JSON, with the status of something that is not there for now.
     Unavailable(String),
     Text(String),
+    Html(Html),
+    /// JSON that says what was wrong with what was sent.
+    Invalid(String),
     NoRoute,
+    /// Another method than `GET`; than `POST`.
     Method,
+    PostOnly,
     Unauthorised,
+    /// Sent by a page of another site; its code.
+    Foreign(&'static str),
+    TooLarge,
+    TooSlow,
+}
+
+/// A page of our own, and what it may load and reach (Content Security Policy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Html {
+    pub text: &'static str,
+    pub policy: &'static str,
+}
+
+/// An answer as its reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    pub status: u16,
+    /// Of `x-gavel-reason`; empty where there is none.
+    pub reason: String,
+    pub content: Bytes,
 }
 
 /// Makes answers.
@@ -197,14 +223,48 @@ pub fn page(page: Page) -> Reply {
         Page::Json(body) => (StatusCode::OK, JSON, body),
         Page::Unavailable(body) => (StatusCode::SERVICE_UNAVAILABLE, JSON, body),
         Page::Text(body) => (StatusCode::OK, TEXT, body),
+        Page::Html(html) => return own_page(html),
+        Page::Invalid(body) => (StatusCode::BAD_REQUEST, JSON, body),
         Page::NoRoute => return empty(StatusCode::NOT_FOUND),
         Page::Method => return not_allowed("GET"),
+        Page::PostOnly => return not_allowed("POST"),
         Page::Unauthorised => return empty(StatusCode::UNAUTHORIZED),
+        Page::Foreign(reason) => return with_reason(empty(StatusCode::FORBIDDEN), reason),
+        Page::TooLarge => return empty(StatusCode::PAYLOAD_TOO_LARGE),
+        Page::TooSlow => return empty(StatusCode::REQUEST_TIMEOUT),
     };
     let mut reply = Response::new(Full::new(Bytes::from(body)));
     *reply.status_mut() = status;
-    reply.headers_mut().insert(CONTENT_TYPE, kind);
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, kind);
+    headers.extend(GUARDED);
     reply
+}
+
+/// Of every answer with something in it: never kept, never guessed at, never embedded elsewhere.
+const GUARDED: [(HeaderName, HeaderValue); 3] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+fn own_page(html: Html) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::from_static(html.text.as_bytes())));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(html.policy));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.extend(GUARDED);
+    reply
+}
+
+/// What the reader of an answer sees of it.
+pub fn told(reply: &Reply) -> Told {
+    Told { status: reply.status().as_u16(), reason: refusal_label(reply), content: content(reply) }
 }
 
 /// The label of a refusal; empty where there is none. Whoever is not authorised is not told.

@@ -47,7 +47,7 @@ const SELLERS: &str = "/sellers.json";
 pub struct FrontParts<R> {
     /// Number of its worker.
     pub worker: usize,
-    pub road: R,
+    pub road: Rc<R>,
     pub live: Arc<Live>,
     pub settings: Arc<HttpSettings>,
     pub tasks: Tasks,
@@ -125,7 +125,7 @@ impl<R: Road> Front<R> {
         spawn_local(Rc::clone(&gates).pulse());
         Rc::new(Self {
             gates,
-            road: Rc::new(parts.road),
+            road: parts.road,
             latest,
             replier: Replier::new(settings.retry_after_s),
             tap,
@@ -243,7 +243,8 @@ impl<R: Road> Front<R> {
             Denial::Refused(refusal, styles.shed)
         })?;
         let wall = self.gates.wall_at(at);
-        let arrival = Arrival { at, wall, client, partner, serial: self.next_serial() };
+        let serial = self.next_serial();
+        let arrival = Arrival { at, wall, client, partner, serial, is_trial: false };
         Ok(Admitted { snapshot, arrival, styles, slot, permit })
     }
 

@@ -61,6 +61,11 @@ impl Bank {
         Arc::clone(book.account())
     }
 
+    /// Calls open to a bidder, over all workers, about now.
+    pub fn calls_open(&self, bidder_name: &str) -> u64 {
+        self.in_flight.get(bidder_name).map_or(0, |book| book.account().in_use())
+    }
+
     /// Closes the accounts that nobody holds, and deals out the shares of all others. To be
     /// called every `LeaseSettings::tick`.
     pub fn rebalance(&mut self, now: Instant) {

@@ -11,6 +11,7 @@ mod backlog;
 mod capture;
 mod cases;
 mod configs;
+mod console;
 mod corpus;
 mod drain;
 mod enrich;

@@ -172,7 +172,7 @@ impl Server {
             });
             let front = Front::new(FrontParts {
                 worker: seat.index,
-                road: road.clone(),
+                road: Rc::new(road.clone()),
                 live: Arc::clone(&shared),
                 settings: Arc::clone(&settings),
                 tasks: seat.tasks,

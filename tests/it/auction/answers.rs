@@ -146,7 +146,7 @@ fn an_explanation_names_every_bidder_and_every_bid() {
         ("beta", bids(&[bid("z", "1", 2.0, &json!({}))])),
     ];
     let case = Case::new(&request, &answers);
-    assert!(is_wanted(&case.request, &case.partner));
+    assert!(is_wanted(&case.request, &case.partner, false));
     let (answered, result) = (case.answered(), case.run());
     let took = Duration::from_micros(1_500);
     let made = |answer, status, nbr| Call::Made { imps: 1, took, status, answer, nbr };
@@ -200,7 +200,8 @@ fn an_explanation_names_every_bidder_and_every_bid() {
     );
     let mut quiet = case;
     quiet.partner.may_debug = false;
-    assert!(!is_wanted(&quiet.request, &quiet.partner));
+    assert!(!is_wanted(&quiet.request, &quiet.partner, false));
+    assert!(is_wanted(&quiet.request, &quiet.partner, true), "an operator may always");
 }
 
 fn has_unique_keys(value: Value<'_>) -> bool {
