@@ -33,6 +33,7 @@ pub mod telemetry;
 pub mod admit;
 pub mod auction;
 pub mod enrich;
+pub mod ledger;
 
 // floor 4: what the user allows
 pub mod privacy;

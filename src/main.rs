@@ -9,8 +9,9 @@ use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::http::admin::AdminAddress;
 use gavel::journal::{self, command::JournalCommand};
+use gavel::ledger::{self, command::LedgerArgs};
 use gavel::{clock, config, enrich, reload};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +63,8 @@ enum Command {
         #[command(subcommand)]
         command: JournalCommand,
     },
+    /// Totals of money over the journals of all replicas, and what does not add up.
+    Ledger(LedgerArgs),
     /// What an operator can ask where there is no shell.
     Debug {
         #[command(subcommand)]
@@ -119,6 +122,7 @@ fn main() -> ExitCode {
         Command::PackDb(args) => pack_db(&args),
         Command::HashKey => hash_key(),
         Command::Journal { command } => journal(command),
+        Command::Ledger(args) => ledger(args),
         Command::Debug { question } => match answer(question) {
             Ok(text) => say(&text),
             Err(fault) => faulty(&fault),
@@ -219,6 +223,23 @@ fn journal(command: JournalCommand) -> ExitCode {
             let said = if is_export { ExitCode::SUCCESS } else { say(&told.text) };
             if told.is_well { said } else { ExitCode::FAILURE }
         }
+        Err(fault) => {
+            eprintln!("{}", reload::chain(&fault));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn ledger(args: LedgerArgs) -> ExitCode {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match ledger::command::run(args, &mut out) {
+        Ok(faults) => {
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(fault) if ledger::command::has_seen_enough(&fault) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("{}", reload::chain(&fault));
             ExitCode::from(2)

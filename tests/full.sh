@@ -10,6 +10,7 @@
 #   fuzz     ten minutes of libFuzzer for each parser; needs a nightly toolchain; goes on likewise
 #   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
 #            and what the journal costs; in chunks; goes on where it was interrupted
+#   ledger   a report over a million events, and its memory
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -90,6 +91,10 @@ journal() {
   chunk journal-bench cargo bench --bench journal
 }
 
+ledger() {
+  GAVEL_FULL=1 cargo test --package gavel --release --test it --quiet -- --nocapture ledger::
+}
+
 cold() {
   local clone
   clone=$(mktemp -d)
@@ -101,9 +106,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | ledger | cold) "$@" ;;
   *)
-    sed -n '2,17s/^# \{0,1\}//p' "$0"
+    sed -n '2,18s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

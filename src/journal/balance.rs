@@ -102,6 +102,11 @@ impl Book {
         lock(&self.0).clone()
     }
 
+    /// Buffered records that were dropped so far.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.0).buffered.dropped
+    }
+
     /// An event came, and is in hand.
     pub fn receive(&self) {
         let mut figures = lock(&self.0);

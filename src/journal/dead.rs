@@ -91,7 +91,8 @@ impl LetterState {
         })
     }
 
-    const fn is_open(self) -> bool {
+    /// Whether it may still be delivered.
+    pub const fn is_open(self) -> bool {
         matches!(self, Self::Dead | Self::Pending)
     }
 }
@@ -418,7 +419,8 @@ pub fn parse(bytes: &[u8]) -> Result<Letter, TlvFault> {
     Ok(letter)
 }
 
-fn parse_closed(bytes: &[u8]) -> Result<(u64, LetterState), TlvFault> {
+/// Reads what became of a letter: its number and its state.
+pub fn parse_closed(bytes: &[u8]) -> Result<(u64, LetterState), TlvFault> {
     let (mut number, mut state) = (0, 0);
     fields(bytes, |tag, value| {
         match tag {

@@ -30,7 +30,8 @@ pub fn look(disk: &dyn Disk, dirs: &Dirs) -> Result<Look, JournalFault> {
     Ok(Look { survey, cursors })
 }
 
-fn furthest(cursors: &BTreeMap<String, Option<Cursor>>) -> u64 {
+/// The first sequence that no sink has passed: all before it had been durable.
+pub fn furthest(cursors: &BTreeMap<String, Option<Cursor>>) -> u64 {
     cursors.values().flatten().map(|cursor| cursor.next).max().unwrap_or(0)
 }
 
@@ -310,7 +311,7 @@ fn write_hole(format: Format, hole: &Hole, out: &mut dyn Write) -> io::Result<()
 
 /// A value in a cell. A text that a spreadsheet would take for a formula gets an apostrophe before
 /// it: ids come from strangers.
-fn cell(value: &Value) -> String {
+pub fn cell(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Number(_) => return value.to_string(),

@@ -10,6 +10,7 @@ use super::handle::Journal;
 use super::queue::{Item, Work};
 use super::store::{Entry, Store};
 use crate::clock;
+use crate::money_event::{DropCount, codec::write_drops, kind};
 use std::io;
 use std::ops::Range;
 use std::thread::{self, JoinHandle};
@@ -22,7 +23,7 @@ const QUICK_COMMITS: u32 = 32;
 pub fn start(journal: Journal, store: Store) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("gavel-journal".to_owned()).spawn(move || {
         let _guard = AbortOnPanic;
-        Writer { journal, store, quick: QUICK_COMMITS }.run();
+        Writer { journal, store, quick: QUICK_COMMITS, drops: Drops::since(now_us()) }.run();
     })
 }
 
@@ -42,6 +43,32 @@ struct Writer {
     store: Store,
     /// Quick commits since the last slow one.
     quick: u32,
+    drops: Drops,
+}
+
+/// Which drops of buffered records stand in the journal itself: the books end with the process.
+#[derive(Clone, Copy, Debug)]
+struct Drops {
+    told: u64,
+    told_us: u64,
+}
+
+impl Drops {
+    const fn since(now_us: u64) -> Self {
+        Self { told: 0, told_us: now_us }
+    }
+
+    /// The record to write, where there are new ones; at most one in `every`.
+    fn record(self, dropped: u64, now_us: u64, every: Duration) -> Option<Vec<u8>> {
+        let is_due = u128::from(now_us.saturating_sub(self.told_us)) >= every.as_micros();
+        let new = dropped.saturating_sub(self.told);
+        (is_due && new > 0).then(|| {
+            let mut bytes = Vec::new();
+            let count = DropCount { from_us: self.told_us, to_us: now_us, dropped: new };
+            write_drops(count, &mut bytes);
+            bytes
+        })
+    }
 }
 
 impl Writer {
@@ -62,6 +89,7 @@ impl Writer {
                 last = clock::monotonic();
             }
         }
+        self.commit(&[], Duration::ZERO);
         self.store.close(now_us());
         self.ask_helper();
         self.journal.parts().chores.stop();
@@ -90,9 +118,10 @@ impl Writer {
             }
         }
         (0..work.ticks).for_each(|_| self.store.tick());
-        if !work.items.is_empty() {
-            self.commit(&work.items);
-        } else if work.is_idle {
+        if !work.items.is_empty() || work.is_idle {
+            self.commit(&work.items, self.journal.parts().settings.mark_after);
+        }
+        if work.is_idle {
             let _ = self.store.mark(now_us());
         }
         let after = self.journal.condition();
@@ -103,10 +132,20 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, items: &[Item]) {
+    /// Writes records, and how many others were dropped, where so much time has gone by since that
+    /// was last said.
+    fn commit(&mut self, items: &[Item], every: Duration) {
+        let (dropped, at_us) = (self.journal.parts().balance.dropped(), now_us());
+        let drops = self.drops.record(dropped, at_us, every);
+        if items.is_empty() && drops.is_none() {
+            return;
+        }
+        let drops = drops.as_deref();
+        let count = |payload| Entry { kind: kind::DROPPED, class: Class::Buffered, payload };
         let entries: Vec<Entry<'_>> = items
             .iter()
             .map(|item| Entry { kind: item.kind, class: item.class, payload: &item.payload })
+            .chain(drops.map(count))
             .collect();
         let begun = clock::monotonic();
         let result = self.store.commit(&entries, now_us());
@@ -115,6 +154,9 @@ impl Writer {
         self.judge(took);
         match result {
             Ok(sequences) => {
+                if drops.is_some() {
+                    self.drops = Drops { told: dropped, told_us: at_us };
+                }
                 self.journal.parts().published.committed(took, items.len() as u64, bytes);
                 self.tell(items, sequences);
             }

@@ -4,8 +4,8 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::{
-    Amount, AuctionRecord, BIDDERS_MAX, BidderPart, EventId, EventType, MoneyEvent, TEXT_BYTES_MAX,
-    URL_BYTES_MAX,
+    Amount, AuctionRecord, BIDDERS_MAX, BidderPart, DropCount, EventId, EventType, MoneyEvent,
+    TEXT_BYTES_MAX, URL_BYTES_MAX,
 };
 use crate::money::{Cpm, Currency};
 use crate::tlv::{
@@ -52,6 +52,12 @@ mod bidder_tag {
     pub const NEGATIVE: u64 = 2;
     pub const BIDS: u64 = 3;
     pub const WINS: u64 = 4;
+}
+
+mod drop_tag {
+    pub const FROM_US: u64 = 1;
+    pub const TO_US: u64 = 2;
+    pub const DROPPED: u64 = 3;
 }
 
 fn capped(text: &str) -> &[u8] {
@@ -201,6 +207,28 @@ fn bidder(value: Value<'_>) -> Result<BidderPart, TlvFault> {
     Ok(found)
 }
 
+/// Appends the bytes of a count of dropped records.
+pub fn write_drops(count: DropCount, out: &mut Vec<u8>) {
+    field_number(out, drop_tag::FROM_US, count.from_us);
+    field_number(out, drop_tag::TO_US, count.to_us);
+    field_number(out, drop_tag::DROPPED, count.dropped);
+}
+
+/// Reads a count of dropped records.
+pub fn read_drops(bytes: &[u8]) -> Result<DropCount, TlvFault> {
+    let mut found = DropCount::default();
+    fields(bytes, |tag, value| {
+        match tag {
+            drop_tag::FROM_US => found.from_us = value.number()?,
+            drop_tag::TO_US => found.to_us = value.number()?,
+            drop_tag::DROPPED => found.dropped = value.number()?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 fn id(value: Value<'_>) -> Result<EventId, TlvFault> {
     let bytes: [u8; 16] = value.bytes().try_into().map_err(|_| TlvFault::Value("id"))?;
     Ok(EventId(u128::from_le_bytes(bytes)))
@@ -293,8 +321,17 @@ mod tests {
         }
 
         #[test]
+        fn a_count_of_drops_is_read_back(from_us in any::<u64>(), to_us in any::<u64>(), dropped in any::<u64>()) {
+            let count = DropCount { from_us, to_us, dropped };
+            let mut bytes = Vec::new();
+            write_drops(count, &mut bytes);
+            prop_assert_eq!(read_drops(&bytes), Ok(count));
+        }
+
+        #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = (read_event(EventType::Win, &bytes), read_auction(&bytes), identify(8, &bytes));
+            let _ = read_drops(&bytes);
         }
     }
 }

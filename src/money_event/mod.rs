@@ -28,6 +28,8 @@ pub mod kind {
     pub const IMPRESSION: u8 = 11;
     /// [`super::AuctionRecord`].
     pub const AUCTION: u8 = 16;
+    /// [`super::DropCount`].
+    pub const DROPPED: u8 = 17;
     /// [`super::AuctionRecord`]'s counterpart in a journal of dead letters.
     pub const LETTER: u8 = 24;
     /// See [`LETTER`].
@@ -57,6 +59,12 @@ impl SaleId {
     /// The id of its event of a type: an event happens once a sale.
     pub const fn event(self, event: EventType) -> EventId {
         EventId(self.0 | event.number())
+    }
+}
+
+impl fmt::Display for SaleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
     }
 }
 
@@ -212,4 +220,13 @@ pub struct BidderPart {
     /// Bids that came from it, and that won.
     pub bids: u32,
     pub wins: u32,
+}
+
+/// Auction records that were not kept, in a stretch of time: what the counts of the others lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DropCount {
+    /// Microseconds since the epoch: behind the count before, up to this one.
+    pub from_us: u64,
+    pub to_us: u64,
+    pub dropped: u64,
 }

@@ -4,8 +4,8 @@
 //! Invariant: a kind's columns are always the same, in the same order; a record that cannot be read
 //! as its kind is shown as an unknown one, in hexadecimal, never left out.
 
-use super::codec::{read_auction, read_event};
-use super::{AuctionRecord, EventType, MoneyEvent, kind};
+use super::codec::{read_auction, read_drops, read_event};
+use super::{AuctionRecord, DropCount, EventType, MoneyEvent, kind};
 use serde_json::{Value, json};
 
 /// Names with values.
@@ -15,6 +15,7 @@ pub type Columns = Vec<(&'static str, Value)>;
 pub fn label(kind: u8) -> Option<&'static str> {
     match kind {
         kind::AUCTION => Some("auction"),
+        kind::DROPPED => Some("dropped"),
         kind::LETTER => Some("letter"),
         kind::LETTER_CLOSED => Some("letter_closed"),
         _ => EventType::of_kind(kind).map(EventType::label),
@@ -57,6 +58,9 @@ pub const ALL: &[&str] = &[
     "wins",
     "outcome",
     "bidders",
+    "from_us",
+    "to_us",
+    "dropped",
     "hex",
 ];
 
@@ -65,6 +69,7 @@ pub fn columns(kind: u8, bytes: &[u8]) -> Columns {
     let known = match (EventType::of_kind(kind), kind) {
         (Some(event), _) => read_event(event, bytes).ok().map(|event| event_columns(&event)),
         (None, kind::AUCTION) => read_auction(bytes).ok().map(|record| auction_columns(&record)),
+        (None, kind::DROPPED) => read_drops(bytes).ok().map(drop_columns),
         _ => None,
     };
     known.unwrap_or_else(|| vec![("hex", json!(hex(bytes)))])
@@ -119,6 +124,14 @@ fn auction_columns(record: &AuctionRecord) -> Columns {
     ]
 }
 
+fn drop_columns(count: DropCount) -> Columns {
+    vec![
+        ("from_us", json!(count.from_us)),
+        ("to_us", json!(count.to_us)),
+        ("dropped", json!(count.dropped)),
+    ]
+}
+
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
@@ -139,7 +152,8 @@ mod tests {
         let (mut event, mut auction) = (Vec::new(), Vec::new());
         write_event(&MoneyEvent::default(), &mut event);
         write_auction(&AuctionRecord::default(), &mut auction);
-        for (kind, bytes) in [(kind::WIN, event), (kind::AUCTION, auction), (63, vec![1, 0xab])] {
+        let kinds = [(kind::WIN, event), (kind::AUCTION, auction), (kind::DROPPED, Vec::new())];
+        for (kind, bytes) in kinds.into_iter().chain([(63, vec![1, 0xab])]) {
             let places: Vec<usize> = columns(kind, &bytes)
                 .iter()
                 .map(|(name, _)| ALL.iter().position(|known| known == name).unwrap())

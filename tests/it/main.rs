@@ -18,6 +18,7 @@ mod enrich;
 mod fuzz;
 mod harness;
 mod journal;
+mod ledger;
 mod probes;
 mod process;
 mod reload;
