@@ -10,6 +10,7 @@ use gavel::admit;
 use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
 use gavel::auction::offer::{Answered, AuctionInput, AuctionSettings, SeatRules};
+use gavel::auction::rules::NO_RULES;
 use gavel::bid::BidAnswer;
 use gavel::bidder::answer::{self, AnswerScratch};
 use gavel::exchange::respond::{self, Response};
@@ -69,6 +70,7 @@ fn last_leg(c: &mut Criterion) {
         request: &request,
         partner: &partner,
         rates: &rates,
+        rules: &NO_RULES,
         settings: &settings,
         answers: &answers,
     };

@@ -9,6 +9,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gavel::admit::limits::Limits;
 use gavel::admit::{Scratch, admit};
 use gavel::arrival::Body;
+use gavel::auction::pricing::Pricing;
+use gavel::auction::rules::NO_RULES;
 use gavel::bidder::roster::{Ask, Roster, RosterScratch, RosterSettings};
 use gavel::bidder::shape::{ShapeScratch, Subject};
 use gavel::bidder::{
@@ -141,12 +143,13 @@ fn choose_and_write(c: &mut Criterion) {
     let roster =
         Roster::compile(&bidders, std::slice::from_ref(&partner), RosterSettings::default());
     let mut roster_scratch = RosterScratch::default();
+    let pricing = Pricing::new(&request, &partner, &rates, &NO_RULES);
     let ask = Ask {
         request: &request,
         facts: &facts,
         consent: Consent::default(),
         partner: PartnerId(0),
-        rates: &rates,
+        pricing: &pricing,
     };
     let invitations = roster.eligible(&ask, &mut roster_scratch).invitations.to_vec();
     assert_eq!(invitations.len(), 5);
@@ -157,7 +160,8 @@ fn choose_and_write(c: &mut Criterion) {
         b.iter(|| roster.eligible(black_box(&ask), &mut roster_scratch).invitations.len());
     });
     let mut scratch = ShapeScratch::default();
-    let subject = Subject { request: &request, facts: &facts, partner: &partner, rates: &rates };
+    let subject =
+        Subject { request: &request, facts: &facts, partner: &partner, pricing: &pricing };
     let bytes = request.bytes().len();
     let mut body = Vec::new();
     for (name, disclosure) in [("all", Disclosure::FULL), ("strict", Disclosure::STRICT)] {

@@ -1,16 +1,23 @@
 //! Prices: integer micros of a known currency.
 //!
-//! Owns: [`Cpm`], [`CpmPerSecond`], [`Currency`], [`Rates`] and every rounding rule of the exchange.
+//! Owns: [`Cpm`], [`CpmPerSecond`], [`Currency`], [`Rates`] and, with [`margin`], every rounding
+//! rule of the exchange.
 //! Never: an `f64` past the edge. Invariant: arithmetic never wraps; what does not fit is `None`.
 //!
 //! Rounding: a price read from the wire is rounded half away from zero to a micro; a converted
 //! price likewise, but for a floor that is sent, which is rounded up. One micro is a millionth of a currency unit per thousand impressions, that is
 //! one billionth of a unit per impression: below any price that is paid.
 
+pub mod margin;
+
 use std::fmt;
+use std::time::Duration;
 
 /// Micros in one unit of a currency.
 pub const MICROS: i64 = 1_000_000;
+
+/// Parts in one unit of a [`CpmPerSecond`].
+const NANOS: i64 = 1_000_000_000;
 
 /// The largest price that is read: 10^9 units per thousand. Above it the number is a mistake.
 const UNITS_MAX: f64 = 1e9;
@@ -56,24 +63,28 @@ impl Cpm {
 
     /// Writes the shortest exact decimal, such as `2.5`, `0.000001` or `3`.
     pub fn write_decimal(self, out: &mut Vec<u8>) {
-        let whole = self.0.unsigned_abs() / MICROS.unsigned_abs();
-        let mut rest = self.0.unsigned_abs() % MICROS.unsigned_abs();
-        if self.0 < 0 {
-            out.push(b'-');
-        }
-        let mut digits = itoa::Buffer::new();
-        out.extend_from_slice(digits.format(whole).as_bytes());
-        if rest == 0 {
-            return;
-        }
-        out.push(b'.');
-        let mut scale = MICROS.unsigned_abs() / 10;
-        while rest > 0 {
-            #[expect(clippy::cast_possible_truncation, reason = "rest < 10 * scale: one digit")]
-            out.push(b'0' + (rest / scale) as u8);
-            rest %= scale;
-            scale /= 10;
-        }
+        write_decimal(self.0, MICROS.unsigned_abs(), out);
+    }
+}
+
+/// Writes `number` parts of a unit that has `parts` of them, a power of ten.
+fn write_decimal(number: i64, parts: u64, out: &mut Vec<u8>) {
+    let (whole, mut rest) = (number.unsigned_abs() / parts, number.unsigned_abs() % parts);
+    if number < 0 {
+        out.push(b'-');
+    }
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(digits.format(whole).as_bytes());
+    if rest == 0 {
+        return;
+    }
+    out.push(b'.');
+    let mut scale = parts / 10;
+    while rest > 0 {
+        #[expect(clippy::cast_possible_truncation, reason = "rest < 10 * scale: one digit")]
+        out.push(b'0' + (rest / scale) as u8);
+        rest %= scale;
+        scale /= 10;
     }
 }
 
@@ -110,6 +121,17 @@ impl CpmPerSecond {
         let nanos = i128::from(self.0) * i128::from(seconds);
         let micros = (nanos + 500).div_euclid(1_000);
         Cpm(i64::try_from(micros).unwrap_or(if micros > 0 { i64::MAX } else { i64::MIN }))
+    }
+
+    /// With so much more for each second; the highest that there is where it does not fit.
+    #[must_use]
+    pub fn plus(self, more: Cpm) -> Self {
+        Self(self.0.saturating_add(more.0.saturating_mul(1_000)))
+    }
+
+    /// As [`Cpm::write_decimal`].
+    pub fn write_decimal(self, out: &mut Vec<u8>) {
+        write_decimal(self.0, NANOS.unsigned_abs(), out);
     }
 }
 
@@ -162,11 +184,16 @@ pub struct Rates {
     base: Currency,
     /// Sorted by currency; each rate finite and > 0.
     per_base: Vec<(Currency, f64)>,
+    /// When they held, since the Unix epoch, and how old they may grow.
+    dated: Option<(Duration, Duration)>,
+    /// They convert nothing: only prices of one currency can be compared.
+    is_stale: bool,
 }
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { base: Currency::USD, per_base: vec![(Currency::USD, 1.0)] }
+        let per_base = vec![(Currency::USD, 1.0)];
+        Self { base: Currency::USD, per_base, dated: None, is_stale: false }
     }
 }
 
@@ -187,7 +214,35 @@ impl Rates {
         }
         per_base.sort_unstable_by_key(|(currency, _)| *currency);
         per_base.dedup_by_key(|(currency, _)| *currency);
-        Ok(Self { base, per_base })
+        Ok(Self { base, per_base, dated: None, is_stale: false })
+    }
+
+    /// Says of which moment they are (since the Unix epoch) and how old they may grow.
+    #[must_use]
+    pub fn dated(self, as_of: Duration, age_max: Duration) -> Self {
+        Self { dated: Some((as_of, age_max)), ..self }
+    }
+
+    /// How old they are at a moment, where they say of when they are; from the future: not at all.
+    pub fn age(&self, wall: Duration) -> Option<Duration> {
+        self.dated.map(|(as_of, _)| wall.saturating_sub(as_of))
+    }
+
+    /// Whether they are older than they may be.
+    pub fn are_stale(&self, wall: Duration) -> bool {
+        self.is_stale || self.dated.is_some_and(|(as_of, most)| wall.saturating_sub(as_of) > most)
+    }
+
+    /// The same currencies, none of which converts into another. They stay known: a request in
+    /// one currency is sold as before.
+    #[must_use]
+    pub fn stale(&self) -> Self {
+        Self { is_stale: true, ..self.clone() }
+    }
+
+    /// Whether a price of one can be compared with one of the other.
+    pub fn converts(&self, from: Currency, to: Currency) -> bool {
+        from == to || (!self.is_stale && self.knows(from) && self.knows(to))
     }
 
     /// The base.
@@ -201,10 +256,14 @@ impl Rates {
     }
 
     /// `price` of `from` in `to`; `None` where a rate is missing or the result does not fit.
-    /// The same currency never converts, known or not.
+    /// The same currency never converts, known or not. Nothing is nothing in any currency, also by
+    /// rates that are stale.
     pub fn convert(&self, price: Cpm, from: Currency, to: Currency) -> Option<Cpm> {
         if from == to {
             return Some(price);
+        }
+        if self.is_stale {
+            return (price == Cpm::ZERO).then_some(price);
         }
         let factor = self.rate(to)? / self.rate(from)?;
         Cpm::from_wire(price.micros() as f64 / MICROS as f64 * factor)
@@ -307,6 +366,27 @@ mod tests {
         assert_eq!(convert("XXX", "XXX").as_deref(), Some("2"));
         assert_eq!(convert("XXX", "USD"), None);
         assert_eq!(Rates::new(Currency::USD, [(code("EUR"), 0.0)]), Err(code("EUR")));
+    }
+
+    #[test]
+    fn stale_rates_know_their_currencies_and_convert_nothing() {
+        let code = |text| Currency::parse(text).unwrap();
+        let (hours, as_of) = (|hours: u64| Duration::from_secs(hours * 3_600), 1_000);
+        let rates = Rates::new(code("USD"), [(code("EUR"), 0.5)]).unwrap();
+        assert_eq!((rates.age(hours(9)), rates.are_stale(hours(9))), (None, false));
+        let rates = rates.dated(hours(as_of), hours(48));
+        for (at, age, is_stale) in [(999, 0, false), (1_048, 48, false), (1_049, 49, true)] {
+            assert_eq!(rates.age(hours(at)), Some(hours(age)), "{at}");
+            assert_eq!(rates.are_stale(hours(at)), is_stale, "{at}");
+        }
+        let stale = rates.stale();
+        let two = Cpm::from_micros(2_000_000);
+        assert!(stale.knows(code("EUR")) && !stale.converts(code("EUR"), code("USD")));
+        assert_eq!(stale.convert(two, code("EUR"), code("USD")), None);
+        assert_eq!(stale.convert_up(two, (code("EUR"), code("USD")), code("USD")), None);
+        assert_eq!(stale.convert(two, code("EUR"), code("EUR")), Some(two));
+        assert_eq!(stale.convert(Cpm::ZERO, code("EUR"), code("USD")), Some(Cpm::ZERO));
+        assert_eq!(rates.convert(two, code("EUR"), code("USD")), Some(Cpm::from_micros(4_000_000)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Owns: [`Partner`], resolved from configuration, held in the snapshot. Never: a decision.
 
 use crate::deadline::DeadlineSettings;
+use crate::money::margin::TakeRate;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use std::net::IpAddr;
@@ -35,6 +36,10 @@ pub struct Partner {
     pub currency: Currency,
     /// Lowest floor, in `currency`, added to the request's own.
     pub floor: Cpm,
+    /// What we keep of what bidders pay.
+    pub margin: Margin,
+    /// What is agreed of deals, by their ids.
+    pub deals: DealTerms,
     /// Merged with the request's lists.
     /// `bcat` is of Content Taxonomy 1.0, whatever taxonomy a request's is of.
     pub bcat: Vec<String>,
@@ -62,6 +67,31 @@ pub struct Partner {
     pub allows_nurl_markup: bool,
     /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
     pub bid_max: Option<Cpm>,
+}
+
+/// What we keep of what bidders pay: of each price in the open auction, and of deals only where
+/// that is agreed (implementation notes, 7.3: no silent discounts on deals).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Margin {
+    pub open: TakeRate,
+    /// Under deals that have no rate of their own.
+    pub on_deals: TakeRate,
+    /// For publishers (`publisher.id`) with another rate than `open`. Sorted by construction.
+    publishers: Vec<(String, TakeRate)>,
+}
+
+/// What is agreed of deals with a partner. Sorted by id by construction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DealTerms(Vec<DealTerm>);
+
+/// What is agreed of one deal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DealTerm {
+    pub id: String,
+    /// 1 to [`DealTerms::TIERS`]: a deal of tier 1 comes before one of tier 2, whatever the prices.
+    pub tier: u8,
+    /// `None`: as the partner's other deals.
+    pub take_rate: Option<TakeRate>,
 }
 
 /// An address range, such as `192.0.2.0/24`.
@@ -145,6 +175,8 @@ impl Partner {
             auction_type: None,
             currency: Currency::USD,
             floor: Cpm::ZERO,
+            margin: Margin::default(),
+            deals: DealTerms::default(),
             bcat: Vec::new(),
             badv: Vec::new(),
             bapp: Vec::new(),
@@ -164,6 +196,47 @@ impl Partner {
     /// Bids over this are mistakes, unless a partner says otherwise: 1,000 US dollars per
     /// thousand, in whatever currency the auction is.
     pub const BID_MAX: Cpm = Cpm::from_micros(1_000_000_000);
+}
+
+impl Margin {
+    /// From publishers in any order.
+    pub fn new(
+        open: TakeRate,
+        on_deals: TakeRate,
+        mut publishers: Vec<(String, TakeRate)>,
+    ) -> Self {
+        publishers.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        Self { open, on_deals, publishers }
+    }
+
+    /// What we keep in the open auction, of the inventory of a publisher.
+    pub fn of(&self, publisher: &[u8]) -> TakeRate {
+        if self.publishers.is_empty() {
+            return self.open;
+        }
+        let found = self.publishers.binary_search_by(|(id, _)| id.as_bytes().cmp(publisher));
+        found.ok().and_then(|at| self.publishers.get(at)).map_or(self.open, |(_, rate)| *rate)
+    }
+}
+
+impl DealTerms {
+    /// How many tiers there are.
+    pub const TIERS: u8 = 9;
+
+    /// The tier of a deal that none is agreed of: the middle one.
+    pub const TIER_DEFAULT: u8 = 5;
+
+    /// From terms in any order.
+    pub fn new(mut terms: Vec<DealTerm>) -> Self {
+        terms.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        Self(terms)
+    }
+
+    /// What is agreed of one deal.
+    pub fn of(&self, id: &[u8]) -> Option<&DealTerm> {
+        let found = self.0.binary_search_by(|term| term.id.as_bytes().cmp(id));
+        found.ok().and_then(|at| self.0.get(at))
+    }
 }
 
 impl Network {

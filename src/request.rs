@@ -11,11 +11,14 @@
 //! Invariant: a `ValidRequest` that exists passed every rule of `exchange.md` that costs a whole
 //! request; an [`Imp`] in it passed every rule that costs an imp.
 
+pub mod stream;
+
 use crate::arrival::Body;
-use crate::money::{Cpm, CpmPerSecond, Currency};
+use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Country, Media, MediaSet};
 use std::net::IpAddr;
 use std::ops::Range;
+use stream::{ByDuration, DurFloor, PriceSpot, Stream};
 
 /// A string value: a span of `ValidRequest::text`. Absent and empty are the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,30 +127,6 @@ pub struct Ratio {
     pub wmin: u32,
 }
 
-/// The floor of creatives that last between two durations, in seconds, both included (3.2.35).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DurFloor {
-    pub least: u32,
-    pub most: u32,
-    pub bidfloor: Cpm,
-}
-
-/// Floors that depend on how long a creative lasts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct ByDuration {
-    /// `mincpmpersec`; zero where absent.
-    pub per_second: CpmPerSecond,
-    /// `durfloors`, in `View::dur_floors`.
-    pub ranges: List,
-}
-
-impl ByDuration {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.per_second == CpmPerSecond::default() && self.ranges.is_empty()
-    }
-}
-
 /// `imp.banner`, as far as the road reads it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Banner {
@@ -159,22 +138,6 @@ pub struct Banner {
     pub is_ranged: bool,
     /// In `View::numbers`.
     pub battr: List,
-}
-
-/// `imp.video` or `imp.audio`, as far as the road reads it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stream {
-    /// In `View::texts`; never empty.
-    pub mimes: List,
-    pub minduration: Option<u32>,
-    pub maxduration: Option<u32>,
-    /// Seconds beyond `maxduration` that are allowed; -1: any number.
-    pub maxextended: i32,
-    /// In `View::numbers`; exclusive with `minduration` and `maxduration`.
-    pub rqddurs: List,
-    pub battr: List,
-    /// In the imp's `bidfloorcur`.
-    pub floors: ByDuration,
 }
 
 /// `imp.native`, as far as the road reads it.
@@ -228,6 +191,8 @@ pub struct Imp {
     pub is_private_auction: bool,
     /// In `View::deals`.
     pub deals: List,
+    /// In `View::price_spots`: all that stand in this imp.
+    pub price_spots: List,
     /// `pmp`, for edits.
     pub pmp: Option<Object>,
 }
@@ -375,6 +340,8 @@ pub struct View {
     pub sizes: Vec<Size>,
     pub ratios: Vec<Ratio>,
     pub dur_floors: Vec<DurFloor>,
+    /// Floors by duration and of deals, in the order in which they came.
+    pub price_spots: Vec<PriceSpot>,
     pub deals: Vec<Deal>,
     pub members: Vec<Member>,
 }
@@ -388,7 +355,7 @@ impl View {
             id, objects, imps, imps_received, imp_elements, is_test, auction_type,
             has_auction_type, tmax_ms, currencies, channel, inventory, device, user, regs,
             acat, bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, ratios,
-            dur_floors, deals, members,
+            dur_floors, price_spots, deals, members,
         } = self;
         (*id, *objects, *imps_received, *is_test) = Default::default();
         (*auction_type, *has_auction_type, *tmax_ms, *channel) = Default::default();
@@ -402,6 +369,7 @@ impl View {
         sizes.clear();
         ratios.clear();
         dur_floors.clear();
+        price_spots.clear();
         deals.clear();
         members.clear();
     }
@@ -474,6 +442,11 @@ impl ValidRequest {
     /// The floors by duration of a list.
     pub fn dur_floors(&self, list: List) -> &[DurFloor] {
         self.view.dur_floors.get(list.range()).unwrap_or_default()
+    }
+
+    /// The price spots of a list.
+    pub fn price_spots(&self, list: List) -> &[PriceSpot] {
+        self.view.price_spots.get(list.range()).unwrap_or_default()
     }
 
     /// The deals of a list.

@@ -3,6 +3,7 @@
 //! Owns: [`Snapshot`], [`Live`] and a worker's [`Latest`]. Invariant: a request takes one [`Held`]
 //! snapshot when its headers are complete and sees no other; nothing inside a snapshot changes.
 
+use crate::auction::rules::{FloorIndex, FloorRule};
 use crate::bidder::Bidder;
 use crate::bidder::roster::{Roster, RosterSettings};
 use crate::capture::recorder::Recording;
@@ -23,7 +24,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One generation of everything that a reload may change.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub struct Snapshot {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    /// The same, once they are too old: nothing is converted.
+    rates_stale: Rates,
+    /// Which floors hold where, as an index.
+    pub floors: FloorIndex,
     pub databases: Arc<Databases>,
     /// `/sellers.json`, as it is served.
     pub sellers: Option<Bytes>,
@@ -76,6 +81,7 @@ pub struct Parts {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    pub floors: Arc<[FloorRule]>,
     pub databases: Arc<Databases>,
     pub sellers: Option<Bytes>,
     pub roster: RosterSettings,
@@ -89,6 +95,7 @@ impl Parts {
             partners,
             bidders,
             rates: Arc::default(),
+            floors: Arc::default(),
             databases: Arc::default(),
             sellers: None,
             roster: RosterSettings::default(),
@@ -115,7 +122,8 @@ impl Snapshot {
 
     /// As [`Snapshot::new`], without the bank: this takes a while, and workers wait for the bank.
     pub fn put_together(generation: u64, parts: Parts, accounts: Accounts, hub: &Hub) -> Self {
-        let Parts { partners, bidders, rates, databases, sellers, roster, recording } = parts;
+        let Parts { partners, bidders, rates, floors, databases, sellers, roster, recording } =
+            parts;
         let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             let name = Name::from_slice(partner.name.as_bytes());
@@ -126,8 +134,10 @@ impl Snapshot {
             roster: Roster::compile(&bidders, &partners, roster),
             partner_slots: partners.iter().map(|one| hub.partners().slot(&one.name)).collect(),
             bidder_slots: bidders.iter().map(|one| hub.bidders().slot(&one.name)).collect(),
+            floors: FloorIndex::compile(&floors, partners.iter().map(|one| one.name.as_str())),
             partners,
             bidders,
+            rates_stale: rates.stale(),
             rates,
             databases,
             sellers,
@@ -140,6 +150,11 @@ impl Snapshot {
     /// How the partner that goes by `name` is told from others.
     pub fn door(&self, name: &str) -> Option<&Door> {
         self.doors.get(name.as_bytes())
+    }
+
+    /// The rates at a moment: too old, they convert nothing.
+    pub fn rates_at(&self, wall: Duration) -> &Rates {
+        if self.rates.are_stale(wall) { &self.rates_stale } else { &self.rates }
     }
 
     /// A partner by its index.

@@ -9,6 +9,7 @@ use crate::admit::{decode_device, decode_media};
 use crate::json::value::{Kind, Members, Value};
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::{AuctionType, Media};
+use crate::request::stream::SpotPrice;
 use crate::request::{Deal, Imp, Key};
 use smallvec::SmallVec;
 
@@ -17,6 +18,7 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
     let Kind::Object(members) = value.kind() else { return Err(Refusal::NotAnObject) };
     let (object, mut walk) = reader.record(members);
     let mut imp = Imp { position, object, ..Imp::default() };
+    let first_spot = end(&reader.view.price_spots);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
         match entry.key {
@@ -43,6 +45,7 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
             _ => {}
         }
     }
+    imp.price_spots = since(&reader.view.price_spots, first_spot);
     Ok(imp)
 }
 
@@ -116,6 +119,7 @@ fn deal<'d>(
     let Kind::Object(members) = value.kind() else { return Err(Refusal::NotAnObject) };
     // `bidfloorcur` is USD where absent: it does not inherit the imp's (3.2.12).
     let mut deal = Deal::default();
+    let own = Some(end(&reader.view.deals));
     let mut walk = Walk::over(members);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
@@ -124,7 +128,10 @@ fn deal<'d>(
                 deal.id = reader.text(value, Field::DealId)?;
                 ids.push(value.written());
             }
-            Key::Bidfloor => deal.bidfloor = reader.floor(value, Field::DealBidfloor)?,
+            Key::Bidfloor => {
+                deal.bidfloor = reader.floor(value, Field::DealBidfloor)?;
+                decode_media::spot(reader, value, SpotPrice::Flat(deal.bidfloor), own);
+            }
             Key::Bidfloorcur => {
                 deal.bidfloorcur = reader.floor_currency(value, Field::DealBidfloorcur)?;
             }
@@ -141,7 +148,7 @@ fn deal<'d>(
             }
             Key::Wseat => deal.wseat = reader.texts(value, Field::DealWseat)?,
             Key::Wadomain => deal.wadomain = reader.texts(value, Field::DealWadomain)?,
-            _ => decode_media::by_duration(reader, &mut deal.floors, entry.key, value)?,
+            _ => decode_media::by_duration(reader, &mut deal.floors, (entry.key, value), own)?,
         }
     }
     if deal.id.is_empty() { Err(Refusal::DealIdMissing) } else { Ok(deal) }

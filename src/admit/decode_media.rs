@@ -8,10 +8,11 @@ use crate::admit::read::{Reader, Walk, end, since};
 use crate::json::scratch::Scratch;
 use crate::json::unique::Unique;
 use crate::json::value::{Kind, Members, Value};
-use crate::money::Cpm;
+use crate::money::{Cpm, CpmPerSecond};
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::Media;
-use crate::request::{Banner, ByDuration, DurFloor, Key, List, Native, Ratio, Size, Stream};
+use crate::request::stream::{ByDuration, DurFloor, PriceSpot, SpotPrice, Stream};
+use crate::request::{Banner, Key, List, Native, Ratio, Size};
 
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.
 #[derive(Default)]
@@ -128,31 +129,44 @@ pub fn stream(
                 stream.maxextended =
                     reader.known(value, Field::StreamMaxextended)?.unwrap_or_default();
             }
-            _ => by_duration(reader, &mut stream.floors, entry.key, value)?,
+            _ => by_duration(reader, &mut stream.floors, (entry.key, value), None)?,
         }
     }
     Ok(stream)
 }
 
-/// Takes `mincpmpersec` or `durfloors`, of a video, an audio or a deal.
+/// Takes `mincpmpersec` or `durfloors`, of a video, an audio or a deal (its index).
 pub fn by_duration(
     reader: &mut Reader<'_>,
     floors: &mut ByDuration,
-    key: Key,
-    value: Value<'_>,
+    (key, value): (Key, Value<'_>),
+    deal: Option<u32>,
 ) -> Result<(), Refusal> {
     match key {
         Key::Mincpmpersec => {
             floors.per_second = reader.floor_per_second(value, Field::Mincpmpersec)?;
+            spot(reader, value, SpotPrice::BySecond(floors.per_second), deal);
         }
-        Key::Durfloors => floors.ranges = dur_floors(reader, value)?,
+        Key::Durfloors => floors.ranges = dur_floors(reader, value, deal)?,
         _ => {}
     }
     Ok(())
 }
 
+/// Takes note of where a floor stands; what is zero says nothing and is never edited.
+pub fn spot(reader: &mut Reader<'_>, value: Value<'_>, price: SpotPrice, deal: Option<u32>) {
+    let is_silent = [SpotPrice::Flat(Cpm::ZERO), SpotPrice::BySecond(CpmPerSecond::default())];
+    if !is_silent.contains(&price) {
+        reader.view.price_spots.push(PriceSpot { at: value.span(), price, deal });
+    }
+}
+
 /// `durfloors`: a range without an end goes as far as there are durations.
-fn dur_floors(reader: &mut Reader<'_>, value: Value<'_>) -> Result<List, Refusal> {
+fn dur_floors(
+    reader: &mut Reader<'_>,
+    value: Value<'_>,
+    deal: Option<u32>,
+) -> Result<List, Refusal> {
     let first = end(&reader.view.dur_floors);
     for range in reader.array(value, Field::Durfloors)?.into_iter().flatten() {
         let Some(members) = reader.object(range, Field::Durfloors)? else { continue };
@@ -167,7 +181,10 @@ fn dur_floors(reader: &mut Reader<'_>, value: Value<'_>) -> Result<List, Refusal
                 Key::Maxdur => {
                     read.most = reader.narrow(value, Field::Durfloors)?.unwrap_or(read.most);
                 }
-                Key::Bidfloor => read.bidfloor = reader.floor(value, Field::Durfloors)?,
+                Key::Bidfloor => {
+                    read.bidfloor = reader.floor(value, Field::Durfloors)?;
+                    spot(reader, value, SpotPrice::Flat(read.bidfloor), deal);
+                }
                 _ => {}
             }
         }

@@ -7,7 +7,8 @@ use crate::admit::decode::Root;
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::{Channel, Media};
 use crate::partner::Partner;
-use crate::request::{Imp, Stream, View};
+use crate::request::stream::Stream;
+use crate::request::{Imp, View};
 
 /// The rules that cost a whole request.
 pub fn request(view: &View, root: &Root<'_>, partner: &Partner) -> Result<(), Refusal> {

@@ -83,6 +83,7 @@ impl Team {
             partners: config.rules.partners.clone(),
             bidders: config.rules.bidders.clone(),
             rates: Arc::clone(&config.rules.rates),
+            floors: Arc::clone(&config.rules.floors),
             databases,
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,

@@ -150,6 +150,11 @@ impl<'a> Listed<'a> {
 }
 
 impl<'a> Host<'a> {
+    /// As it was written.
+    pub fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Without scheme, port, path and trailing dot.
     pub fn of(domain: &'a [u8]) -> Self {
         let domain = domain.trim_ascii();

@@ -2,8 +2,9 @@
 //!
 //! Owns: tiers, ties and groups. Never: what is paid (`price`).
 //!
-//! - Tiers: an offer under a deal outranks every offer without one, whatever the prices; within
-//!   a tier the one of most worth wins (implementation notes, 7.3). An offer is worth what it bids,
+//! - Tiers: an offer under a deal outranks every offer without one, whatever the prices, and one
+//!   under a deal that the partner put in a tier before another's outranks that; within a tier the
+//!   one of most worth wins (implementation notes, 7.3). An offer is worth what it bids,
 //!   but under a deal of a fixed price that price: what is bid above it is never paid, so it
 //!   neither wins anything nor raises what another pays.
 //! - Ties: drawn by a hash of request id, imp id and the bidder's name, so that a replay agrees,

@@ -6,7 +6,8 @@
 use crate::bid::{Bid, BidAnswer};
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::Media;
-use crate::request::{Imp, Ratio, Size, Stream, ValidRequest};
+use crate::request::stream::Stream;
+use crate::request::{Imp, Ratio, Size, ValidRequest};
 
 /// Attributes, size, duration, expiry.
 pub fn judge(
@@ -54,6 +55,16 @@ pub fn longest(stream: &Stream) -> Option<u32> {
         -1 => None,
         more => stream.maxduration.map(|max| max.saturating_add_signed(more.max(0))),
     }
+}
+
+/// A banner's size: its own, else the only one that the imp offers.
+pub fn size(request: &ValidRequest, imp: &Imp, bid: &Bid) -> Option<Size> {
+    let of = |dimension: Option<u32>| dimension.filter(|pixels| *pixels > 0);
+    let own = of(bid.w).zip(of(bid.h)).map(|(w, h)| Size { w, h });
+    own.or(match request.sizes(imp.banner.sizes) {
+        [only] => Some(*only),
+        _ => None,
+    })
 }
 
 /// Whether the size is one of the banner's.

@@ -6,7 +6,7 @@
 //! The first of these levels that says anything counts (implementation notes, 7.11.2): the deal
 //! (`bidfloor`, `mincpmpersec`, `durfloors`), the video or the audio (`mincpmpersec`,
 //! `durfloors`), the imp (`bidfloor`). Zero says nothing, but in `durfloors`. The partner's own
-//! floor is added to all but a deal's, which was agreed.
+//! floor and that of the rule that fits (`rules`) are added to all but a deal's, which was agreed.
 //!
 //! - Where one level says several things, the highest counts. So it does where several ranges of
 //!   `durfloors` hold a duration, which the standard leaves to us (3.2.35).
@@ -16,21 +16,24 @@
 //!   longest ad that is allowed (of the shortest, where no longest is named).
 //! - What depends on the duration is for video and audio bids: others go on to the next level.
 //! - A deal of a fixed price that names it (`at` 3, `bidfloor`) has no other floor.
+//! - What is found is the publisher's, and net: a bid has to reach it marked up by our margin
+//!   (`pricing`).
 //! - `mincpmpersec` and `durfloors` of an imp are in its `bidfloorcur` (3.2.4), a deal's in its own.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fit;
+use super::pricing::Pricing;
+use super::rules::Level;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Media};
-use crate::request::{ByDuration, Deal, Imp, Stream, ValidRequest};
+use crate::request::stream::{ByDuration, Stream};
+use crate::request::{Deal, Imp, Size, ValidRequest};
 
 /// The floors of one imp, and the currency that they are compared in.
 #[derive(Debug)]
 pub struct Floors<'a, C> {
-    pub request: &'a ValidRequest,
+    pub pricing: &'a Pricing<'a>,
     pub imp: &'a Imp,
-    /// The partner's, converted.
-    pub partner: Cpm,
     /// A price of a currency in the one that is compared in; `None` where a rate is missing.
     pub convert: C,
 }
@@ -42,6 +45,18 @@ pub struct Floor {
     pub is_of_deal: bool,
     /// The price that a deal of type 3 fixes.
     pub fixed: Option<Cpm>,
+    /// Below it a bid of a second-price auction pays itself, from it on at least this (`rules`).
+    pub soft: Option<Cpm>,
+}
+
+/// What a floor may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ad {
+    pub media: Media,
+    /// Of a banner, where it is known.
+    pub size: Option<Size>,
+    /// Seconds of a video or an audio, where they are known.
+    pub dur: Option<u32>,
 }
 
 /// Which end counts where a duration is not known.
@@ -93,52 +108,80 @@ struct Said {
 
 impl<C: Fn(Cpm, Currency) -> Option<Cpm>> Floors<'_, C> {
     /// What a bid has to reach; `None` where a rate is missing.
-    pub fn of(&self, media: Media, deal: Option<&Deal>, dur: Option<u32>) -> Option<Floor> {
-        self.find(media, deal, dur, End::Strictest)
+    pub fn of(&self, ad: Ad, deal: Option<&Deal>) -> Option<Floor> {
+        self.gross(ad, deal, End::Strictest)
     }
 
     /// No bid of the imp, under this deal or under none, has to reach less.
     pub fn lowest(&self, deal: Option<&Deal>) -> Option<Cpm> {
         let offered = Media::ALL.into_iter().filter(|media| self.imp.media.contains(*media));
-        let floors = offered.filter_map(|media| self.find(media, deal, None, End::Loosest));
+        let ads = offered.flat_map(|media| {
+            let sizes = self.pricing.sizes(self.imp, media);
+            sizes.map(move |size| Ad { media, size, dur: None })
+        });
+        let floors = ads.filter_map(|ad| self.gross(ad, deal, End::Loosest));
         floors.map(|floor| floor.value).min()
     }
 
-    fn find(&self, media: Media, deal: Option<&Deal>, dur: Option<u32>, end: End) -> Option<Floor> {
+    /// What is found, marked up.
+    fn gross(&self, ad: Ad, deal: Option<&Deal>, end: End) -> Option<Floor> {
+        let found = self.find(ad, deal, end)?;
+        let rate = self.pricing.take_rate(deal);
+        let gross = |price: Option<Cpm>| price.map(|price| rate.mark_up(price));
+        let (fixed, soft) = (gross(found.fixed), gross(found.soft));
+        Some(Floor { value: rate.mark_up(found.value), fixed, soft, ..found })
+    }
+
+    fn find(&self, ad: Ad, deal: Option<&Deal>, end: End) -> Option<Floor> {
+        let Ad { media, size, dur } = ad;
         let stream = self.imp.stream(media);
-        let span = stream.map(|stream| Span::new(self.request, stream, dur));
+        let span = stream.map(|stream| Span::new(self.pricing.request, stream, dur));
+        let level = self.pricing.rules.of(media, size);
+        let least = self.least(level)?;
         if let Some(deal) = deal {
             let flat = self.price(deal.bidfloor, deal.bidfloorcur)?;
             if let (Some(price), Some(AuctionType::Fixed)) = (flat, deal.at) {
-                return Some(Floor { value: price, is_of_deal: true, fixed: flat });
+                return Some(Floor { value: price, is_of_deal: true, fixed: flat, soft: None });
             }
             let said = self.said(flat, deal.bidfloorcur, &deal.floors, span, end)?;
-            if let Some(value) = self.among(said, end)? {
+            if let Some(value) = self.among(said, least, end)? {
                 let is_of_deal = said.price == Some(value);
-                return Some(Floor { value, is_of_deal, fixed: None });
+                return Some(Floor { value, is_of_deal, fixed: None, soft: None });
             }
         }
         let own = match stream {
             Some(stream) => self.said(None, self.imp.bidfloorcur, &stream.floors, span, end)?,
             None => Said { price: None, or_imp: false },
         };
-        let value = match self.among(own, end)? {
-            Some(value) => value.max(self.partner),
-            None => self.imps()?,
+        let value = match self.among(own, least, end)? {
+            Some(value) => value.max(least),
+            None => self.imps(least)?,
         };
-        Some(Floor { value, is_of_deal: false, fixed: None })
+        let soft = match level.filter(|_| deal.is_none()) {
+            Some(Level { soft: Some(soft), currency, .. }) => (self.convert)(soft, currency),
+            _ => None,
+        };
+        Some(Floor { value, is_of_deal: false, fixed: None, soft })
+    }
+
+    /// The partner's own floor, or that of a rule.
+    fn least(&self, level: Option<Level>) -> Option<Cpm> {
+        let partner = self.pricing.partner;
+        let own = (self.convert)(partner.floor, partner.currency)?;
+        let Some(Level { floor, currency, .. }) = level else { return Some(own) };
+        Some(own.max((self.convert)(floor, currency)?))
     }
 
     /// What the imp itself says.
-    fn imps(&self) -> Option<Cpm> {
+    fn imps(&self, least: Cpm) -> Option<Cpm> {
         let own = (self.convert)(self.imp.bidfloor, self.imp.bidfloorcur)?;
-        Some(own.max(self.partner))
+        Some(own.max(least))
     }
 
     /// What of a level counts; the inner `None`: it says nothing.
     #[expect(clippy::option_option, reason = "a missing rate is not a level that is silent")]
-    fn among(&self, said: Said, end: End) -> Option<Option<Cpm>> {
-        let imps = if said.or_imp { Some(self.imps()?) } else { None };
+    fn among(&self, said: Said, least: Cpm, end: End) -> Option<Option<Cpm>> {
+        let imps = if said.or_imp { Some(self.imps(least)?) } else { None };
         Some(end.of(said.price.into_iter().chain(imps)))
     }
 
@@ -163,7 +206,7 @@ impl<C: Fn(Cpm, Currency) -> Option<Cpm>> Floors<'_, C> {
             End::Loosest => span.least,
         };
         let by_second = self.price(floors.per_second.over(seconds), currency)?;
-        let ranges = self.request.dur_floors(floors.ranges);
+        let ranges = self.pricing.request.dur_floors(floors.ranges);
         let fitting = ranges.iter().filter(|range| {
             span.least <= range.most && span.most.is_none_or(|most| range.least <= most)
         });

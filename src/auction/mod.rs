@@ -12,7 +12,9 @@ mod html;
 mod markup;
 pub mod offer;
 mod price;
+pub mod pricing;
 mod references;
+pub mod rules;
 mod screen;
 mod vast;
 

@@ -3,6 +3,8 @@
 //! Owns: [`AuctionInput`], [`Offer`], [`AuctionResult`] and their parts, and [`AuctionSettings`].
 //! Never: a rule. Invariant: a [`BidRef`] names one bid of one answer of the same auction.
 
+use super::pricing::Pricing;
+use super::rules::Ruling;
 use crate::bid::{Bid, BidAnswer, SeatBid};
 use crate::money::{Cpm, Currency, Rates};
 use crate::negatives::rejection::Rejection;
@@ -42,6 +44,7 @@ pub struct AuctionInput<'a> {
     pub request: &'a ValidRequest,
     pub partner: &'a Partner,
     pub rates: &'a Rates,
+    pub rules: &'a Ruling<'a>,
     pub settings: &'a AuctionSettings,
     /// In any order: it does not change who wins what.
     pub answers: &'a [Answered<'a>],
@@ -128,6 +131,8 @@ pub struct Offer<'a> {
     pub floor: Cpm,
     /// The price that the deal fixes, in the auction's currency.
     pub fixed: Option<Cpm>,
+    /// The soft floor of the rule that fits, in the auction's currency.
+    pub soft: Option<Cpm>,
     /// Its `seatbid` wins all of its imps or none.
     pub is_group: bool,
 }
@@ -225,14 +230,13 @@ impl LossReason {
 #[derive(Clone, Copy, Debug)]
 pub struct Terms<'a> {
     pub input: &'a AuctionInput<'a>,
+    pub pricing: Pricing<'a>,
     /// Of the auction and of our answer.
     pub currency: Currency,
     /// Of the open auction; never `Fixed`.
     pub auction_type: AuctionType,
     /// Over it a bid is a mistake, in the auction's currency; `None` where a rate is missing.
     pub bid_max: Option<Cpm>,
-    /// `Partner::floor` in the auction's currency; `None` where a rate is missing.
-    pub partner_floor: Option<Cpm>,
 }
 
 /// The currency of the auction: the partner's where the request's `cur` is empty or holds it,
@@ -266,7 +270,8 @@ impl<'a> Terms<'a> {
             Some(max) => converted(max),
             None => usual().or(Some(Partner::BID_MAX)),
         };
-        Self { input, currency, auction_type, bid_max, partner_floor: converted(partner.floor) }
+        let pricing = Pricing::new(input.request, partner, input.rates, input.rules);
+        Self { input, pricing, currency, auction_type, bid_max }
     }
 
     /// The deal of an imp by its id.

@@ -7,6 +7,8 @@
 //!   that is zero. Offers of the same bidder and seat do not raise
 //!   each other's price: the standard asks bidders for more than one (7.3). A deal of type 3
 //!   costs its `bidfloor` (3.2.12); without one it costs the bid.
+//! - A soft floor (`rules`) is for second-price auctions: a winner that does not reach it pays its
+//!   bid, one that does at least the soft floor.
 //! - MIN_TO_WIN of a winner is what the next offer of its tier is worth, at least its floor: by
 //!   that it would have tied. Of a bid that lost to a higher one, or that is below its floor, it
 //!   is the winner's clearing price, as in the tables of 4.4.1, or what the winner is worth where
@@ -16,8 +18,10 @@
 //!
 //! Rounding: prices are compared and paid in micros of the auction's currency, which is that of
 //! our answer; `Rates::convert` rounds to the nearest micro. What is paid in the bid's currency
-//! is converted back and cut to the bid; MIN_TO_WIN is rounded up, so that it does tie.
-//! Invariant: `floor <= clearing <= value`, and never more than was bid in either currency.
+//! is converted back and cut to the bid; MIN_TO_WIN is rounded up, so that it does tie. The net is
+//! rounded in the partner's favour (`money`).
+//! Invariant: `floor <= clearing <= value`, and never more than was bid in either currency;
+//! `net <= clearing`, and not below the publisher's floor, for `floor` is that marked up.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::offer::{BidRef, Offer, Terms, Win};
@@ -57,10 +61,15 @@ pub fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
     let next = runner_up(winner, offers);
     let clearing = match winner.auction_type {
         AuctionType::FirstPrice => winner.value,
+        AuctionType::SecondPrice if winner.soft.is_some_and(|soft| winner.value < soft) => {
+            winner.value
+        }
         AuctionType::SecondPrice => {
             let over = next.and_then(|value| value.checked_add(Cpm::CENT));
             // alone it pays the floor; where there is none, the step: nothing is given away
-            over.unwrap_or(if winner.floor > Cpm::ZERO { winner.floor } else { Cpm::CENT })
+            let price =
+                over.unwrap_or(if winner.floor > Cpm::ZERO { winner.floor } else { Cpm::CENT });
+            price.max(winner.soft.unwrap_or_default())
         }
         AuctionType::Fixed => winner.fixed.unwrap_or(winner.value),
     };
@@ -84,7 +93,7 @@ pub fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
         value: winner.value,
         clearing,
         clearing_in_bid_currency,
-        net: clearing,
+        net: terms.pricing.take_rate(winner.deal).net(clearing),
         min_to_win: told(terms, winner.at, to_tie).map(|least| least.min(winner.price)),
     }
 }

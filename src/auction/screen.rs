@@ -26,7 +26,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::block::{Blocked, Host, Listed};
-use super::floor::{Floor, Floors};
+use super::floor::{Ad, Floor, Floors};
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
 use super::{fit, markup};
 use crate::bid::{Bid, SeatBid};
@@ -186,7 +186,7 @@ impl<'a> Candidate<'a, '_> {
         let seat = self.seat()?;
         let deal = self.deal(imp, seat)?;
         let media = self.media(imp)?;
-        let tier = u8::from(deal.is_some());
+        let tier = self.terms.pricing.tier(deal);
         let floor = self.floor(imp, media, deal)?;
         if value < floor.value {
             let below_deal = floor.is_of_deal.then_some(Rejection::BelowDealFloor);
@@ -211,6 +211,7 @@ impl<'a> Candidate<'a, '_> {
             value,
             floor: floor.value,
             fixed: floor.fixed,
+            soft: floor.soft,
             is_group: self.seatbid.is_group,
         })
     }
@@ -335,12 +336,13 @@ impl<'a> Candidate<'a, '_> {
     fn floor(&self, imp: &Imp, media: Media, deal: Option<&Deal>) -> Result<Floor, Rejection> {
         let terms = self.terms;
         let floors = Floors {
-            request: terms.input.request,
+            pricing: &terms.pricing,
             imp,
-            partner: terms.partner_floor.ok_or(Rejection::CurrencyUnknown)?,
             convert: |price, from| terms.input.rates.convert(price, from, terms.currency),
         };
-        floors.of(media, deal, self.bid.dur).ok_or(Rejection::CurrencyUnknown)
+        let ad =
+            Ad { media, size: fit::size(terms.input.request, imp, self.bid), dur: self.bid.dur };
+        floors.of(ad, deal).ok_or(Rejection::CurrencyUnknown)
     }
 
     /// What it is: its `mtype`, else the imp's only media, else what its markup looks like.

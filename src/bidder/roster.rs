@@ -28,9 +28,10 @@ mod index;
 mod wants;
 
 use crate::auction::floor::Floors;
+use crate::auction::pricing::Pricing;
 use crate::bidder::{Bidder, ImpSet, Invitation};
 use crate::facts::Facts;
-use crate::money::{Cpm, Currency, Rates};
+use crate::money::{Cpm, Currency};
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, Channel, Media, PartnerId};
 use crate::partner::Partner;
@@ -60,8 +61,8 @@ pub struct Roster {
     settings: RosterSettings,
     all: Bits,
     none: Bits,
-    /// By `PartnerId`: who buys from it, its floor, and the floor's currency.
-    partners: Vec<(Bits, Cpm, Currency)>,
+    /// By `PartnerId`: who buys from it.
+    partners: Vec<Bits>,
     channels: [Bits; Channel::ALL.len()],
     places: Places,
     devicetypes: Dimension<u8>,
@@ -84,7 +85,7 @@ pub struct Ask<'a> {
     pub facts: &'a Facts,
     pub consent: Consent,
     pub partner: PartnerId,
-    pub rates: &'a Rates,
+    pub pricing: &'a Pricing<'a>,
 }
 
 /// Its answer: every bidder of the roster, in one list or the other.
@@ -125,7 +126,7 @@ impl Roster {
         let partners = partners.iter().map(|partner| {
             let mut buyers = Bits::none(count);
             buyers.copy(by_partner.of(Some(partner.name.as_str())));
-            (buyers, partner.floor, partner.currency)
+            buyers
         });
         let by_channel =
             Dimension::compile(bidders, |bidder| (bidder.targeting.channels.clone(), Vec::new()));
@@ -173,7 +174,7 @@ impl Roster {
     fn sieve_request(&self, ask: &Ask<'_>, scratch: &mut RosterScratch) {
         let (request, view) = (ask.request, &ask.request.view);
         let partner = self.partners.get(usize::from(ask.partner.0));
-        scratch.sieve(partner.map_or(&self.none, |(buyers, ..)| buyers), NotCalled::Partner);
+        scratch.sieve(partner.unwrap_or(&self.none), NotCalled::Partner);
         if let Some(buyers) = self.channels.get(view.channel as usize) {
             scratch.sieve(buyers, NotCalled::Channel);
         }
@@ -261,7 +262,7 @@ impl Roster {
         if wants.has_ceilings() {
             scratch.sieve_each(imps, NotCalled::FloorCeiling, |imp, pass, _| {
                 pass.add(&self.all);
-                if let Some(out) = wants.priced_out(self.lowest_floor(ask, imp)) {
+                if let Some(out) = wants.priced_out(Self::lowest_floor(ask, imp)) {
                     pass.remove(out);
                 }
             });
@@ -303,13 +304,12 @@ impl Roster {
     }
 
     /// The lowest price, in USD, by which the imp can be bought.
-    fn lowest_floor(&self, ask: &Ask<'_>, imp: &Imp) -> Cpm {
+    fn lowest_floor(ask: &Ask<'_>, imp: &Imp) -> Cpm {
+        let rates = ask.pricing.rates;
         let usd =
-            |floor, currency| ask.rates.convert(floor, currency, Currency::USD).unwrap_or_default();
-        let partner = self.partners.get(usize::from(ask.partner.0));
-        let partner = partner.map_or(Cpm::ZERO, |(_, floor, currency)| usd(*floor, *currency));
+            |floor, currency| rates.convert(floor, currency, Currency::USD).unwrap_or_default();
         let convert = |floor, currency| Some(usd(floor, currency));
-        let floors = Floors { request: ask.request, imp, partner, convert };
+        let floors = Floors { pricing: ask.pricing, imp, convert };
         let deals = ask.request.deals(imp.deals).iter().filter(|deal| !deal.is_foreign);
         let open = (!imp.is_private_auction).then_some(None);
         let offers = deals.map(Some).chain(open);

@@ -10,7 +10,8 @@
 //! | where | edit |
 //! |---|---|
 //! | `imp` | elements that this bidder is not offered, and refused ones, are left out |
-//! | `imp[].bidfloor` | raised to the partner's floor in the imp's own `bidfloorcur`, rounded up ([`Rates::convert_up`]), where that is higher and can be converted; inserted where absent |
+//! | `imp[].bidfloor` | raised to the partner's floor and marked up by our margin ([`Pricing::sent`]), in the imp's own `bidfloorcur`, rounded up, where that is higher and can be converted; inserted where absent |
+//! | `bidfloor` and `mincpmpersec` in `imp[].video`, `imp[].audio` (their `durfloors`) and `imp[].pmp.deals[]` | marked up by our margin where there is one: on deals only where it is agreed. The rest of these objects is copied |
 //! | `imp[].bidfloor`, `imp[].bidfloorcur` | for a bidder with a `currency` of its own: both in that, rounded up, where there is a floor and it can be converted. An imp with floors by duration keeps its currency, which is theirs, too, and `pmp.deals[]` keep theirs |
 //! | `imp[].secure` | 1 where absent or `null`, for a partner whose inventory is `secure`; such an imp is screened as secure, too |
 //! | `tmax` | replaced or inserted: what this bidder has |
@@ -54,9 +55,9 @@ mod node;
 mod schain;
 mod walk;
 
+use crate::auction::pricing::Pricing;
 use crate::bidder::{Bidder, Invitation};
 use crate::facts::Facts;
-use crate::money::Rates;
 use crate::negatives::not_called::NotCalled;
 use crate::partner::Partner;
 use crate::privacy::disclosure::Disclosure;
@@ -84,7 +85,7 @@ pub struct Subject<'a> {
     pub request: &'a ValidRequest,
     pub facts: &'a Facts,
     pub partner: &'a Partner,
-    pub rates: &'a Rates,
+    pub pricing: &'a Pricing<'a>,
 }
 
 /// A worker's buffers for shaping, used again for each request.

@@ -9,6 +9,7 @@ pub mod edge;
 pub mod engine;
 pub mod fault;
 pub mod files;
+mod floors;
 mod partners;
 pub mod reader;
 mod recording;
@@ -118,7 +119,7 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
         Some((edge, engine, push, checksums)) if faults.is_empty() => {
-            let (rules, files) = (draft.rules, files.paths());
+            let (rules, files) = (draft.finish(), files.paths());
             Ok(Config { edge, engine, rules, push, files, checksums, rows })
         }
         _ => Err(Report(faults)),
@@ -145,7 +146,7 @@ fn includes(root: &mut Table) -> Vec<PathBuf> {
     root.list(
         "include",
         "a file beside this one",
-        "Files with more `partners`, `bidders` and `rates`.",
+        "Files with more `partners`, `bidders`, `floors` and `rates`.",
         |text| (!text.is_empty()).then(|| PathBuf::from(text)),
     )
 }

@@ -3,18 +3,22 @@
 //! Owns: names, defaults and ranges of the partners' keys. Never: what a partner may do at run
 //! time.
 
+use super::floors;
 use super::reader::Table;
-use super::words::{channel, currency, hash, lower, media, name, network, price, text};
+use super::words::{channel, currency, hash, lower, media, name, network, percent, price, text};
+use crate::auction::rules::FloorRule;
 use crate::deadline::DeadlineSettings;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use crate::partner::{
-    BlockList, CreativeBlock, NoBidStyle, Partner, SchainNode, ShedStyle, TrafficBlocks,
+    BlockList, CreativeBlock, DealTerm, DealTerms, Margin, Network, NoBidStyle, Partner,
+    SchainNode, ShedStyle, TrafficBlocks,
 };
+use std::collections::HashSet;
 use std::time::Duration;
 
-/// One `[[partners]]` table; `None` where it has no usable name.
-pub fn read(mut table: Table) -> Option<Partner> {
+/// One `[[partners]]` table, and its floor rules; `None` where it has no usable name.
+pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
     let t = &mut table;
     let name = t.required(
         "name",
@@ -25,12 +29,7 @@ pub fn read(mut table: Table) -> Option<Partner> {
     let partner = Partner {
         name: name.clone().unwrap_or_default(),
         key_hashes: keys(t),
-        sources: t.list(
-            "sources",
-            "an address or ADDRESS/BITS",
-            "Where the partner may call from; empty: anywhere.",
-            network,
-        ),
+        sources: sources(t),
         qps: t.integer_optional("qps", 1..=10_000_000, "Requests a second, over all `replicas`."),
         deadline: deadline(t),
         is_strict: t.flag("strict", false, "Refuse a whole request for one invalid imp."),
@@ -44,6 +43,8 @@ pub fn read(mut table: Table) -> Option<Partner> {
         auction_type: auction_type(t),
         currency: own_currency(t),
         floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
+        margin: margin(t),
+        deals: deals(t),
         bcat: t.list(
             "bcat",
             "a category",
@@ -74,18 +75,89 @@ pub fn read(mut table: Table) -> Option<Partner> {
             false,
             "A bid without `adm` may be served from its `nurl`.",
         ),
-        bid_max: t.decimal(
-            "bid_max",
-            PRICE,
-            "Bids over this are mistakes. Default 1000 US dollars.",
-            price,
-        ),
+        bid_max: bid_max(t),
     };
+    let rules = floors::read(&mut table, name.as_deref());
     table.end();
-    name.map(|_| partner)
+    name.map(|_| (partner, rules))
 }
 
 const PRICE: &str = "a price from 0 to 10^9";
+const PERCENT: &str = "a percentage from 0 to 90 with at most two decimals";
+
+fn sources(table: &mut Table) -> Vec<Network> {
+    table.list(
+        "sources",
+        "an address or ADDRESS/BITS",
+        "Where the partner may call from; empty: anywhere.",
+        network,
+    )
+}
+
+fn bid_max(table: &mut Table) -> Option<Cpm> {
+    table.decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000 US dollars.", price)
+}
+
+fn margin(table: &mut Table) -> Margin {
+    let open = table.decimal(
+        "take_rate",
+        PERCENT,
+        "Percentage that we keep of what bidders pay. Floors are sent marked up by it: what the \
+         partner gets is not below its floor.",
+        percent,
+    );
+    let on_deals = table.decimal(
+        "deal_take_rate",
+        PERCENT,
+        "Likewise under deals, where that is agreed; else nothing is kept of them.",
+        percent,
+    );
+    let read = |mut publisher: Table| {
+        let id = publisher.required("id", "a publisher's id", "`publisher.id`.", text);
+        let doc = "In place of the partner's `take_rate`, for this publisher.";
+        let rate = publisher.decimal("take_rate", PERCENT, doc, percent);
+        if !publisher.has("take_rate") {
+            publisher.fault_of("take_rate", PERCENT, None);
+        }
+        publisher.end();
+        id.zip(rate)
+    };
+    let publishers: Vec<_> = table.sections("publishers").into_iter().filter_map(read).collect();
+    each_once(table, "publishers", publishers.iter().map(|(id, _)| id.as_str()));
+    Margin::new(open.unwrap_or_default(), on_deals.unwrap_or_default(), publishers)
+}
+
+fn deals(table: &mut Table) -> DealTerms {
+    let read = |mut deal: Table| {
+        let id = deal.required("id", "a deal's id", "`pmp.deals[].id`.", text);
+        let tier = deal.integer(
+            "tier",
+            DealTerms::TIER_DEFAULT,
+            1..=DealTerms::TIERS,
+            "Bids under a deal of tier 1 come before those of tier 2, whatever the prices; all \
+             before bids without a deal. Deals that are not listed are of the default.",
+        );
+        let doc = "In place of the partner's `deal_take_rate`, for this deal.";
+        let take_rate = deal.decimal("take_rate", PERCENT, doc, percent);
+        deal.end();
+        Some(DealTerm { id: id?, tier, take_rate })
+    };
+    let terms: Vec<DealTerm> = table.sections("deals").into_iter().filter_map(read).collect();
+    each_once(table, "deals", terms.iter().map(|term| term.id.as_str()));
+    DealTerms::new(terms)
+}
+
+/// What is agreed twice of one id is agreed of none.
+fn each_once<'i>(table: &Table, key: &str, ids: impl Iterator<Item = &'i str>) {
+    let mut seen = HashSet::new();
+    if let Some(twice) = ids.into_iter().find(|id| !seen.insert(*id)) {
+        table.fault_of(
+            key,
+            &format!("a list with each `id` once, and {twice:?} is there twice"),
+            None,
+        );
+    }
+}
 
 fn keys(table: &mut Table) -> Vec<[u8; 32]> {
     let is_open = table.flag("open", false, "Take requests without a key.");

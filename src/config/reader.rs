@@ -8,7 +8,7 @@
 
 use super::fault::{Fault, Found, Place, nearest};
 use super::secrets::{shown, told};
-use super::units::{read_size, read_time, write_size, write_time};
+use super::units::{read_moment, read_size, read_time, write_size, write_time};
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -220,6 +220,22 @@ impl<'a> Table<'a> {
             self.fault(key, Some(value), &wanted, None);
             default
         }
+    }
+
+    /// A moment with its offset from UTC, as TOML writes it (RFC 3339), since the Unix epoch.
+    pub fn moment(&mut self, key: &'static str, doc: &'static str) -> Option<Duration> {
+        const WANTED: &str = "a date and time with its offset, such as 2026-01-31T12:00:00Z";
+        self.row(key, "moment", "none".to_owned(), WANTED.to_owned(), doc);
+        let value = self.value(key)?;
+        let read = match value {
+            Value::Datetime(moment) => read_moment(moment),
+            Value::String(text) => text.parse().ok().as_ref().and_then(read_moment),
+            _ => None,
+        };
+        if read.is_none() {
+            self.fault(key, Some(value), WANTED, None);
+        }
+        read
     }
 
     /// `true` or `false`.

@@ -4,9 +4,11 @@
 
 use super::fault::{Fault, Found, Place, nearest};
 use super::files::Files;
+use super::floors::{self, FLOOR_ENTRIES_MAX};
 use super::reader::Table;
 use super::secrets::told;
 use super::{bidders, partners, words};
+use crate::auction::rules::FloorRule;
 use crate::bidder::Bidder;
 use crate::capture::recorder::CaptureSettings;
 use crate::money::{Currency, Rates};
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use toml::Value;
 
 /// Most partners and bidders of one snapshot: metric blocks and bitsets are sized by it.
@@ -28,6 +31,8 @@ pub struct Rules {
     pub partners: Vec<Partner>,
     pub bidders: Vec<Bidder>,
     pub rates: Arc<Rates>,
+    /// Of all partners and of single ones, in the order of the files.
+    pub floors: Arc<[FloorRule]>,
     /// `/sellers.json`, checked to be JSON.
     pub sellers: Option<Bytes>,
     /// What is recorded, where something is.
@@ -36,6 +41,11 @@ pub struct Rules {
 
 /// A document of sellers larger than this is a mistake.
 const SELLERS_BYTES_MAX: u64 = 64 << 20;
+
+/// Rates that are older than three days are a fault of whoever brings them.
+const AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3_600);
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Most processes that share one limit.
 const REPLICAS_MAX: u32 = 10_000;
@@ -81,6 +91,10 @@ pub struct Draft {
     /// Beside `rules.bidders`.
     bidders_at: Vec<Place>,
     rates_at: Option<Place>,
+    /// What becomes `rules.floors`.
+    floors: Vec<FloorRule>,
+    /// Beside `floors`.
+    floors_at: Vec<Place>,
 }
 
 // === impl Draft ===
@@ -90,14 +104,30 @@ impl Draft {
     pub fn read(&mut self, root: &mut Table) {
         self.read_partners(root);
         self.read_bidders(root);
+        self.read_floors(root);
         self.read_rates(root);
+    }
+
+    fn read_floors(&mut self, root: &mut Table) {
+        for (index, rule) in floors::read(root, None).into_iter().enumerate() {
+            self.floors.push(rule);
+            self.floors_at.push(root.place(&format!("floors[{index}]")));
+        }
+    }
+
+    /// The rules, whole.
+    pub fn finish(mut self) -> Rules {
+        self.rules.floors = self.floors.into();
+        self.rules
     }
 
     fn read_partners(&mut self, root: &mut Table) {
         let into = &mut self.rules.partners;
         for (index, table) in root.sections("partners").into_iter().enumerate() {
             let at = root.place(&format!("partners[{index}]"));
-            let Some(partner) = partners::read(table) else { continue };
+            let Some((partner, floors)) = partners::read(table) else { continue };
+            self.floors_at.extend(floors.iter().map(|_| at.clone()));
+            self.floors.extend(floors);
             let same = into.iter().zip(&self.partners_at).find(|(it, _)| it.name == partner.name);
             if let Some((_, first)) = same {
                 root.add(name_taken(&at, &partner.name, first));
@@ -159,6 +189,16 @@ impl Draft {
         }
         for (partner, at) in partners.iter().zip(&self.partners_at) {
             check(at, partner.currency);
+        }
+        for (rule, at) in self.floors.iter().zip(&self.floors_at) {
+            check(at, rule.level.currency);
+        }
+        let entries = self.floors.iter().map(FloorRule::entries).fold(0, usize::saturating_add);
+        if entries > FLOOR_ENTRIES_MAX {
+            let wanted = format!(
+                "at most {FLOOR_ENTRIES_MAX} combinations of what rules name, and these are {entries}"
+            );
+            root.add(root.place("floors").fault(Found::Hidden, wanted, None));
         }
     }
 
@@ -260,8 +300,22 @@ fn rates(root: &mut Table) -> Option<Rates> {
         }
         rates.push((currency, rate));
     }
+    let as_of = table.moment(
+        "as_of",
+        "When the rates held. Older than 24 h they are complained of, older than `age_max` not used.",
+    );
+    let age_max = table.duration(
+        "age_max",
+        AGE_MAX,
+        HOUR..=HOUR * 24 * 31,
+        "Older rates convert nothing: only bids and floors of the auction's currency count.",
+    );
     table.end();
-    is_present.then(|| Rates::new(base, rates).ok()).flatten()
+    let rates = is_present.then(|| Rates::new(base, rates).ok()).flatten()?;
+    Some(match as_of {
+        Some(as_of) => rates.dated(as_of, age_max),
+        None => rates,
+    })
 }
 
 fn rate(value: &Value) -> Option<f64> {

@@ -96,6 +96,75 @@ fn report(main: &str, more: &str) -> String {
 }
 
 #[test]
+fn take_rates_deals_floors_and_the_age_of_rates_are_read_and_their_faults_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |text: &str| {
+        let text = format!("[[partners]]\nname = 'pub'\nopen = true\n{text}");
+        load(&write(dir.path(), "gavel.toml", &text)).map_err(|report| report.to_string())
+    };
+    let good = "take_rate = 12.5\ndeal_take_rate = 1\n\
+        publishers = [{ id = 'p1', take_rate = 0.07 }]\ndeals = [{ id = 'd', tier = 1 }]\n\
+        [[partners.floors]]\nfloor = 1\ndomains = ['News.example.']\n\
+        [[floors]]\nfloor = 2\nsoft_floor = 3\ncurrency = 'EUR'\nsizes = ['300x250']\n\
+        [rates]\nas_of = 2026-01-02T03:04:05+01:00\nage_max = '48h'\n[rates.per_base]\nEUR = 0.9\n";
+    let config = read(good).unwrap();
+    let percent = |percent| crate::money::margin::TakeRate::from_percent(percent).unwrap();
+    let partner = &config.rules.partners[0];
+    assert_eq!(partner.margin.open, percent(12.5));
+    assert_eq!((partner.margin.of(b"p1"), partner.margin.on_deals), (percent(0.07), percent(1.0)));
+    assert_eq!(partner.deals.of(b"d").map(|term| (term.tier, term.take_rate)), Some((1, None)));
+    let [own, global] = &config.rules.floors[..] else { panic!("{:?}", config.rules.floors) };
+    assert_eq!(
+        (own.partner.as_deref(), &own.domains[..]),
+        (Some("pub"), &["news.example".to_owned()][..])
+    );
+    assert_eq!((global.partner.as_deref(), &global.sizes[..]), (None, &[(300, 250)][..]));
+    let as_of = std::time::Duration::from_secs(1_767_319_445);
+    let hours = |hours: u64| std::time::Duration::from_secs(hours * 3_600);
+    assert_eq!(config.rules.rates.age(as_of + hours(1)), Some(hours(1)));
+    assert!(config.rules.rates.are_stale(as_of + hours(49)));
+    for (bad, fault) in [
+        ("take_rate = 95\n", "partners[0].take_rate = 95: must be a percentage from 0 to 90"),
+        (
+            "take_rate = 1.005\n",
+            "partners[0].take_rate = 1.005: must be a percentage from 0 to 90 with at most two",
+        ),
+        ("publishers = [{ id = 'p1' }]\n", "partners[0].publishers[0].take_rate is missing"),
+        (
+            "deals = [{ id = 'd', tier = 10 }]\n",
+            "partners[0].deals[0].tier = 10: must be a whole number, 1 to 9",
+        ),
+        ("deals = [{ id = 'd' }, { id = 'd' }]\n", "with each `id` once, and \"d\" is there twice"),
+        ("[[floors]]\nmedia = ['video']\n", "floors[0].floor is missing: must be a price"),
+        (
+            "[[floors]]\nfloor = 2\nsoft_floor = 1\n",
+            "floors[0].soft_floor = 1: must be at least `floor`",
+        ),
+        (
+            "[[floors]]\nfloor = 2\ncurrency = 'EUR'\n",
+            "floors[0].currency = \"EUR\": must be a currency that has a rate",
+        ),
+        (
+            "[[floors]]\nfloor = 2\nsizes = ['70000x1']\n",
+            "floors[0].sizes[0] = \"70000x1\": must be WIDTHxHEIGHT",
+        ),
+        ("[rates]\nas_of = 2026-01-02\n", "rates.as_of = "),
+        (
+            "[rates]\nas_of = 'yesterday'\n",
+            "rates.as_of = \"yesterday\": must be a date and time with its offset",
+        ),
+    ] {
+        let report = read(bad).unwrap_err();
+        assert!(report.contains(fault), "{fault} is not in {report}");
+    }
+    let many: Vec<String> = (0..600).map(|number| format!("'d{number}.example'")).collect();
+    let many = many.join(",");
+    let report =
+        read(&format!("[[floors]]\nfloor = 1\ndomains = [{many}]\npublishers = [{many}]\n"));
+    assert!(report.unwrap_err().contains("at most 262144 combinations"));
+}
+
+#[test]
 fn rates_that_contradict_each_other_are_faults_that_name_both_places() {
     for (main, more, wanted) in [
         (

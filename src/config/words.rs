@@ -3,6 +3,7 @@
 //! Owns: each text's way into its type. Never: which key wants which word.
 
 use crate::bidder::Endpoint;
+use crate::money::margin::TakeRate;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{Channel, Country, Media};
 use crate::partner::Network;
@@ -76,6 +77,11 @@ pub fn size(text: &str) -> Option<(u32, u32)> {
 /// A price per thousand that is not below zero.
 pub fn price(units: f64) -> Option<Cpm> {
     Cpm::from_wire(units).filter(|price| *price >= Cpm::ZERO)
+}
+
+/// Our part of a price: a percentage, such as 12.5.
+pub fn percent(percent: f64) -> Option<TakeRate> {
+    TakeRate::from_percent(percent)
 }
 
 /// `http://host[:port]/path` or `https://...`, without user, password and fragment.

@@ -1,11 +1,15 @@
 //! Explains an auction: every bidder and every bid, for a test request of a partner that may ask.
 //!
-//! Owns: `ext.gavel` of our answer. Never: an address, an id or a position of the user.
+//! Owns: `ext.gavel` of our answer. Never: an address, an id or a position of the user; what a
+//! bidder pays: the reader is our partner, so every price is told as it would get it, without our
+//! margin.
 //! Off the hot road: it is written with `serde_json`.
 
 use crate::auction::offer::{Answered, AuctionResult, BidRef, Loss, LossReason, Win};
+use crate::auction::pricing::Pricing;
 use crate::facts::Facts;
-use crate::money::{Cpm, Currency, MICROS};
+use crate::money::margin::TakeRate;
+use crate::money::{Cpm, MICROS};
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -20,6 +24,7 @@ use std::time::Duration;
 pub struct Explanation<'a> {
     pub generation: u64,
     pub request: &'a ValidRequest,
+    pub pricing: Pricing<'a>,
     pub facts: &'a Facts,
     /// The `tmax` that counted, after default and maximum.
     pub tmax: Duration,
@@ -177,10 +182,10 @@ fn bidder(explanation: &Explanation<'_>, story: &BidderStory<'_>) -> Value {
     let result = explanation.result;
     let wins = result.wins.iter().filter(|win| win.bidder == story.bidder);
     let losses = result.losses.iter().filter(|loss| loss.bidder == story.bidder);
-    let mut bids: Vec<_> = wins.map(|win| (win.at, won(win, result.currency))).collect();
+    let mut bids: Vec<_> = wins.map(|win| (win.at, won(explanation, win))).collect();
     bids.extend(losses.map(|loss| (loss.at, lost(loss))));
     bids.sort_by_key(|(at, _)| *at);
-    told["bids"] = bids.into_iter().map(|(at, end)| bid(explanation.answers, at, end)).collect();
+    told["bids"] = bids.into_iter().map(|(at, end)| bid(explanation, at, end)).collect();
     told
 }
 
@@ -189,15 +194,20 @@ fn is_in(imps: u64, index: u32) -> bool {
 }
 
 /// A bid as it was made, with how it ended.
-fn bid(answers: &[Answered<'_>], at: BidRef, end: Map<String, Value>) -> Value {
-    let Some((answered, seatbid, bid)) = at.resolve(answers) else { return Value::Object(end) };
+fn bid(explanation: &Explanation<'_>, at: BidRef, end: Map<String, Value>) -> Value {
+    let Some((answered, seatbid, bid)) = at.resolve(explanation.answers) else {
+        return Value::Object(end);
+    };
     let answer = answered.answer;
     let some = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+    let rate = rate(explanation, answer.text_bytes(bid.dealid));
+    // what is no price is told as it came
+    let price = bid.price.map(|came| Cpm::from_wire(came).map_or(came, |one| units(rate.net(one))));
     let mut told = json!({
         "id": answer.text(bid.id),
         "impid": answer.text(bid.impid),
         "seat": String::from_utf8_lossy(answered.seat_name(seatbid)),
-        "price": bid.price,
+        "price": price,
         "cur": answer.currency.map(|currency| currency.to_string()),
         "dealid": some(answer.text(bid.dealid)),
         "crid": some(answer.text(bid.crid)),
@@ -212,13 +222,22 @@ fn members(value: Value) -> Map<String, Value> {
     if let Value::Object(members) = value { members } else { Map::new() }
 }
 
-fn won(win: &Win, currency: Currency) -> Map<String, Value> {
+/// What we keep of a bid under a deal; empty: under none.
+fn rate(explanation: &Explanation<'_>, deal: &[u8]) -> TakeRate {
+    let pricing = &explanation.pricing;
+    if deal.is_empty() { pricing.open } else { pricing.take_rate_of(deal) }
+}
+
+fn won(explanation: &Explanation<'_>, win: &Win) -> Map<String, Value> {
+    let bid = win.at.resolve(explanation.answers);
+    let deal = bid.map(|(answered, _, bid)| answered.answer.text_bytes(bid.dealid));
+    let rate = rate(explanation, deal.unwrap_or_default());
     members(json!({
         "result": "won",
         "media": win.media.label(),
-        "value": units(win.value),
+        "value": units(rate.net(win.value)),
         "clearing": units(win.net),
-        "clearing_cur": currency.as_str(),
+        "clearing_cur": explanation.result.currency.as_str(),
     }))
 }
 

@@ -17,6 +17,7 @@ use crate::admit::{self, Admitted, RefusedImps};
 use crate::arrival::{Arrival, Body};
 use crate::auction;
 use crate::auction::offer::{Answered, AuctionInput, AuctionResult, AuctionSettings, SeatRules};
+use crate::auction::pricing::Pricing;
 use crate::bidder::answer::{self, AnswerScratch};
 use crate::bidder::desk::{Desk, Permit};
 use crate::bidder::fanout::fan_out;
@@ -109,6 +110,7 @@ struct Settled<'a> {
     /// Those of them that can be auctioned.
     answered: &'a [Answered<'a>],
     result: &'a AuctionResult,
+    pricing: Pricing<'a>,
 }
 
 /// A request that ends before any bidder is asked.
@@ -179,7 +181,7 @@ impl Exchange {
         trace: &mut Option<Box<Trace>>,
     ) -> Result<(Asked, Vec<(Permit, Outgoing)>), Early> {
         let scratch = &mut *self.scratch.borrow_mut();
-        let rates = &*snapshot.rates;
+        let rates = snapshot.rates_at(arrival.wall);
         let admitted =
             admit::admit(body, partner, &self.settings.limits, rates, &mut scratch.admit)
                 .map_err(Early::Refused)?;
@@ -202,8 +204,10 @@ impl Exchange {
         if let Some(trace) = trace {
             trace.known(&request, &facts, consent);
         }
+        let ruling = snapshot.floors.ask(&request, &facts, arrival.partner);
+        let pricing = &Pricing::new(&request, partner, rates, &ruling);
         let ask =
-            Ask { request: &request, facts: &facts, consent, partner: arrival.partner, rates };
+            Ask { request: &request, facts: &facts, consent, partner: arrival.partner, pricing };
         let roll = snapshot.roster.eligible(&ask, &mut scratch.roster);
         let mut not_called =
             Vec::with_capacity(roll.not_called.len().saturating_add(roll.invitations.len()));
@@ -212,7 +216,7 @@ impl Exchange {
         let disclosure = consent.disclosure();
         let table = self.desk.table(snapshot.generation, &snapshot.bidders, now);
         let mut shaper =
-            scratch.shape.begin(Subject { request: &request, facts: &facts, partner, rates });
+            scratch.shape.begin(Subject { request: &request, facts: &facts, partner, pricing });
         let mut calls = Vec::with_capacity(roll.invitations.len());
         for invitation in roll.invitations {
             let id = invitation.bidder;
@@ -267,14 +271,18 @@ impl Exchange {
     ) -> Verdict {
         let answered: Vec<Answered> =
             answers.iter().filter_map(|answer| as_answered(snapshot, answer)).collect();
+        let rates = snapshot.rates_at(arrival.wall);
+        let ruling = snapshot.floors.ask(&asked.request, &asked.facts, arrival.partner);
         let result = auction::run(&AuctionInput {
             request: &asked.request,
             partner,
-            rates: &snapshot.rates,
+            rates,
+            rules: &ruling,
             settings: &self.settings.auction,
             answers: &answered,
         });
-        let settled = Settled { answers: &answers, answered: &answered, result: &result };
+        let pricing = Pricing::new(&asked.request, partner, rates, &ruling);
+        let settled = Settled { answers: &answers, answered: &answered, result: &result, pricing };
         let verdict = verdict(snapshot, partner, arrival, &asked, &settled);
 
         let whole = clock::monotonic().saturating_duration_since(arrival.at);

@@ -38,6 +38,7 @@ pub fn tell(
     explain::explain(&Explanation {
         generation: snapshot.generation,
         request: &asked.request,
+        pricing: settled.pricing,
         facts: &asked.facts,
         tmax: asked.deadline.tmax(),
         took: now.saturating_duration_since(arrival.at),

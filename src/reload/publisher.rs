@@ -283,6 +283,7 @@ impl Publisher {
             partners: config.rules.partners.clone(),
             bidders: config.rules.bidders.clone(),
             rates: Arc::clone(&config.rules.rates),
+            floors: Arc::clone(&config.rules.floors),
             databases: Arc::clone(&self.now.databases),
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,

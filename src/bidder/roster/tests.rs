@@ -3,6 +3,8 @@
 #![expect(clippy::indexing_slicing, reason = "a test may fail")]
 
 use super::{Ask, Roster, RosterScratch, RosterSettings};
+use crate::auction::pricing::Pricing;
+use crate::auction::rules::NO_RULES;
 use crate::bidder::fixture::{self, Dice};
 use crate::bidder::{Bidder, ImpSet, OpenRtbVersion};
 use crate::facts::Facts;
@@ -294,12 +296,14 @@ proptest! {
                 ..Facts::default()
             };
             let rates = fixture::rates();
+            let own = &partners[usize::from(partner)];
+            let pricing = Pricing::new(&read, own, &rates, &NO_RULES);
             let ask = Ask {
                 request: &read,
                 facts: &facts,
                 consent: decide(&read, &facts),
                 partner: PartnerId(partner),
-                rates: &rates,
+                pricing: &pricing,
             };
             let naive =
                 Naive { request: &json, facts: &facts, partner: &partners[usize::from(partner)] };

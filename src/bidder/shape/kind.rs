@@ -33,7 +33,7 @@ impl Kind {
         Self {
             version: wire.version,
             disclosure,
-            currency: wire.currency.filter(|currency| subject.rates.knows(*currency)),
+            currency: wire.currency.filter(|own| subject.pricing.takes(*own)),
             buyeruid: source.map(|source| uid(subject.request, source)).unwrap_or_default(),
             has_seats: !seats.allowed.is_empty() || !seats.blocked.is_empty(),
         }

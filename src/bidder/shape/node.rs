@@ -7,7 +7,7 @@ use super::moves::{Change, Moves};
 use super::walk::Walk;
 use crate::bidder::splice::Members;
 use crate::privacy::disclosure::{Fate, Place, write_rounded, write_truncated};
-use crate::request::{Key, Member, Object};
+use crate::request::{Element, Key, Member, Object};
 
 /// One object with what becomes of its members.
 pub struct Node<'n> {
@@ -18,12 +18,14 @@ pub struct Node<'n> {
     pub geo: Option<&'n Object>,
     pub changes: &'n [Change<'n>],
     pub ext_changes: &'n [Change<'n>],
+    /// Values inside its members, in their order, and what they are replaced by.
+    pub inside: &'n [(Element, Vec<u8>)],
 }
 
 impl<'n> Node<'n> {
     pub fn new(place: Option<Place>, object: &'n Object, moves: &'n Moves<'_>) -> Self {
         let (changes, ext_changes) = (&moves.own[..], &moves.ext[..]);
-        Self { object, place, ext: None, geo: None, changes, ext_changes }
+        Self { object, place, ext: None, geo: None, changes, ext_changes, inside: &[] }
     }
 }
 
@@ -31,12 +33,18 @@ impl<'a> Walk<'a, '_> {
     /// Walks through one object and gives back its end, for what else is inserted.
     pub fn node(&mut self, node: &Node<'_>) -> Members {
         let members = self.request.members(node.object);
-        let is_plain = node.changes.is_empty() && node.ext_changes.is_empty();
+        let is_plain =
+            node.changes.is_empty() && node.ext_changes.is_empty() && node.inside.is_empty();
         if is_plain && self.disclosure.is_full() {
             return self.plain_node(node, members);
         }
         let mut walked = Members::of(node.object.open);
+        let mut inside = node.inside.iter().peekable();
         for (index, member) in members.iter().enumerate() {
+            while let Some((at, value)) = inside.next_if(|(at, _)| at.end <= member.value_end) {
+                self.to.cut(at.at, at.end);
+                self.to.out.extend_from_slice(value);
+            }
             let is_kept = match node.changes.iter().find(|change| change.name.0 == member.key) {
                 Some(Change { value: Some(value), .. }) => {
                     self.to.replace_value(member, value);
@@ -112,6 +120,7 @@ impl<'a> Walk<'a, '_> {
             geo: None,
             changes: node.ext_changes,
             ext_changes: &[],
+            inside: &[],
         });
         true
     }

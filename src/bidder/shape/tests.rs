@@ -1,6 +1,8 @@
 //! Requests and settings with the exact bytes that a bidder gets.
 
 use super::{ShapeScratch, Subject};
+use crate::auction::pricing::Pricing;
+use crate::auction::rules::NO_RULES;
 use crate::bidder::OpenRtbVersion::{self, V25, V26};
 use crate::bidder::{Bidder, ImpSet, Invitation, fixture};
 use crate::facts::{Device, Facts, Geo};
@@ -41,11 +43,12 @@ impl Case {
         let request = fixture::read_of(request, &self.partner)
             .unwrap_or_else(|refusal| panic!("{refusal:?}"));
         let rates = fixture::rates();
+        let pricing = Pricing::new(&request, &self.partner, &rates, &NO_RULES);
         let subject = Subject {
             request: &request,
             facts: &self.facts,
             partner: &self.partner,
-            rates: &rates,
+            pricing: &pricing,
         };
         let mut imps = ImpSet::default();
         let offered = (0..request.view.imps.len()).filter(|at| ImpSet(self.imps).contains(*at));

@@ -8,13 +8,13 @@ use super::common::Common;
 use super::kind::{Filling, Hole, Kind};
 use super::moves::{self, Change, Moves, Name};
 use super::node::Node;
-use crate::auction::offer;
 use crate::bidder::OpenRtbVersion;
 use crate::bidder::splice::{Members, Splicer, write_string};
 use crate::enrich::geo::is_public;
 use crate::money::{Cpm, Currency};
 use crate::privacy::disclosure::{Disclosure, Fate, Place, truncated, write_rounded};
-use crate::request::{Imp, Key, Member, Object, ValidRequest};
+use crate::request::stream::SpotPrice;
+use crate::request::{Element, Imp, Key, Member, Object, ValidRequest};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -177,31 +177,54 @@ impl<'a, 'd> Walk<'a, 'd> {
         if self.subject.partner.is_secure && self.lacks_value(&imp.object, Key::Secure) {
             moves.own.push(Change { name: moves::SECURE, value: Some(b"1") });
         }
-        if !moves.own.is_empty() || !moves.ext.is_empty() {
+        let inside = self.marked_up(imp);
+        if !moves.own.is_empty() || !moves.ext.is_empty() || !inside.is_empty() {
             let ext = imp.ext.as_ref();
-            self.node(&Node { ext, ..Node::new(None, &imp.object, &moves) });
+            self.node(&Node { ext, inside: &inside, ..Node::new(None, &imp.object, &moves) });
         }
+    }
+
+    /// The floors inside of the imp's members that our margin raises, as they are written.
+    fn marked_up(&self, imp: &Imp) -> Vec<(Element, Vec<u8>)> {
+        let pricing = self.subject.pricing;
+        let spots = self.request.price_spots(imp.price_spots).iter();
+        let marked = spots.filter_map(|spot| {
+            let deals = &self.request.view.deals;
+            let deal = spot.deal.and_then(|deal| deals.get(deal as usize));
+            let (rate, currency) =
+                (pricing.take_rate(deal), deal.map_or(imp.bidfloorcur, |deal| deal.bidfloorcur));
+            if rate.is_none() {
+                return None;
+            }
+            let mut text = Vec::with_capacity(16);
+            match spot.price {
+                SpotPrice::Flat(floor) => {
+                    pricing.sent(floor, (currency, currency), rate)?.write_decimal(&mut text);
+                }
+                SpotPrice::BySecond(floor) => {
+                    pricing.sent_by_second(floor, currency, rate).write_decimal(&mut text);
+                }
+            }
+            Some((spot.at, text))
+        });
+        marked.collect()
     }
 
     /// The floor to be written, and its currency; `None`: the imp's stays as it came.
     fn floor(&self, imp: &Imp) -> Option<(Cpm, Currency)> {
-        let (rates, partner) = (self.subject.rates, self.subject.partner);
-        if partner.floor == Cpm::ZERO && self.kind.currency.is_none() {
+        let pricing = self.subject.pricing;
+        if pricing.changes_no_floor() && self.kind.currency.is_none() {
             return None;
         }
-        let auction = offer::currency(&self.request.view, partner, rates);
-        let to = |price, from, currency| rates.convert_up(price, (from, currency), auction);
-        let partners = |currency| to(partner.floor, partner.currency, currency);
-        // Floors by duration are in the imp's currency, too, and stay as they came.
+        // Floors by duration are in the imp's currency, too, and keep it.
         let is_plain = imp.video.floors.is_empty() && imp.audio.floors.is_empty();
         if let Some(own) = self.kind.currency.filter(|own| is_plain && *own != imp.bidfloorcur)
-            && let (Some(floor), Some(least)) =
-                (to(imp.bidfloor, imp.bidfloorcur, own), partners(own))
+            && let Some(floor) = pricing.sent_for(imp, own)
         {
-            return Some((floor.max(least), own)).filter(|(floor, _)| *floor > Cpm::ZERO);
+            return Some((floor, own)).filter(|(floor, _)| *floor > Cpm::ZERO);
         }
-        let floor = partners(imp.bidfloorcur).filter(|floor| *floor > imp.bidfloor)?;
-        Some((floor, imp.bidfloorcur))
+        let floor = pricing.sent_for(imp, imp.bidfloorcur)?;
+        (floor > imp.bidfloor).then_some((floor, imp.bidfloorcur))
     }
 
     /// Whether a member is absent or `null`.

@@ -3,6 +3,8 @@
 use super::fixture::{Case, bid, bids};
 use super::properties::any_case;
 use gavel::auction::offer::AuctionResult;
+use gavel::auction::pricing::Pricing;
+use gavel::auction::rules::NO_RULES;
 use gavel::bidder::answer::{AnswerScratch, read};
 use gavel::exchange::explain::{BidderStory, Call, Explanation, explain, is_wanted};
 use gavel::exchange::respond::{Response, id_json, write};
@@ -168,6 +170,7 @@ fn an_explanation_names_every_bidder_and_every_bid() {
     let ext = explain(&Explanation {
         generation: 7,
         request: &case.request,
+        pricing: Pricing::new(&case.request, &case.partner, &case.rates, &NO_RULES),
         facts: &facts,
         tmax: Duration::from_millis(250),
         took: Duration::from_millis(12),
@@ -217,7 +220,7 @@ fn has_unique_keys(value: Value<'_>) -> bool {
 
 proptest! {
     #[test]
-    fn an_answer_has_each_winner_once_at_its_clearing_price_and_no_key_twice(case in any_case()) {
+    fn an_answer_has_each_winner_once_at_its_net_price_and_no_key_twice(case in any_case()) {
         let result: AuctionResult = case.run();
         let written = respond(&case, None);
         let mut text = Vec::new();
@@ -231,7 +234,7 @@ proptest! {
         prices.sort_by(|one, other| one.0.cmp(&other.0));
         let expected: Vec<_> = result.wins.iter().map(|win| {
             let imp = &case.request.view.imps[win.imp as usize];
-            (case.request.text(imp.id).to_owned(), win.clearing.to_string().parse().unwrap())
+            (case.request.text(imp.id).to_owned(), win.net.to_string().parse().unwrap())
         }).collect();
         prop_assert_eq!(prices, expected);
     }

@@ -7,10 +7,12 @@ use gavel::arrival::Body;
 use gavel::auction::offer::{
     Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, SeatRules,
 };
+use gavel::auction::rules::{FloorIndex, FloorRule};
 use gavel::bid::BidAnswer;
 use gavel::bidder::answer::{AnswerScratch, read};
+use gavel::facts::Facts;
 use gavel::money::{Cpm, Currency, Rates};
-use gavel::openrtb::ids::BidderId;
+use gavel::openrtb::ids::{BidderId, PartnerId};
 use gavel::partner::Partner;
 use gavel::request::ValidRequest;
 use serde_json::{Value as Json, json};
@@ -43,6 +45,8 @@ pub struct Case {
     pub request: ValidRequest,
     pub partner: Partner,
     pub rates: Rates,
+    pub floors: Vec<FloorRule>,
+    pub facts: Facts,
     pub settings: AuctionSettings,
     pub seats_allowed: Vec<String>,
     pub bidders: Vec<(String, u64, BidAnswer)>,
@@ -69,6 +73,8 @@ impl Case {
             request: self::request(&request),
             partner: partner(),
             rates: rates(),
+            floors: vec![],
+            facts: Facts::default(),
             settings: AuctionSettings::default(),
             seats_allowed: vec![],
             bidders: answers
@@ -98,10 +104,12 @@ impl Case {
     }
 
     pub fn run_with(&self, answers: &[Answered<'_>]) -> AuctionResult {
+        let floors = FloorIndex::compile(&self.floors, std::iter::once(self.partner.name.as_str()));
         gavel::auction::run(&AuctionInput {
             request: &self.request,
             partner: &self.partner,
             rates: &self.rates,
+            rules: &floors.ask(&self.request, &self.facts, PartnerId(0)),
             settings: &self.settings,
             answers,
         })

@@ -4,6 +4,8 @@ mod answers;
 mod cases;
 mod durations;
 pub mod fixture;
+mod floor_rules;
+mod margin;
 mod min_to_win;
 mod money;
 mod properties;

@@ -2,9 +2,11 @@
 
 use super::fixture::{Case, bid, cpm, currency};
 use gavel::auction::offer::LossReason;
+use gavel::money::margin::TakeRate;
 use gavel::money::{Cpm, Currency, Rates};
 use gavel::negatives::rejection::Rejection;
 use gavel::openrtb::ids::AuctionType;
+use gavel::partner::{DealTerm, DealTerms, Margin};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use std::collections::HashSet;
@@ -14,6 +16,11 @@ const CURRENCIES: [&str; 3] = ["USD", "EUR", "JPY"];
 /// Prices that often tie and often stand at a floor, and odd ones.
 fn price() -> impl Strategy<Value = f64> {
     prop_oneof![4 => (0u32..8).prop_map(|n| f64::from(n) * 0.5), 2 => 0.0..20.0, 1 => -1.0..1e7]
+}
+
+fn percent() -> impl Strategy<Value = TakeRate> {
+    prop_oneof![Just(0u16), 1..=9_000u16]
+        .prop_map(|points| TakeRate::from_percent(f64::from(points) / 100.0).unwrap())
 }
 
 fn any_bid() -> impl Strategy<Value = Json> {
@@ -49,6 +56,8 @@ prop_compose! {
         own in 0..CURRENCIES.len(),
         rates in (0.01f64..100.0, 0.01f64..1000.0),
         rounds in prop_oneof![Just(64u32), 0..3u32],
+        (open, on_deals) in (percent(), percent()),
+        tiers in (1..=3u8, 1..=3u8),
     ) -> Case {
         let floor = |n: usize| (floors[n].0.abs().min(10.0), CURRENCIES[floors[n].1]);
         let imps: Vec<_> = (0..3).map(|imp: usize| {
@@ -65,6 +74,9 @@ prop_compose! {
         let mut case = Case::new(&json!({ "at": at, "bcat": ["IAB1"], "imp": imps }), &answers);
         case.partner.currency = currency(CURRENCIES[own]);
         case.partner.bid_max = Some(cpm(1e6));
+        case.partner.margin = Margin::new(open, on_deals, vec![]);
+        let term = |id: &str, tier| DealTerm { id: id.into(), tier, take_rate: None };
+        case.partner.deals = DealTerms::new(vec![term("d", tiers.0), term("f", tiers.1)]);
         case.settings.group_rounds_max = rounds;
         case.rates = Rates::new(Currency::USD, [(currency("EUR"), rates.0), (currency("JPY"), rates.1)]).unwrap();
         case
@@ -91,8 +103,8 @@ fn worth(case: &Case, imp: u32, deal: &str, value: Cpm) -> Cpm {
     let fixed =
         deal.filter(|deal| deal.at == Some(AuctionType::Fixed) && deal.bidfloor > Cpm::ZERO);
     fixed.map_or(value, |deal| {
-        let to = case.partner.currency;
-        value.min(case.rates.convert(deal.bidfloor, deal.bidfloorcur, to).unwrap())
+        let price = case.rates.convert(deal.bidfloor, deal.bidfloorcur, case.partner.currency);
+        value.min(case.partner.margin.on_deals.mark_up(price.unwrap()))
     })
 }
 
@@ -115,7 +127,10 @@ proptest! {
             let (answered, _, bid) = win.at.resolve(&answers).unwrap();
             let deal = answered.answer.text(bid.dealid);
             prop_assert_eq!(win.is_deal, !deal.is_empty());
-            prop_assert!(win.clearing >= floor(&case, win.imp as usize, deal));
+            prop_assert!(win.net >= floor(&case, win.imp as usize, deal));
+            prop_assert!(win.net <= win.clearing && win.net > Cpm::ZERO);
+            let least = win.min_to_win.unwrap();
+            prop_assert!(least <= win.price);
             prop_assert!(win.clearing <= win.value && win.clearing > Cpm::ZERO);
             prop_assert!(win.clearing_in_bid_currency <= win.price);
             prop_assert_eq!(Some(win.price), Cpm::from_wire(bid.price.unwrap()));

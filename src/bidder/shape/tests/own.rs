@@ -2,6 +2,9 @@
 
 use super::*;
 
+use crate::money::margin::TakeRate;
+use crate::partner::{DealTerm, DealTerms, Margin};
+
 fn imp(rest: &str) -> String {
     format!(
         r#"{{"id":"r","tmax":80,"imp":[{{"id":"1","banner":{{"w":1,"h":1}}{rest}}}],"site":{{}}"#
@@ -73,6 +76,39 @@ fn a_bidder_with_a_currency_gets_its_floors_and_cur_in_it() {
         ("null", r#"["JPY","USD"]"#),
     ] {
         free.check(&format!(r#","cur":{given}"#), &format!(r#","cur":{expected}"#));
+    }
+}
+
+#[test]
+fn floors_are_marked_up_where_they_stand_and_those_of_deals_where_that_is_agreed() {
+    let percent = |percent| TakeRate::from_percent(percent).unwrap();
+    let video = |flat: &str, second: &str, range: &str| {
+        format!(
+            r#","bidfloor":{flat},"video":{{"mimes":["video/mp4"],"mincpmpersec": {second} ,"durfloors":[{{"maxdur":15,"bidfloor":{range},"ext":{{"x":[1]}}}},{{"bidfloor":0}}]}}"#
+        )
+    };
+    let deals = |flat: &str, own: &str| {
+        format!(
+            r#","pmp":{{"deals":[{{"bidfloor":{flat},"id":"d","ext":{{}}}},{{"id":"e","bidfloor": {own},"bidfloorcur":"EUR","at":3}}]}}"#
+        )
+    };
+    let given = video("2.00", "0.1", "1") + &deals("2.0", "4");
+    for (open, on_deals, own, expected) in [
+        (0.0, 0.0, None, given.clone()),
+        (20.0, 0.0, None, video("2.5", "0.125", "1.25") + &deals("2.0", "4")),
+        (20.0, 50.0, None, video("2.5", "0.125", "1.25") + &deals("4", "8")),
+        (0.0, 20.0, Some(0.0), video("2.00", "0.1", "1") + &deals("2.5", "4")),
+        (0.0, 0.0, Some(50.0), video("2.00", "0.1", "1") + &deals("2.0", "8")),
+    ] {
+        let take_rate = own.map(percent);
+        let term = DealTerm { id: "e".into(), tier: DealTerms::TIER_DEFAULT, take_rate };
+        let partner = Partner {
+            margin: Margin::new(percent(open), percent(on_deals), vec![]),
+            deals: DealTerms::new(vec![term]),
+            ..fixture::partner()
+        };
+        let case = Case { partner, ..Case::default() };
+        assert_eq!(case.body(&(imp(&given) + "}")), Ok(imp(&expected) + "}"));
     }
 }
 

@@ -1,0 +1,62 @@
+//! What lasts: video and audio, and the floors that depend on how long.
+//!
+//! Owns: the part of the view that is about time. Never: a rule over it.
+
+use super::{Element, List};
+use crate::money::{Cpm, CpmPerSecond};
+
+/// The floor of creatives that last between two durations, in seconds, both included (3.2.35).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DurFloor {
+    pub least: u32,
+    pub most: u32,
+    pub bidfloor: Cpm,
+}
+
+/// Floors that depend on how long a creative lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByDuration {
+    /// `mincpmpersec`; zero where absent.
+    pub per_second: CpmPerSecond,
+    /// `durfloors`, in `View::dur_floors`.
+    pub ranges: List,
+}
+
+impl ByDuration {
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.per_second == CpmPerSecond::default() && self.ranges.is_empty()
+    }
+}
+
+/// `imp.video` or `imp.audio`, as far as the road reads it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    /// In `View::texts`; never empty.
+    pub mimes: List,
+    pub minduration: Option<u32>,
+    pub maxduration: Option<u32>,
+    /// Seconds beyond `maxduration` that are allowed; -1: any number.
+    pub maxextended: i32,
+    /// In `View::numbers`; exclusive with `minduration` and `maxduration`.
+    pub rqddurs: List,
+    pub battr: List,
+    /// In the imp's `bidfloorcur`.
+    pub floors: ByDuration,
+}
+
+/// Where a floor stands that is not the imp's `bidfloor`, for an edit.
+#[derive(Clone, Copy, Debug)]
+pub struct PriceSpot {
+    pub at: Element,
+    pub price: SpotPrice,
+    /// Index in `View::deals` of the deal that it is of; `None`: the imp's.
+    pub deal: Option<u32>,
+}
+
+/// What stands in a [`PriceSpot`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpotPrice {
+    Flat(Cpm),
+    BySecond(CpmPerSecond),
+}
