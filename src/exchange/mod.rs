@@ -288,6 +288,9 @@ impl Exchange {
         let whole = clock::monotonic().saturating_duration_since(arrival.at);
         self.cells.auction(whole, whole.saturating_sub(slowest(&answers)));
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
+        if !asked.request.view.is_test {
+            record::won(&self.cells, snapshot, arrival.partner, &result);
+        }
         let scratch = &mut *self.scratch.borrow_mut();
         scratch.admit.recycle(asked.request);
         let read = answers.into_iter().filter_map(|answer| answer.result.ok());

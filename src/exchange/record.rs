@@ -5,7 +5,8 @@
 
 use super::Settled;
 use crate::admit::Admitted;
-use crate::auction::offer::LossReason;
+use crate::auction::offer::{AuctionResult, LossReason};
+use crate::money::Currency;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::snapshot::Snapshot;
@@ -45,5 +46,18 @@ pub fn settled(
         if let LossReason::Rejected(why) = loss.reason {
             bidder(loss.bidder).rejected(why);
         }
+    }
+}
+
+/// What the wins of an auction are worth if each is billed once, in US dollars at the rates in force;
+/// a currency without a rate counts nothing. Not for tests.
+pub fn won(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, result: &AuctionResult) {
+    let dollars = |price| {
+        let price = snapshot.rates.convert(price, result.currency, Currency::USD);
+        price.and_then(|price| u64::try_from(price.micros()).ok()).unwrap_or(0)
+    };
+    for win in &result.wins {
+        cells.bidder(snapshot.bidder_slot(win.bidder)).owes(dollars(win.clearing));
+        cells.partner(snapshot.partner_slot(id)).earned(dollars(win.net));
     }
 }

@@ -27,6 +27,8 @@ pub struct PartnerBlock {
     pub(super) requests: Row<{ REQUEST_ENDS.len() + Refusal::ALL.len() }>,
     pub(super) imps_refused: Row<{ Refusal::ALL.len() }>,
     pub(super) leniencies: Box<[AtomicU64]>,
+    /// Micros a thousand, added up.
+    pub(super) won: AtomicU64,
 }
 
 /// One worker's cells of one bidder.
@@ -38,6 +40,8 @@ pub struct BidderBlock {
     pub(super) late: Row<2>,
     pub(super) bids: AtomicU64,
     pub(super) wins: AtomicU64,
+    /// Micros a thousand, added up.
+    pub(super) won: AtomicU64,
     pub(super) answer: Histogram,
 }
 
@@ -139,6 +143,7 @@ impl WorkerBlock {
             requests: Row::default(),
             imps_refused: Row::default(),
             leniencies: (0..self.fields).map(|_| AtomicU64::new(0)).collect(),
+            won: AtomicU64::new(0),
         })
     }
 
@@ -150,6 +155,7 @@ impl WorkerBlock {
             late: Row::default(),
             bids: AtomicU64::new(0),
             wins: AtomicU64::new(0),
+            won: AtomicU64::new(0),
             answer: Histogram::new(Scale::COARSE),
         })
     }
@@ -244,6 +250,12 @@ impl PartnerCells<'_> {
         self.0.requests.count(REQUEST_ENDS.len() + why.index());
     }
 
+    /// A bid won, of which so many micros a thousand (US dollars) are the partner's.
+    #[inline]
+    pub fn earned(self, micros: u64) {
+        bump(&self.0.won, micros);
+    }
+
     /// One imp of a request was left out.
     #[inline]
     pub fn imp_refused(self, why: Refusal) {
@@ -289,6 +301,12 @@ impl BidderCells<'_> {
     #[inline]
     pub fn won(self) {
         bump(&self.0.wins, 1);
+    }
+
+    /// A bid won, for so many micros a thousand (US dollars).
+    #[inline]
+    pub fn owes(self, micros: u64) {
+        bump(&self.0.won, micros);
     }
 
     /// A late answer was read to its end, so long after its call began.

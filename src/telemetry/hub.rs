@@ -221,6 +221,25 @@ impl Hub {
         let rejections: Vec<_> = Rejection::ALL.iter().map(|why| why.label()).collect();
         by_bidder(sink, &m::BIDS_REJECTED, &rejections, &|block, index| block.rejected.get(index));
         by_bidder(sink, &m::WINS, &[""], &|block, _| load(&block.wins));
+        self.collect_won(sink);
+    }
+
+    /// A price is for a thousand, and in micros.
+    fn collect_won(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let mut emit = |meter, name: &str, sum: u64| {
+            if sum > 0 {
+                let value = Value::Real(sum as f64 / 1e9);
+                sink(&Sample { meter, labels: &[name], value });
+            }
+        };
+        for (slot, name) in self.bidders.names().iter().enumerate() {
+            let won = self.bidder_blocks(slot).map(|block| load(&block.won));
+            emit(&m::WON_GROSS, name, won.sum());
+        }
+        for (slot, name) in self.partners.names().iter().enumerate() {
+            let won = self.partner_blocks(slot).map(|block| load(&block.won));
+            emit(&m::WON_NET, name, won.sum());
+        }
     }
 
     fn collect_not_called(&self, sink: &mut dyn FnMut(&Sample<'_>)) {

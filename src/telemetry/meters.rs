@@ -201,6 +201,17 @@ pub static BIDS_REJECTED: Meter = counter(
     &[BIDDER, Label { name: "reason", values: Values::Rejections }],
 );
 pub static WINS: Meter = counter("gavel_wins_total", "Bids that won an imp", &[BIDDER]);
+pub static WON_GROSS: Meter = counter(
+    "gavel_won_gross_dollars_total",
+    "What the bidders of won bids owe if each is billed once, in US dollars: of auctions, not of \
+     billed events; tests aside",
+    &[BIDDER],
+);
+pub static WON_NET: Meter = counter(
+    "gavel_won_net_dollars_total",
+    "What partners get of the same, after our margin",
+    &[PARTNER],
+);
 pub static AUCTION_SECONDS: Meter = histogram(
     "gavel_auction_seconds",
     "From complete headers to the answer's bytes, of requests that were auctioned",
@@ -317,7 +328,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 39] = [
+pub static ALL: [&Meter; 41] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -327,6 +338,8 @@ pub static ALL: [&Meter; 39] = [
     &BIDS,
     &BIDS_REJECTED,
     &WINS,
+    &WON_GROSS,
+    &WON_NET,
     &AUCTION_SECONDS,
     &OWN_SECONDS,
     &ANSWER_SECONDS,

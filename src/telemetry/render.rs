@@ -145,6 +145,8 @@ mod tests {
             cells.not_called(bidder, NotCalled::Budget);
             cells.bidder(bidder).rejected(Rejection::BelowFloor);
             cells.bidder(bidder).won();
+            cells.bidder(bidder).owes(2_500_000_000);
+            cells.partner(partner).earned(2_000_000_000);
             cells.bidder(bidder).late_read(Duration::from_millis(300));
             cells.bidder(bidder).late_abandoned();
             cells.auction(Duration::from_micros(30_050), Duration::from_micros(50));
@@ -205,6 +207,7 @@ mod tests {
             (r#"gavel_bidder_calls_total{bidder="x",result="late"}"#, 2.0),
             (r#"gavel_bids_received_total{bidder="x"}"#, 6.0),
             (r#"gavel_wins_total{bidder="x"}"#, 2.0),
+            (r#"gavel_won_gross_dollars_total{bidder="x"}"#, 5.0),
             (r#"gavel_own_seconds_bucket{le="0.000048"}"#, 0.0),
             (r#"gavel_own_seconds_bucket{le="0.000056"}"#, 2.0),
             (r#"gavel_own_seconds_bucket{le="+Inf"}"#, 2.0),

@@ -199,6 +199,10 @@ fn the_numbers_move_and_hold_no_secret_and_nothing_of_a_user() {
             || shown["families"]["gavel_requests_total"]["series"][0][1] == 1
     });
     let shown = numbers();
+    let grew = |name: &str| shown["families"][name]["series"][0][1].as_f64().unwrap();
+    // 1.5 a thousand, once: the test request is worth nothing
+    assert!((grew("gavel_won_gross_dollars_total") - 0.0015).abs() < 1e-12);
+    assert!((grew("gavel_won_net_dollars_total") - 0.0015).abs() < 1e-12);
     assert_eq!(shown["process"]["is_ready"], true);
     assert_eq!(shown["partners"][0]["name"], "pub");
     assert_eq!(shown["partners"][0]["qps"], 1);

@@ -136,8 +136,8 @@ function showTiles(data, per) {
 
 // What auctions were won for, where it is counted: an estimate, for money is counted from events.
 function revenue(data, per) {
-  return [...sums(data, 'gavel_won_micros_total', 'side')]
-    .map(([side, one]) => [side === 'net' ? 'Won, net' : 'Won, gross', num((per(one.grew) * 3600) / 1e9), 'USD/h']);
+  const hourly = (name) => num(per(sum(data, name)) * 3600);
+  return [['Won, gross', hourly('gavel_won_gross_dollars_total'), '$/h'], ['Won, net', hourly('gavel_won_net_dollars_total'), '$/h']];
 }
 
 function showCharts(data) {
@@ -163,6 +163,7 @@ function tellHeat(step) {
 }
 
 function showPartners(data, per) {
+  const net = sums(data, 'gavel_won_net_dollars_total', 'partner');
   const limit = new Map(data.partners.map((one) => [one.name, one.qps]));
   const names = [...new Set([...data.partners.map((one) => one.name), ...sums(data, 'gavel_requests_total', 'partner').keys()])];
   const rows = names.map((name) => {
@@ -172,9 +173,9 @@ function showPartners(data, per) {
     const [answered, noBid, shed] = [grew('answered'), grew('no_bid'), grew('overload') + grew('partner_qps') + grew('not_ready')];
     const total = [...ended.values()].reduce((sum, one) => sum + one.total, 0);
     const qps = limit.get(name);
-    return [name, num(per(all)), qps ? [`of ${num(qps)}`, bar(per(all) / qps)] : '–', percent(answered, answered + noBid), num(per(all - answered - noBid - shed)), num(per(shed)), num(total)];
+    return [name, num(per(all)), qps ? [`of ${num(qps)}`, bar(per(all) / qps)] : '–', percent(answered, answered + noBid), num(per(all - answered - noBid - shed)), num(per(shed)), num(per(net.get(name)?.grew || 0) * 3600), num(total)];
   });
-  table($('partners'), 'Partners', [{ name: 'Partner' }, { name: 'Requests/s' }, { name: 'Agreed/s', far: true }, { name: 'Fill' }, { name: 'Refused/s' }, { name: 'Shed/s' }, { name: 'Since start', far: true }], rows);
+  table($('partners'), 'Partners', [{ name: 'Partner' }, { name: 'Requests/s' }, { name: 'Agreed/s', far: true }, { name: 'Fill' }, { name: 'Refused/s' }, { name: 'Shed/s' }, { name: 'Net, $/h', far: true, title: 'of won bids, if each is billed once' }, { name: 'Since start', far: true }], rows);
 }
 
 const BREAKERS = { closed: ['healthy', 'good'], ramp: ['coming back', 'warn'], open: ['left alone', 'bad'] };
@@ -183,6 +184,7 @@ function showBidders(data, per) {
   const bounds = data.families.gavel_bidder_answer_seconds?.bounds_us || [];
   const answers = new Map(series(data, 'gavel_bidder_answer_seconds').map((one) => [one.of.bidder, one.grew]));
   const by = (name) => sums(data, name, 'bidder');
+  const gross = by('gavel_won_gross_dollars_total');
   const [bids, wins, rejected] = [by('gavel_bids_received_total'), by('gavel_wins_total'), by('gavel_bids_rejected_total')];
   const rows = data.bidders.map((one) => {
     const ended = sums(data, 'gavel_bidder_calls_total', 'result', (of) => of.bidder === one.name);
@@ -199,6 +201,7 @@ function showBidders(data, per) {
       one.qps ? [`of ${num(one.qps)}`, bar(per(calls) / one.qps)] : '–',
       percent(got('bid'), calls),
       percent(wins.get(one.name)?.grew || 0, received),
+      num(per(gross.get(one.name)?.grew || 0) * 3600),
       percent(rejected.get(one.name)?.grew || 0, received),
       percent(got('late', 'connect_timeout'), calls),
       percent(faults, calls),
@@ -210,6 +213,7 @@ function showBidders(data, per) {
   const columns = [
     { name: 'Bidder' }, { name: 'Health', left: true }, { name: 'Calls/s' }, { name: 'Budget/s', far: true },
     { name: 'Bid rate', title: 'calls that gave bids' }, { name: 'Win rate', title: 'of its bids' },
+    { name: 'Gross, $/h', far: true, title: 'of won bids, if each is billed once' },
     { name: 'Rejected', far: true, title: 'of its bids' }, { name: 'Time-outs', title: 'of its calls' },
     { name: 'Faults', far: true, title: 'of its calls: refused, broken, wrong status, unreadable' },
     { name: 'p95', title: 'of answers, late ones included' }, { name: 'Open', far: true, title: 'calls, of at most' },
@@ -245,7 +249,7 @@ function showReasons(data, per) {
 // Whatever is counted of events, journal, notices and recordings; nothing where nothing is.
 const MONEY = [
   ['Events', /^gavel_(event|token)/], ['Journal', /^gavel_journal/], ['Notices', /^gavel_(notice|dead|undelivered)/],
-  ['Broker', /^gavel_broker/], ['Money', /^gavel_(won|rates|floor|ledger)/], ['Recording', /^gavel_capture/],
+  ['Broker', /^gavel_broker/], ['Money', /^gavel_(rates|floor|ledger)/], ['Recording', /^gavel_capture/],
 ];
 
 function showMoney(data) {
