@@ -23,10 +23,10 @@ function paper(canvas) {
   return { pen, left: 46, top: 8, width: Math.max(10, width - 52), height: Math.max(10, height - 28) };
 }
 
-// The next of 1, 2, 5, 10, 20 ...
+// The next of 1, 1.5, 2, 3, 5, 8, 10, 15 ...
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1e-9)));
-  return [1, 2, 5, 10].map((one) => one * power).find((one) => one >= value) || power;
+  return [1, 1.5, 2, 3, 5, 8, 10].map((one) => one * power).find((one) => one >= value) || power;
 }
 
 function times(sheet, steps, columns) {
@@ -116,8 +116,9 @@ function readout(canvas, line, state, tell) {
   const say = () => {
     const steps = state.steps;
     if (chosen === null || !steps.length) return;
-    const at = Math.min(steps.length - 1, Math.max(0, steps.length - 1 - chosen));
-    line.textContent = tell(steps[at]);
+    // nothing was there yet
+    const step = steps[steps.length - 1 - Math.max(0, chosen)];
+    line.textContent = step ? tell(step) : '\u00a0';
   };
   canvas.addEventListener('pointermove', (event) => {
     const box = canvas.getBoundingClientRect();

@@ -296,8 +296,8 @@ function showSources(data) {
     const result = source?.last.result || 'ok';
     const good = result === 'ok' || result === 'unchanged';
     return [
-      name, info ? info.kind : '–', built ? `${span(data.now - built)} old` : '–', source ? String(source.generation) : '–',
-      source ? `${span(source.age_seconds)} ago` : '–',
+      name, info ? info.kind : '–', built ? `${span(data.now - built)} old` : '–', source && source.generation ? String(source.generation) : '–',
+      source && source.taken ? `${span(source.age_seconds)} ago` : '–',
       el('span', { class: good ? 'good' : 'bad' }, words(result), source && source.last.at ? el('span', { class: 'quiet' }, ` ${span(data.now - source.last.at)} ago`) : null),
       info ? num(info.entries) : '–', el('code', {}, ((info && info.sha256) || (source && source.checksum) || '').slice(0, 12)),
     ];

@@ -112,7 +112,7 @@ function table(node, caption, columns, rows) {
     return at === 0 ? el('th', { scope: 'row', ...props }, cell) : el('td', props, cell);
   })));
   const none = el('tr', {}, el('td', { colspan: columns.length, class: 'left quiet' }, 'none'));
-  fill(node, el('caption', {}, caption), el('thead', {}, head), el('tbody', {}, rows.length ? body : none));
+  fill(node, caption ? el('caption', {}, caption) : null, el('thead', {}, head), el('tbody', {}, rows.length ? body : none));
 }
 
 // A bar for a part of a whole, 0 to 1.

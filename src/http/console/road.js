@@ -93,7 +93,7 @@ function lane(bidder, tmax) {
 
 function bid(one) {
   const how = { won: 'good', lost: 'idle', rejected: 'bad' }[one.result] || 'warn';
-  const end = one.result === 'won' ? `won, pays ${price(one.clearing, one.clearing_cur)}` : `${one.result}: ${words(one.reason)}`;
+  const end = one.result === 'won' ? `won, pays ${price(one.clearing, one.clearing_cur)}` : one.result === 'lost' ? words(one.reason) : `${one.result}: ${words(one.reason)}`;
   return el('li', { class: one.result === 'won' ? 'won' : null },
     el('span', {}, price(one.price, one.cur)),
     el('span', { class: `chip ${how}` }, end),
