@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-const REQUEST: &str = r#"{"id":"r-1","tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"},"device":{"ip":"203.0.113.77","ua":"canary-ua","ifa":"canary-ifa"},"user":{"id":"canary-user"}}"#;
+const REQUEST: &str = r#"{"id":"r-1","at":1,"tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"},"device":{"ip":"203.0.113.77","ua":"canary-ua","ifa":"canary-ifa"},"user":{"id":"canary-user"}}"#;
 const ANSWER: &str = r#"{"id":"r-1","seatbid":[{"seat":"</script><img src=x onerror=alert(1)>","bid":[{"id":"b","impid":"1","price":1.5,"adm":"<p>","w":300,"h":250}]}]}"#;
 const LOCAL: &str = "localhost:9091";
 
@@ -219,4 +219,26 @@ fn the_numbers_move_and_hold_no_secret_and_nothing_of_a_user() {
     for canary in ["203.0.113.77", "canary-"] {
         assert!(!all.contains(canary), "{canary}");
     }
+}
+
+#[test]
+fn nothing_of_it_is_on_the_listener_of_partners_or_of_operations() {
+    let console = Console::start("");
+    let marked = REQUEST.replacen('{', "{\"test\":1,", 1);
+    for address in [console.server.public.unwrap(), console.server.operations] {
+        for path in ["/", "/console.json", "/snapshot", "/trial"] {
+            for method in ["GET", "POST"] {
+                let mut client = Client::connect(address);
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: {LOCAL}\r\nx-gavel-partner: pub\r\n\
+                     content-length: {}\r\n\r\n{marked}",
+                    marked.len()
+                );
+                client.send(head.as_bytes());
+                let status = client.receive().expect("an answer").status;
+                assert_eq!(status, 404, "{method} {path} at {address}");
+            }
+        }
+    }
+    assert!(console.bidder.seen().is_empty());
 }
