@@ -85,7 +85,7 @@ pub struct Asker {
 }
 
 /// Headers that belong to a connection or that this client writes itself.
-const OWN_HEADERS: [&str; 8] = [
+const OWN_HEADERS: [&str; 9] = [
     "host",
     "connection",
     "content-length",
@@ -94,6 +94,7 @@ const OWN_HEADERS: [&str; 8] = [
     "content-encoding",
     "keep-alive",
     "expect",
+    "x-gavel-replay",
 ];
 
 impl Asker {
@@ -138,7 +139,8 @@ impl Asker {
         let route = self.target.routes.first();
         let own = route.map(|route| route.path.as_str()).filter(|path| *path != "/");
         let path = own.unwrap_or(if asked.path.is_empty() { "/" } else { &asked.path });
-        let mut head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\n", self.target.host);
+        let host = &self.target.host;
+        let mut head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nx-gavel-replay: 1\r\n");
         let ours = route.map(|route| route.headers.as_slice()).unwrap_or_default();
         let is_plain = |text: &str| !text.chars().any(char::is_control);
         let recorded = asked.headers.iter().filter(|(name, value)| {

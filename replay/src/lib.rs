@@ -1,8 +1,5 @@
 //! gavel-replay: synthetic and recorded OpenRTB traffic, played against gavel and judged.
 //!
-//! What stands so far: the load driver, the simulated bidders, the generator of synthetic requests
-//! and `cargo demo`, which puts them together.
-//!
 //! | module | owns |
 //! |---|---|
 //! | `mmdb` | address databases of the project's own |
@@ -11,6 +8,7 @@
 //! | `verdict` | how a command ends |
 //! | `wire` | waiting for sockets and absolute times; where HTTP/1.1 messages end |
 //! | `client` | one request to a control page |
+//! | `calibrate` | what this machine's generator can do, as somebody else sees it |
 //! | `commands` | the smaller commands of the binary |
 //! | `ask` | one request after the other, with the whole answer |
 //! | `assertions` | what must hold of each answer, by the rules of the domain |
@@ -27,14 +25,17 @@
 //! | `lint` | whether a recording holds anything personal that is no pseudonym |
 //! | `report` | pages and files of a run or a comparison; two runs compared, shards joined |
 //! | `result` | what a run measured, as one value: written, read, merged |
-//! | `run` | `run`, `search`, `calibrate`: plans from arguments, the live view, what is printed |
+//! | `run` | plans from arguments, the live view, what is printed |
 //! | `sample` | requests out of a capture, for those who ask one by one |
+//! | `search` | the highest rate that holds an objective |
 //! | `show` | what is in a capture, for people and as JSON |
+//! | `shrink` | a failing set of requests -> the smallest that still fails |
 //! | `slo` | objectives as text |
 //! | `stub` | simulated bidders: a seeded model with faults, or the answers of a recording |
 
 pub mod ask;
 pub mod assertions;
+pub mod calibrate;
 pub mod client;
 pub mod commands;
 pub mod demo;
@@ -55,7 +56,9 @@ pub mod report;
 pub mod result;
 pub mod run;
 pub mod sample;
+pub mod search;
 pub mod show;
+pub mod shrink;
 pub mod slo;
 pub mod stub;
 pub mod verdict;

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
 use clap::{Parser, Subcommand};
+use replay::calibrate::{self, CalibrateArgs};
 use replay::demo::exchange::ServeArgs;
 use replay::demo::{self, DemoArgs};
 use replay::diff::command::DiffArgs;
@@ -14,12 +15,14 @@ use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
 use replay::report::command::{self as report, CompareArgs, MergeArgs};
 use replay::run::{self, RunArgs};
+use replay::search::command::SearchArgs;
 use replay::show::command::ShowArgs;
+use replay::shrink::command::ShrinkArgs;
 use replay::verdict::{Failure, Verdict};
-use replay::{commands, diff, generate, import, show, stub};
+use replay::{commands, diff, generate, import, search, show, shrink, stub};
 use std::error::Error;
 use std::io;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -41,6 +44,12 @@ enum Command {
     Demo(DemoArgs),
     /// Play a recording against a server, measure from the planned moments, and judge
     Run(Box<RunArgs>),
+    /// Find the highest rate that holds an objective, and how sure that is
+    Search(Box<SearchArgs>),
+    /// Show what this machine's generator can do, by a receiver that is not part of it
+    Calibrate(CalibrateArgs),
+    /// Reduce a failing set of requests to the smallest that still fails
+    Shrink(ShrinkArgs),
     /// Write synthetic bid requests, one a line or as a capture
     Generate(GenerateArgs),
     /// Turn another tool's recording into a capture
@@ -70,6 +79,9 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
         Command::Run(args) => judged(run::run(&args, &mut io::stdout())),
+        Command::Search(args) => judged(search::command::run(&args, &mut io::stdout())),
+        Command::Calibrate(args) => judged(calibrated(&args)),
+        Command::Shrink(args) => judged(shrink::command::run(&args, &mut io::stdout())),
         Command::Compare(args) => judged(report::run_compare(&args, &mut io::stdout())),
         Command::Merge(args) => judged(report::run_merge(&args, &mut io::stdout())),
         Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
@@ -93,6 +105,12 @@ fn main() -> ExitCode {
         },
         Command::Serve(args) => demo::exchange::serve(&args),
     }
+}
+
+/// The receiver is this program in a process of its own.
+fn calibrated(args: &CalibrateArgs) -> Result<Verdict, Failure> {
+    let program = std::env::current_exe().map_err(Failure::usage)?;
+    calibrate::run(args, process::Command::new(program), &mut io::stdout())
 }
 
 /// The verdict's code; why there is none is printed.

@@ -1,10 +1,11 @@
 //! Requests out of a capture, for the commands that ask one after the other.
 //!
 //! Owns: which records are taken, and a request with a fresh id. Never: load. Invariants: bounded in
-//! number and bytes; the same seed takes the same records. A file that is damaged gives what stands
-//! before the damage, and says so.
+//! number and bytes; the same seed takes the same records; what is to be marked says that it is a
+//! test. A file that is damaged gives what stands before the damage, and says so.
 
 use crate::ask::Asked;
+use crate::feed::rekey::Rekey;
 use crate::random::Random;
 use gavel::capture::read::{self, CaptureError};
 use gavel::capture::{Header, Record};
@@ -43,8 +44,14 @@ pub struct Samples {
     pub damage: Option<CaptureError>,
 }
 
-/// Takes at most `count` requests, each record with the same chance.
-pub fn take(path: &Path, count: usize, seed: u64) -> Result<Samples, CaptureError> {
+/// Takes at most `count` requests, each record with the same chance. `is_marked`: each says that it
+/// is a test.
+pub fn take(
+    path: &Path,
+    count: usize,
+    seed: u64,
+    is_marked: bool,
+) -> Result<Samples, CaptureError> {
     let mut reader = read::open(path)?;
     let mut random = Random::for_bytes(seed, b"sample");
     let mut kept: Vec<Sample> = Vec::new();
@@ -80,6 +87,13 @@ pub fn take(path: &Path, count: usize, seed: u64) -> Result<Samples, CaptureErro
         }
     }
     kept.sort_by_key(|sample| sample.number);
+    if is_marked {
+        let mut mark = Rekey::new(seed, true);
+        for sample in &mut kept {
+            let body = std::mem::take(&mut sample.asked.body);
+            mark.write(&body, 0, &mut sample.asked.body);
+        }
+    }
     Ok(Samples { header: reader.header().clone(), requests: kept, of, passed_over, damage })
 }
 

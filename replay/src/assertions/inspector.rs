@@ -22,6 +22,7 @@ pub const KEPT_BYTES_MAX: usize = 4 << 20;
 pub struct Kept {
     pub number: u64,
     pub assertion: Assertion,
+    pub partner: String,
     pub path: String,
     pub request: Vec<u8>,
     pub status: u16,
@@ -81,6 +82,7 @@ impl Inspector {
         self.kept.push(Kept {
             number: exchange.number,
             assertion,
+            partner: exchange.partner.to_owned(),
             path: exchange.path.to_owned(),
             request: exchange.request.to_vec(),
             status,

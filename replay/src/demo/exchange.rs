@@ -51,7 +51,7 @@ pub enum ExchangeError {
 }
 
 /// A running exchange; it is ended when this is dropped.
-pub(super) struct Exchange {
+pub struct Exchange {
     child: Child,
     log: PathBuf,
     pub public: SocketAddr,
@@ -59,10 +59,9 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Starts this program again as the exchange, on free ports.
-    pub fn start(config: &Path, log: &Path) -> Result<Self, ExchangeError> {
+    /// Starts `gavel-replay`, whose path is `program`, as the exchange, on free ports.
+    pub fn start(program: &Path, config: &Path, log: &Path) -> Result<Self, ExchangeError> {
         let (public, operations) = free_ports().map_err(ExchangeError::Start)?;
-        let program = std::env::current_exe().map_err(ExchangeError::Start)?;
         let lines = File::create(log).map_err(ExchangeError::Start)?;
         let errors = lines.try_clone().map_err(ExchangeError::Start)?;
         let child = Command::new(program)

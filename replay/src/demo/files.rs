@@ -17,7 +17,7 @@ const MAIN: &str = "gavel.toml";
 const BIDDERS: &str = include_str!("../../../configs/demo/bidders.toml");
 
 /// The simulated bidders.
-pub(super) const STUB: &str = include_str!("../../../configs/demo/stub.toml");
+pub const STUB: &str = include_str!("../../../configs/demo/stub.toml");
 
 /// The others, each with its path under `configs/demo/`.
 const FILES: &[(&str, &[u8])] = &[
@@ -38,7 +38,7 @@ const FILES: &[(&str, &[u8])] = &[
 ];
 
 /// The files of one run; removed when it is dropped.
-pub(super) struct Files {
+pub struct Files {
     folder: TempDir,
 }
 

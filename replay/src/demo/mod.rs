@@ -2,23 +2,25 @@
 //!
 //! Owns: the order of the show. Exchange and bidders run in processes of their own, started from
 //! this same program; whatever happens to this process, they end with it. The pieces (driver,
-//! generator, simulated bidders) are those of the replay harness.
+//! judgement of diversity, generator, simulated bidders) are those of the replay harness.
 
 pub mod exchange;
-mod files;
+pub mod files;
 mod outcome;
 mod scrape;
 pub mod text;
 
-use crate::drive;
-use crate::drive::live::{Live, Standing};
 use crate::drive::plan::{Bounds, DriveSettings, Plan, RequestSet};
 use crate::drive::report::Report;
 use crate::drive::schedule::Schedule;
 use crate::drive::target::{Allow, Route, Target};
+use crate::fingerprint::{Fingerprint, FingerprintSettings};
 use crate::generate::{GenerateSettings, Generator};
 use crate::interrupt::Interrupt;
+use crate::judge::{JudgeArgs, Judged};
 use crate::random::seconds;
+use crate::result::SourceOf;
+use crate::run::view;
 use crate::stub::process::{self, Process};
 use crate::stub::spec::StubSpec;
 use exchange::Exchange;
@@ -27,12 +29,12 @@ use outcome::{DISTINCT_MIN, Outcome};
 use scrape::Scrape;
 use std::error::Error;
 use std::fs;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
-use text::{count, share, time};
+use text::time;
 
 /// Path and key of the demo's partner, as in `configs/demo/partners.toml`.
 const PATH: &str = "/openrtb2/demo";
@@ -45,7 +47,7 @@ const DISTINCT_MAX: u64 = 50_000;
 /// 99th percentile, and it was not the load that was asked for.
 const LATENESS_US_MAX: u64 = 10_000;
 
-/// Between two looks at the progress, and at the children.
+/// Between two looks at the children.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long counts may take to come to rest after the last answer: late answers are still read.
@@ -92,7 +94,7 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
     let names = spec.bidders.iter().map(|bidder| bidder.name.as_str());
     let bidders: Vec<_> = names.zip(stubs.addresses().iter().copied()).collect();
     let files = Files::write(&bidders)?;
-    let mut exchange = Exchange::start(&files.main(), &files.log())?;
+    let mut exchange = Exchange::start(&std::env::current_exe()?, &files.main(), &files.log())?;
     let ready = exchange.wait_ready()?;
     writeln!(out, "\n  gavel     http://{}{PATH}, ready in {}", exchange.public, time(ready))?;
     writeln!(out, "            http://{}/metrics", exchange.operations)?;
@@ -101,11 +103,12 @@ pub fn run(args: &DemoArgs, out: &mut dyn Write) -> Result<bool, Box<dyn Error>>
     writeln!(out, "  bidders   {} (simulated)\n", listed.join(", "))?;
 
     let (plan, requests) = plan(args, &exchange)?;
-    let report = play(&plan, &interrupt, out)?;
+    let (report, judged) = play(&plan, &requests, &interrupt, out)?;
     exchange.check()?;
     let (metrics, seen) = settle(&exchange, &stubs)?;
     let outcome = Outcome {
         report: &report,
+        judged: &judged,
         metrics: &metrics,
         bidders: &seen,
         distinct: requests.len(),
@@ -153,47 +156,25 @@ fn plan(args: &DemoArgs, exchange: &Exchange) -> Result<(Plan, Arc<RequestSet>),
     Ok((plan, requests))
 }
 
-/// Plays the plan with live progress.
-fn play(plan: &Plan, interrupt: &Interrupt, out: &mut dyn Write) -> Result<Report, Box<dyn Error>> {
-    let live = Live::new(plan.settings.threads);
-    let start = gavel::clock::monotonic();
-    let is_terminal = std::io::stdout().is_terminal();
-    let report = std::thread::scope(|scope| {
-        let driver = scope.spawn(|| drive::run(plan, &live, &mut []));
-        let mut looks = 0u32;
-        while !driver.is_finished() {
-            std::thread::park_timeout(LOOK);
-            if interrupt.is_asked() {
-                live.stop();
-            }
-            looks += 1;
-            let standing = live.standing();
-            let shown = progress(&standing, start.elapsed());
-            // a progress line that cannot be written must not end the run
-            let _ = match (is_terminal, looks % 4) {
-                (true, _) => write!(out, "\r  {shown}\x1b[K"),
-                (false, 0) => writeln!(out, "  {shown}"),
-                (false, _) => Ok(()),
-            };
-            let _ = out.flush();
-        }
-        driver.join()
-    });
-    writeln!(out, "{}", if is_terminal { "\r\x1b[K" } else { "" })?;
-    Ok(report.map_err(|_| "the driver panicked")??.report)
-}
-
-fn progress(standing: &Standing, elapsed: Duration) -> String {
-    format!(
-        "{:>4.1} s   sent {}   answered {}   fill {}   p50 {}   p99 {}   failed {}",
-        elapsed.as_secs_f64(),
-        count(standing.sent),
-        count(standing.answered),
-        share(standing.wins, standing.answered),
-        time(Duration::from_micros(standing.p50_us)),
-        time(Duration::from_micros(standing.p99_us)),
-        count(standing.failed),
-    )
+/// Plays the plan with the view of a run; what was sent is held against what was planned.
+fn play(
+    plan: &Plan,
+    requests: &RequestSet,
+    interrupt: &Interrupt,
+    out: &mut dyn Write,
+) -> Result<(Report, Judged), Box<dyn Error>> {
+    let mut planned = Fingerprint::new(FingerprintSettings::default());
+    for (number, body) in (0_u32..).zip(requests.iter()) {
+        planned.observe(Duration::from_millis(number.into()), "demo", PATH, body);
+    }
+    let asked = JudgeArgs { gate: true, ..JudgeArgs::default() };
+    let mut judge = asked.prepare(Some(planned.summary()))?;
+    let time = Some(plan.bounds.time_max);
+    let outcome = view::play(plan, &mut [&mut judge], interrupt, time, out)?;
+    let report = outcome.report.clone();
+    let mut result = outcome.into_result(plan, SourceOf::default());
+    judge.finish(&mut result);
+    Ok((report, result.judged))
 }
 
 /// Reads the counts of exchange and bidders once they no longer move.

@@ -6,6 +6,9 @@
 use super::scrape::Scrape;
 use super::text::{count, share, table, time};
 use crate::drive::report::{Report, Validity, at};
+use crate::fingerprint::gate::AxisFault;
+use crate::fingerprint::summary::Summary;
+use crate::judge::Judged;
 use crate::random::seconds;
 use crate::stub::stats::BidderStats;
 use std::fmt::Write;
@@ -14,6 +17,8 @@ use std::time::Duration;
 /// What the three parties counted.
 pub(super) struct Outcome<'a> {
     pub report: &'a Report,
+    /// Diversity of what was planned and of what was sent.
+    pub judged: &'a Judged,
     pub metrics: &'a Scrape,
     pub bidders: &'a [BidderStats],
     /// Distinct requests that were at hand.
@@ -31,6 +36,9 @@ pub(super) struct Check {
 
 /// Distinct requests that a demo plays at least.
 pub(super) const DISTINCT_MIN: usize = 2_000;
+
+/// Fewer requests say nothing of diversity.
+const JUDGED_MIN: u64 = 100;
 
 /// Ends of a call in which the bidder saw no request: no connection was to be had.
 const UNSEEN: &[&str] = &["connect_refused", "connect_timeout", "tls", "pool_full"];
@@ -81,6 +89,16 @@ impl Outcome<'_> {
             time(at(&report.lateness, 0.5)),
             time(at(&report.lateness, 0.99))
         );
+        if let Some(sent) = self.judged.sent.as_ref().and_then(Summary::end) {
+            let _ = writeln!(
+                text,
+                "  diversity {:.0} effective combinations of features, the most frequent has {:.1} %; \
+                 compressible {:.1} : 1",
+                sent.effective_combinations,
+                100.0 * sent.top_combination,
+                sent.squeezed.unwrap_or(0.0)
+            );
+        }
         let _ = writeln!(text, "\n{}", self.bidder_table());
         let mut ends = self.metrics.by("gavel_requests_total", "result", &[]);
         ends.retain(|(end, _)| end != "answered" && end != "no_bid");
@@ -167,6 +185,15 @@ impl Outcome<'_> {
             distinct >= (DISTINCT_MIN as u64).min(report.sent),
             format!("{} distinct requests", count(distinct)),
         );
+        if report.sent >= JUDGED_MIN {
+            let faults: Vec<String> = self.judged.gate.iter().map(AxisFault::to_string).collect();
+            let told = if faults.is_empty() {
+                "what was sent is as diverse as what was planned".to_owned()
+            } else {
+                format!("what was sent is less diverse: {}", faults.join("; "))
+            };
+            check(faults.is_empty(), told);
+        }
         let lost = report.faulty() + report.unsent + report.unfinished;
         check(lost == 0, format!("{} requests without an answer", count(lost)));
         let broken: u64 = report.statuses.range(500..).map(|(_, answers)| *answers).sum();
@@ -239,6 +266,7 @@ mod tests {
             BidderStats { name: "a".to_owned(), requests: seen, bids: 2_100, ..Default::default() };
         let outcome = Outcome {
             report,
+            judged: &Judged::default(),
             metrics: &Scrape::parse(metrics),
             bidders: &[bidder],
             distinct: 5_000,

@@ -51,6 +51,10 @@ pub struct DiffArgs {
     /// Everything that is drawn follows from it
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Send requests as recorded: without it each says that it is a test (`test` is 1), so that
+    /// nobody bills it
+    #[arg(long)]
+    pub unmarked: bool,
     /// The targets may be on other machines
     #[arg(long)]
     pub allow: bool,
@@ -97,7 +101,8 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
         candidate: target(&args.candidate)?,
     };
     let count = usize::try_from(args.requests).unwrap_or(usize::MAX);
-    let samples = sample::take(&args.capture, count, args.seed).map_err(Failure::usage)?;
+    let samples =
+        sample::take(&args.capture, count, args.seed, !args.unmarked).map_err(Failure::usage)?;
     if let Some(damage) = &samples.damage {
         writeln!(out, "the capture is used up to its damage: {damage}").map_err(output)?;
     }

@@ -66,10 +66,10 @@ pub enum DriveError {
     Panic,
 }
 
-/// Requests that the feed is ahead of each shard: 100 ms at 20,000 a second.
-const AHEAD: usize = 2_048;
-/// Exchanges that may wait for their inspection.
-const INSPECT_QUEUE: usize = 2_048;
+/// Requests that the feed is ahead of each shard: 50 ms at 20,000 a second, some 5 MB.
+const AHEAD: usize = 1_024;
+/// Exchanges that may wait for their inspection, likewise.
+const INSPECT_QUEUE: usize = 1_024;
 /// Windows of a shard that may wait to be collected.
 const WINDOWS: usize = 4;
 /// Buffers beyond those that the queues and connections hold: one in each thread's hand.

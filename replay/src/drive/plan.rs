@@ -115,6 +115,8 @@ pub struct DriveSettings {
     pub lateness_us_max: u64,
     /// Whether ids of later rounds are new ones.
     pub is_unique: bool,
+    /// Rounds that were played before this run: ids of its rounds are those that come after.
+    pub rounds_before: u64,
     /// Whether each request says of itself that it is a test (`test` is 1).
     pub marks_tests: bool,
 }
@@ -135,6 +137,7 @@ impl Default for DriveSettings {
             spin_us: 0,
             lateness_us_max: 2_000,
             is_unique: true,
+            rounds_before: 0,
             marks_tests: false,
         }
     }

@@ -6,7 +6,7 @@
 
 pub mod head;
 mod order;
-mod rekey;
+pub(crate) mod rekey;
 pub mod source;
 mod timing;
 
@@ -161,7 +161,9 @@ impl Work<'_> {
         parcel.path.push_str(route.path);
         parcel.recorded_status = record.outcome.as_ref().map(|outcome| outcome.status);
         self.body.clear();
-        let rekeyed = if plan.settings.is_unique { round } else { 0 };
+        let settings = &plan.settings;
+        let rekeyed =
+            if settings.is_unique { settings.rounds_before.saturating_add(round) } else { 0 };
         if self.rekey.write(&record.body, rekeyed, &mut self.body) == Written::Opaque {
             self.account.opaque += 1;
         }

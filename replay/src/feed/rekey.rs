@@ -47,7 +47,7 @@ const LONG: usize = 12;
 const SHIFTS: usize = 64;
 
 /// See the file's header.
-pub(super) struct Rekey {
+pub(crate) struct Rekey {
     seed: u64,
     /// Whether each request says that it is a test.
     marks_tests: bool,
@@ -78,7 +78,7 @@ enum What {
 
 /// What came of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Written {
+pub(crate) enum Written {
     Whole,
     /// It is no JSON object: it was written as it is.
     Opaque,

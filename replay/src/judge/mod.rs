@@ -47,6 +47,10 @@ pub struct JudgeArgs {
     /// Refuse a run that was less diverse than the recording
     #[arg(long)]
     pub gate: bool,
+    /// The recording that diversity is held against, where it is not the one that is played; with
+    /// synthetic requests there is no other
+    #[arg(long, requires = "gate")]
+    pub like: Option<PathBuf>,
 }
 
 /// The same, read and ready.
@@ -87,7 +91,7 @@ impl JudgeArgs {
             None => None,
         };
         if self.gate && recorded.is_none() {
-            return Err(Failure::usage("--gate needs a recording to compare with"));
+            return Err(Failure::usage("--gate needs a recording to compare with: give --like"));
         }
         let also_at = recorded.iter().map(|summary| summary.requests).collect();
         let settings = FingerprintSettings { also_at, ..FingerprintSettings::default() };

@@ -24,8 +24,8 @@ pub struct ReportArgs {
     /// Write a page with plots
     #[arg(long)]
     pub html: Option<PathBuf>,
-    /// Write the result, for `compare`, `merge` and `--baseline`
-    #[arg(long)]
+    /// Write the result as JSON, for `compare`, `merge` and `--baseline`
+    #[arg(long = "out", alias = "json")]
     pub json: Option<PathBuf>,
     /// Write JUnit XML: a test case for each objective, assertion and gate
     #[arg(long)]

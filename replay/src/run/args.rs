@@ -53,9 +53,10 @@ pub struct PlayArgs {
     /// The header that takes the key
     #[arg(long, default_value = "x-gavel-key")]
     pub key_header: String,
-    /// Have each request say that it is a test (`test` is 1)
+    /// Send requests as recorded: without it each says that it is a test (`test` is 1), so that
+    /// nobody bills it. The header `x-gavel-replay: 1` is sent either way
     #[arg(long)]
-    pub test_flag: bool,
+    pub unmarked: bool,
     /// `recorded`, `churn[:REQUESTS]`, `N` or `N..MAX` kept alive
     #[arg(long, default_value = "16..512", value_parser = parse_connections)]
     pub connections: (Pool, u32, u32),
@@ -246,7 +247,7 @@ impl PlayArgs {
             drain_ms_max: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
             spin_us: self.spin,
             lateness_us_max: self.lateness_max,
-            marks_tests: self.test_flag,
+            marks_tests: !self.unmarked,
             ..DriveSettings::default()
         };
         let said = self.source_of(&source)?;

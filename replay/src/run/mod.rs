@@ -5,6 +5,7 @@
 //! code that says so, whatever the figures are.
 
 pub mod args;
+pub(crate) mod failing;
 pub mod summary;
 pub mod view;
 
@@ -16,12 +17,13 @@ use crate::fingerprint::summary::Summary;
 use crate::fingerprint::{Fingerprint, FingerprintSettings};
 use crate::interrupt::Interrupt;
 use crate::judge::JudgeArgs;
+use crate::report::ReportArgs;
 use crate::result::RunResult;
 use crate::verdict::{Failure, Verdict};
 use args::{PaceArgs, PlayArgs};
 use gavel::capture::Record;
 use gavel::capture::read;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,9 +37,11 @@ pub struct RunArgs {
     pub pace: PaceArgs,
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Write the result as JSON
-    #[arg(long)]
-    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub report: ReportArgs,
+    /// Write the requests whose answers broke an assertion as a capture, for `shrink`
+    #[arg(long, requires = "assert")]
+    pub failing: Option<PathBuf>,
 }
 
 /// Plays and judges.
@@ -45,22 +49,40 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let interrupt = Interrupt::listen().map_err(Failure::usage)?;
     raise_file_limit();
     let (plan, said) = args.play.plan(&args.pace)?;
-    let recorded = match (&plan.source, args.judge.gate) {
-        (Source::Capture(path), true) => Some(fingerprint(path)?),
-        _ => None,
-    };
-    let mut judge = args.judge.prepare(recorded)?;
+    let mut judge = args.judge.prepare(recorded(&plan, &args.judge)?)?;
     let print = |fault: std::io::Error| Failure::usage(fault);
     writeln!(out, "{} -> {}, {}", said.name, args.play.target, plan.schedule).map_err(print)?;
     let outcome = view::play(&plan, &mut [&mut judge], &interrupt, expected(&plan), out);
     let mut result = outcome.map_err(failure)?.into_result(&plan, said);
-    judge.finish(&mut result);
+    let kept = judge.finish(&mut result);
     summary::write(&result, out).map_err(print)?;
-    if let Some(path) = &args.out {
-        std::fs::write(path, result.to_json())
-            .map_err(|fault| Failure::usage(format!("{}: {fault}", path.display())))?;
+    if let Some(peak) = memory_peak() {
+        writeln!(out, "memory {:.1} MiB at most", peak as f64 / 1_048_576.0).map_err(print)?;
     }
-    Ok(verdict(&result))
+    args.report.write(&result)?;
+    if let Some(path) = &args.failing {
+        let (number, shown) = (kept.len(), path.display());
+        failing::write(path, &plan.source, kept).map_err(Failure::usage)?;
+        writeln!(out, "{number} failing requests in {shown}").map_err(print)?;
+    }
+    let verdict = verdict(&result);
+    writeln!(out, "verdict: {}", verdict.label()).map_err(print)?;
+    Ok(verdict)
+}
+
+/// The diversity that a run is held against, where it is held against any.
+pub fn recorded(plan: &Plan, judge: &JudgeArgs) -> Result<Option<Summary>, Failure> {
+    match (&judge.like, &plan.source) {
+        _ if !judge.gate => Ok(None),
+        (Some(path), _) | (None, Source::Capture(path)) => fingerprint(path).map(Some),
+        (None, _) => Ok(None),
+    }
+}
+
+/// The most memory that this process has held so far, in bytes; none where the system does not say.
+fn memory_peak() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(usage.max_rss()).ok()?.checked_mul(1_024)
 }
 
 /// A target that answered nothing and refused connections was not there.

@@ -1,0 +1,116 @@
+//! Whether a set of requests still fails.
+//!
+//! Owns: asking the servers, one request after the other, and what counts as failing ([`Failing`]).
+//! Never: a reduction. Invariants: it fails only where it does each time of `tries`; it goes on to
+//! fail in the same way: a set that breaks another rule, or the same one with other values, is
+//! another failure (an answer to a request without impressions is for none of them).
+
+use crate::ask::{Answered, AskError, Asked, Asker};
+use crate::assertions::pair::Pair;
+use crate::assertions::{Assertion, AssertionSettings, Outcome};
+use crate::diff::answer::{Ignore, Side};
+use std::time::Duration;
+
+/// What counts as failing.
+pub(super) enum Failing {
+    /// An answer that breaks one of these rules.
+    Assertion {
+        rules: Vec<Assertion>,
+        /// The one reason that counts; none: any.
+        reason: Option<String>,
+    },
+    /// The candidate answers otherwise than the target does twice.
+    Differs { candidate: Box<Asker>, ignore: Ignore },
+    /// No answer: the connection breaks, or the time is over.
+    Unanswered,
+}
+
+/// See the file's header.
+pub(super) struct Check {
+    pub target: Asker,
+    pub failing: Failing,
+    pub tries: u32,
+    /// How long a target that is gone may take to come back.
+    pub back: Duration,
+}
+
+/// Between two looks whether it is back.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Check {
+    /// Whether the set fails each time.
+    pub fn fails(&mut self, set: &[Asked]) -> Result<bool, AskError> {
+        for _ in 0..self.tries {
+            if self.failure(set)?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// From now on only the rule that was broken counts, for this reason or (none) for any.
+    pub fn hold_to(&mut self, why: Option<String>) {
+        if let Failing::Assertion { reason, .. } = &mut self.failing {
+            *reason = why;
+        }
+    }
+
+    /// The first failure of one go, in words. A rule that fails is from then on the only one.
+    pub fn failure(&mut self, set: &[Asked]) -> Result<Option<String>, AskError> {
+        for asked in set {
+            let answered = patient(&mut self.target, asked, self.back)?;
+            let found = match &mut self.failing {
+                Failing::Unanswered => answered.err().map(|error| error.to_string()),
+                Failing::Assertion { rules, reason } => {
+                    let found = broken(rules, asked, answered.ok().as_ref());
+                    found.filter(|found| reason.as_ref().is_none_or(|reason| reason == found))
+                }
+                Failing::Differs { candidate, ignore } => {
+                    let other = patient(candidate, asked, self.back)?;
+                    let again = patient(&mut self.target, asked, self.back)?;
+                    let [one, other, again] =
+                        [answered, other, again].map(|answered| Side::new(&answered, ignore));
+                    (one == again && one != other)
+                        .then(|| "the candidate answers otherwise than the target".to_owned())
+                }
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The first rule that the answer breaks; the others are forgotten.
+fn broken(
+    rules: &mut Vec<Assertion>,
+    asked: &Asked,
+    answered: Option<&Answered>,
+) -> Option<String> {
+    let answered = answered?;
+    let pair = Pair::new(&asked.body, answered.status, &answered.body, None);
+    let settings = AssertionSettings::default();
+    let (rule, why) = rules.iter().find_map(|rule| match rule.check(&pair, &settings) {
+        Outcome::Fails(why) => Some((*rule, why)),
+        Outcome::Holds | Outcome::NotJudged => None,
+    })?;
+    *rules = vec![rule];
+    Some(format!("{}: {why}", rule.name()))
+}
+
+/// Asks; waits for a server that is gone. Every other fault is an outcome of the asking.
+fn patient(
+    server: &mut Asker,
+    asked: &Asked,
+    back: Duration,
+) -> Result<Result<Answered, AskError>, AskError> {
+    let start = gavel::clock::monotonic();
+    loop {
+        match server.ask(asked) {
+            Err(error @ AskError::Unreachable(..)) if start.elapsed() >= back => return Err(error),
+            Err(AskError::Unreachable(..)) => std::thread::sleep(LOOK),
+            answered => return Ok(answered),
+        }
+    }
+}
