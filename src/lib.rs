@@ -34,6 +34,7 @@ pub mod admit;
 pub mod auction;
 pub mod enrich;
 pub mod ledger;
+pub mod token;
 
 // floor 4: what the user allows
 pub mod privacy;

@@ -15,6 +15,7 @@ use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::partner::Partner;
 use crate::telemetry::hub::Hub;
 use crate::telemetry::slots::{OTHER, Slot};
+use crate::token::issuer::Issuer;
 use arc_swap::ArcSwapOption;
 use arc_swap::cache::Cache;
 use bytes::Bytes;
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub sellers: Option<Bytes>,
     /// Where requests are recorded, while they are.
     pub recording: Option<Arc<Recording>>,
+    /// What our notice URLs are made with; `None`: there are none, and no event is taken.
+    pub issuer: Option<Arc<Issuer>>,
     /// Who buys what, as an index over `bidders`.
     pub roster: Roster,
     /// By `PartnerId`: agreed requests a second.
@@ -86,6 +89,7 @@ pub struct Parts {
     pub sellers: Option<Bytes>,
     pub roster: RosterSettings,
     pub recording: Option<Arc<Recording>>,
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 impl Parts {
@@ -100,6 +104,7 @@ impl Parts {
             sellers: None,
             roster: RosterSettings::default(),
             recording: None,
+            issuer: None,
         }
     }
 }
@@ -122,8 +127,17 @@ impl Snapshot {
 
     /// As [`Snapshot::new`], without the bank: this takes a while, and workers wait for the bank.
     pub fn put_together(generation: u64, parts: Parts, accounts: Accounts, hub: &Hub) -> Self {
-        let Parts { partners, bidders, rates, floors, databases, sellers, roster, recording } =
-            parts;
+        let Parts {
+            partners,
+            bidders,
+            rates,
+            floors,
+            databases,
+            sellers,
+            roster,
+            recording,
+            issuer,
+        } = parts;
         let mut doors = HashMap::with_capacity(partners.len());
         for (id, partner) in (0..=u16::MAX).zip(&partners) {
             let name = Name::from_slice(partner.name.as_bytes());
@@ -142,6 +156,7 @@ impl Snapshot {
             databases,
             sellers,
             recording,
+            issuer,
             partner_rates: accounts,
             doors,
         }

@@ -5,6 +5,7 @@
 //! ready, with the whole report on `/ready`, where an operator finds it.
 
 pub mod ask;
+mod books;
 mod console;
 pub mod load;
 mod log;
@@ -16,6 +17,7 @@ mod status;
 mod team;
 
 use crate::config::Config;
+use crate::enrich::databases::Databases;
 use crate::http::admin::{self, Admin, AdminRoutes};
 use crate::http::ops::{self, OpsSettings};
 use crate::http::trial::TrialDesk;
@@ -23,6 +25,8 @@ use crate::lifecycle::{Lifecycle, Phase};
 use crate::reload::chain;
 use crate::reload::progress::Progress;
 use crate::runtime::listener;
+use crate::runtime::queue::QueueWatch;
+use books::Books;
 use console::{Console, ConsoleParts, ConsoleSettings};
 use load::StartFault;
 use status::Status;
@@ -113,12 +117,10 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         }
     };
     administered.ready();
-    let (team, queue) = match Team::start(&config, Arc::clone(&in_force.databases), &lifecycle) {
-        Ok(team) => team,
-        Err(fault) => {
-            let fault = StartFault::new(vec![fault]);
-            return wait_faulty(args, fault, &serving, &status, &mut stop).await;
-        }
+    let databases = Arc::clone(&in_force.databases);
+    let Mustered { books, team, queue } = match muster(&config, databases, &lifecycle).await {
+        Ok(mustered) => mustered,
+        Err(fault) => return wait_faulty(args, fault, &serving, &status, &mut stop).await,
     };
     announce(&config, &team);
     info!(listener = "admin", address = %admin.address(), "listening");
@@ -128,6 +130,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         admin,
         console,
         spawn_local(queue::watch(queue)),
+        spawn_local(books::watch(books.log(), Arc::clone(&lifecycle))),
         spawn_local(team::rebalance(team.bank(), config.edge.lease.tick)),
     ];
     let pushing = push::start(config.push.clone(), &status);
@@ -139,7 +142,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     leave(&lifecycle, &config, &mut stop).await;
     drop(reloading);
     lifecycle.advance(Phase::Closing);
-    let ended = join(team).await;
+    let ended = join(team, books).await;
     if let Some(pushing) = pushing {
         pushing.finish(&status).await;
     }
@@ -147,6 +150,25 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
     Ok(if ended.panicked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Who serves, and what they write to.
+struct Mustered {
+    books: Books,
+    team: Team,
+    queue: QueueWatch,
+}
+
+/// The journal first, then those who write to it.
+async fn muster(
+    config: &Config,
+    databases: Arc<Databases>,
+    lifecycle: &Arc<Lifecycle>,
+) -> Result<Mustered, StartFault> {
+    let fault = |line| StartFault::new(vec![line]);
+    let books = books::open(&config.events).await.map_err(fault)?;
+    let (team, queue) = Team::start(config, databases, lifecycle).map_err(fault)?;
+    Ok(Mustered { books, team, queue })
 }
 
 /// Says that it goes, and takes what still comes, for as long as is configured.
@@ -229,12 +251,15 @@ fn announce(config: &Config, team: &Team) {
     }
 }
 
-/// Joins the threads from a plain thread: joining blocks.
-async fn join(team: Team) -> crate::runtime::workers::Ended {
+/// Joins the threads from a plain thread, and closes the journal behind the last of them: both
+/// block.
+async fn join(team: Team, books: Books) -> crate::runtime::workers::Ended {
     let (told, ended) = tokio::sync::oneshot::channel();
     let joiner = std::thread::Builder::new().name("gavel-join".to_owned()).spawn(move || {
+        let ended = team.join();
+        books.close();
         // The receiver waits for it.
-        let _ = told.send(team.join());
+        let _ = told.send(ended);
     });
     match joiner {
         Ok(_) => ended.await.unwrap_or_default(),

@@ -80,6 +80,7 @@ impl Team {
         let recorder = Arc::new(Recorder::default());
         let parts = Parts {
             recording: recorder.apply(config.rules.capture.as_ref()),
+            issuer: config.rules.issuer.clone(),
             partners: config.rules.partners.clone(),
             bidders: config.rules.bidders.clone(),
             rates: Arc::clone(&config.rules.rates),

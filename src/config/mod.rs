@@ -7,6 +7,7 @@ mod bidders;
 pub mod checksums;
 pub mod edge;
 pub mod engine;
+pub mod events;
 pub mod fault;
 pub mod files;
 mod floors;
@@ -22,6 +23,7 @@ mod words;
 
 use edge::Edge;
 use engine::Engine;
+use events::Events;
 use fault::{Fault, Found};
 use files::Files;
 use reader::{Findings, Table};
@@ -29,6 +31,7 @@ use rules::{Draft, Rules};
 use std::cell::RefCell;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use telemetry::PushSettings;
 
 /// A configuration file larger than this is a mistake.
@@ -40,6 +43,8 @@ pub struct Config {
     pub edge: Edge,
     pub engine: Engine,
     pub rules: Rules,
+    /// Where records go and events are taken, where that is so.
+    pub events: Events,
     /// Where numbers are sent besides `/metrics`.
     pub push: Option<PushSettings>,
     /// Each file that was read, the main one first.
@@ -97,7 +102,9 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         let includes = includes(&mut root);
         let checksums = checksums::read(&mut root, folder);
         let (edge, engine) = (edge::read(&mut root), engine::read(&mut root, folder));
-        settings = Some((edge, engine, telemetry::read(&mut root, folder), checksums));
+        let (events, issuer) = events::read(&mut root, folder, files);
+        draft.rules.issuer = issuer.map(Arc::new);
+        settings = Some((edge, engine, events, telemetry::read(&mut root, folder), checksums));
         draft.read(&mut root);
         let mut seen = vec![plain(main)];
         for include in includes {
@@ -118,9 +125,9 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
-        Some((edge, engine, push, checksums)) if faults.is_empty() => {
+        Some((edge, engine, events, push, checksums)) if faults.is_empty() => {
             let (rules, files) = (draft.finish(), files.paths());
-            Ok(Config { edge, engine, rules, push, files, checksums, rows })
+            Ok(Config { edge, engine, rules, events, push, files, checksums, rows })
         }
         _ => Err(Report(faults)),
     }
@@ -135,6 +142,7 @@ pub fn rows() -> Vec<reader::Row> {
     checksums::read(&mut root, Path::new(""));
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
+    events::read(&mut root, Path::new(""), &Files::on_disk());
     telemetry::read(&mut root, Path::new(""));
     draft.read(&mut root);
     rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut draft.rules);

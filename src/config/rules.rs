@@ -13,6 +13,7 @@ use crate::bidder::Bidder;
 use crate::capture::recorder::CaptureSettings;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
+use crate::token::issuer::Issuer;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -37,6 +38,8 @@ pub struct Rules {
     pub sellers: Option<Bytes>,
     /// What is recorded, where something is.
     pub capture: Option<CaptureSettings>,
+    /// What our notice URLs are made with, where there are any.
+    pub issuer: Option<Arc<Issuer>>,
 }
 
 /// A document of sellers larger than this is a mistake.

@@ -7,7 +7,7 @@ use super::fault::Found;
 use toml::Value;
 
 /// Keys whose values are nobody's business: they are never shown.
-const SECRETS: [&str; 4] = ["headers", "key", "keys", "token"];
+const SECRETS: [&str; 5] = ["headers", "key", "keys", "secret", "token"];
 
 /// What of a value a fault report may show. Reports are logged, and stand on `/ready` for anybody
 /// who asks.

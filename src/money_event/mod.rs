@@ -56,6 +56,11 @@ impl SaleId {
         Self(bits & !0xf)
     }
 
+    /// The bits, the lowest four zero.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+
     /// The id of its event of a type: an event happens once a sale.
     pub const fn event(self, event: EventType) -> EventId {
         EventId(self.0 | event.number())

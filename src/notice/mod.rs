@@ -3,4 +3,5 @@
 //! This file is the folder's vocabulary; it imports none of its children.
 
 pub mod address;
+pub mod event_log;
 pub mod guard;

@@ -288,6 +288,7 @@ impl Publisher {
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,
             recording: self.parts.recorder.apply(config.rules.capture.as_ref()),
+            issuer: config.rules.issuer.clone(),
         };
         // The workers lease from the bank: it is held for the accounts only.
         let rates = {
@@ -362,5 +363,6 @@ fn fixed(config: &Config) -> Vec<(&'static str, String)> {
         ("databases.cache", format!("{:?}", engine.enrich)),
         ("auction", format!("{:?}", engine.auction)),
         ("network", format!("{:?}", engine.net)),
+        ("journal, events.ack, events.in_flight_max", format!("{:?}", config.events)),
     ]
 }

@@ -1,0 +1,109 @@
+//! The journal of this process: opened before anybody is served, closed after the last one was.
+//!
+//! Owns: [`Books`], its log lines, and what readiness is told of it. Never: a record.
+
+use crate::config::events::{Ack, Events};
+use crate::journal::disk::real::RealDisk;
+use crate::journal::open::{self, Opened, Running};
+use crate::journal::{Condition, Settings};
+use crate::lifecycle::{Lifecycle, ReadyHandle};
+use crate::money_event::codec::identify;
+use crate::notice::event_log::EventLog;
+use crate::reload::chain;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+/// How often its condition is looked at: a failure shows on `/ready` within a second.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What is kept while the process serves.
+#[derive(Debug, Default)]
+pub struct Books {
+    log: Option<EventLog>,
+    running: Option<Running>,
+}
+
+impl Books {
+    /// Where events go; `None`: nowhere, and none is taken.
+    pub fn log(&self) -> Option<EventLog> {
+        self.log.clone()
+    }
+
+    /// Writes what waits, with an fsync, and ends. Blocks.
+    pub fn close(self) {
+        if let Some(running) = self.running {
+            running.close();
+        }
+    }
+}
+
+/// Recovers the journal, on a thread of its own: `/ready` answers meanwhile. The error is a line
+/// for the report.
+pub async fn open(events: &Events) -> Result<Books, String> {
+    let Some(settings) = events.journal.clone() else { return Ok(Books::default()) };
+    let dir = settings.dir.display().to_string();
+    let Opened { journal, report, running } =
+        opened(settings).await.map_err(|fault| format!("journal.dir: {fault}"))?;
+    info!(
+        dir,
+        segments = report.segments,
+        records = report.records,
+        bytes = report.bytes,
+        damaged = report.damaged,
+        lost = report.lost,
+        millis = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        "journal recovered"
+    );
+    if report.lost > 0 {
+        error!(lost = report.lost, "records of the journal are lost: see `gavel journal verify`");
+    }
+    let log = match events.ack {
+        Ack::Local => EventLog::Local(journal),
+    };
+    Ok(Books { log: Some(log), running: Some(running) })
+}
+
+async fn opened(settings: Settings) -> Result<Opened, String> {
+    let (told, read) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("gavel-recover".to_owned()).spawn(move || {
+        let opened = open::open(settings, Arc::new(RealDisk), identify);
+        // Nobody waits any more where the process is being stopped.
+        let _ = told.send(opened.map_err(|fault| chain(&fault)));
+    });
+    thread.map_err(|fault| format!("cannot start a thread: {fault}"))?;
+    read.await.unwrap_or_else(|_| Err("the recovering thread died".to_owned()))
+}
+
+/// Tells readiness how the journal is, for as long as the process runs. Where it takes nothing,
+/// another replica must take the events; where it only has no room for more auctions, events still
+/// come here.
+pub async fn watch(log: Option<EventLog>, lifecycle: Arc<Lifecycle>) {
+    let Some(log) = log else { return };
+    let part = lifecycle.needs("journal");
+    let mut known = Condition::Sound;
+    tell(&part, known);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let now = log.journal().condition();
+        if now != known {
+            if now > known {
+                warn!(before = known.label(), now = now.label(), "the journal is worse");
+            } else {
+                info!(before = known.label(), now = now.label(), "the journal is better");
+            }
+            tell(&part, now);
+            known = now;
+        }
+    }
+}
+
+fn tell(part: &ReadyHandle, condition: Condition) {
+    match condition {
+        Condition::Failed => part.missing("nothing can be made durable"),
+        _ => part.ready(),
+    }
+}

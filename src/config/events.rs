@@ -1,0 +1,314 @@
+//! `[journal]` and `[events]`: what is kept of auctions and events, and our own notice URLs.
+//!
+//! Owns: names, defaults and ranges of their keys, and the relations between them. Never: a folder
+//! that is opened, a key that is shown.
+
+use super::files::Files;
+use super::reader::Table;
+use super::words;
+use crate::journal;
+use crate::token::SKEW;
+use crate::token::issuer::{BASE_CHARS_MAX, Issuer};
+use crate::token::keys::{KEYS_MAX, Key, Keys, SECRET_CHARS_MIN};
+use std::path::Path;
+use std::time::Duration;
+use url::Url;
+
+/// A file with a secret that is larger is a mistake.
+const SECRET_FILE_BYTES_MAX: u64 = 4096;
+const SECRET_WANTED: &str = "a secret of 32 characters or more";
+
+/// What waits for a restart: where records go, and how events are taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// `None`: nothing is kept, no event is taken.
+    pub journal: Option<journal::Settings>,
+    pub ack: Ack,
+    /// Events of one worker that wait to become durable.
+    pub in_flight_max: u32,
+}
+
+/// Where durability ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ack {
+    /// On this machine's disk.
+    #[default]
+    Local,
+}
+
+const fn s(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Both sections; paths are relative to `folder`.
+pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<Issuer>) {
+    let journal = journal(root, folder);
+    let mut t = root.section("events");
+    let ack = t.choice(
+        "ack",
+        &[("local", Ack::Local)],
+        "When an event is answered: `local` once it is on this machine's disk.",
+    );
+    let in_flight_max = t.integer(
+        "in_flight_max",
+        4_096,
+        1..=100_000,
+        "Events of one worker that wait to become durable; what comes beyond gets 503.",
+    );
+    let issuer = issuer(&mut t, folder, files);
+    let is_present = t.is_present();
+    if is_present && journal.is_none() {
+        t.fault_of("ack", "there together with `journal.dir`", None);
+    }
+    if let (Some(journal), Some(issuer)) = (&journal, &issuer) {
+        let longest = issuer.banner_ttl.max(issuer.video_ttl) + SKEW;
+        if journal.keep_for < longest {
+            let wanted =
+                "at most `journal.keep_for` less 5 minutes: repeats are told by the journal";
+            t.fault_of("video_ttl", wanted, None);
+        }
+    }
+    t.end();
+    (Events { journal, ack: ack.unwrap_or_default(), in_flight_max }, issuer)
+}
+
+fn issuer(t: &mut Table, folder: &Path, files: &Files) -> Option<Issuer> {
+    let base = t.parsed(
+        "url",
+        "http:// or https:// with a host, perhaps a path, at most 256 characters",
+        "Where partners reach us from outside: begins every `nurl`, `burl` and `lurl` of ours. \
+         Absent: bids keep those of their bidders, and no event is taken.",
+        base,
+    );
+    let banner_ttl = t.duration(
+        "banner_ttl",
+        s(3600),
+        s(60)..=s(7 * 86_400),
+        "How long events of banners and native ads on pages are taken.",
+    );
+    let video_ttl = t.duration(
+        "video_ttl",
+        s(86_400),
+        s(60)..=s(7 * 86_400),
+        "... and of video, audio and whatever is shown in an app.",
+    );
+    let keys = keys(t, folder, files);
+    let is_on = base.is_some();
+    if is_on && keys.is_none() && !t.has("keys") {
+        t.fault_of("keys", "at least one, where there is a `url`", None);
+    }
+    Some(Issuer { keys: keys?, base: base?, banner_ttl, video_ttl })
+}
+
+/// A base that needs no escaping, where it is looked at and where it is written.
+fn base(text: &str) -> Option<String> {
+    let text = text.trim_end_matches('/');
+    let url = Url::parse(text).ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/[]".contains(&byte);
+    let is_good = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && text.len() <= BASE_CHARS_MAX
+        && text.bytes().all(is_plain);
+    is_good.then(|| text.to_owned())
+}
+
+fn keys(t: &mut Table, folder: &Path, files: &Files) -> Option<Keys> {
+    let mut read: Vec<Key> = Vec::new();
+    for mut one in t.sections("keys") {
+        let Some(key) = key(&mut one, folder, files) else { continue };
+        if read.iter().any(|other| other.id == key.id) {
+            one.fault_of("id", "a number that no other key has", None);
+        }
+        one.end();
+        read.push(key);
+    }
+    if read.len() > KEYS_MAX {
+        t.fault_of("keys", &format!("at most {KEYS_MAX}"), None);
+    }
+    let mut read = read.into_iter();
+    Some(Keys::new(read.next()?, read.collect()))
+}
+
+/// One key: the secret from the file or from a file beside it.
+fn key(t: &mut Table, folder: &Path, files: &Files) -> Option<Key> {
+    let id = t.integer_optional(
+        "id",
+        0..=255_u8,
+        "Stands in each token that the key signs. The first key of the list signs, all are taken: \
+         a new one goes behind the old one, then before it, and the old one goes when its last \
+         token has ended.",
+    );
+    let good = |text: &str| {
+        let text = text.trim();
+        (text.chars().count() >= SECRET_CHARS_MIN).then(|| text.to_owned())
+    };
+    let own = t.parsed(
+        "secret",
+        SECRET_WANTED,
+        "The secret; all replicas have the same. This or `secret_file` is needed.",
+        good,
+    );
+    let path = t.parsed("secret_file", "a path to a file", "A file with the secret.", |text| {
+        words::text(text).map(|text| folder.join(text))
+    });
+    let secret = match (own, path) {
+        (Some(_), Some(_)) => {
+            t.fault_of("secret_file", "absent where there is a `secret`", None);
+            None
+        }
+        (Some(own), None) => Some(own),
+        (None, Some(path)) => {
+            let read = files.read(&path, SECRET_FILE_BYTES_MAX);
+            let read = read.map(|bytes| String::from_utf8(bytes).ok().as_deref().and_then(good));
+            let fault = match read {
+                Ok(Some(secret)) => return Some(Key::new(id?, &secret)),
+                Ok(None) => format!("a file with {SECRET_WANTED}"),
+                Err(fault) => format!("a file that can be read: {fault}"),
+            };
+            t.fault_of("secret_file", &fault, None);
+            None
+        }
+        (None, None) => {
+            if !t.has("secret") && !t.has("secret_file") {
+                t.fault_of("secret", SECRET_WANTED, None);
+            }
+            None
+        }
+    };
+    if !t.has("id") {
+        t.fault_of("id", "a number, 0 to 255", None);
+    }
+    Some(Key::new(id?, &secret?))
+}
+
+fn journal(root: &mut Table, folder: &Path) -> Option<journal::Settings> {
+    let mut t = root.section("journal");
+    let path = |text: &str| words::text(text).map(|text| folder.join(text));
+    let dir = t.parsed(
+        "dir",
+        "a path to a folder",
+        "Where records of auctions and events are kept; made where it is not there. One process, \
+         one folder. Absent: nothing is kept, and no event is taken.",
+        path,
+    );
+    let spill_dir = t.parsed(
+        "spill_dir",
+        "a path to a folder",
+        "Where it goes on when `dir` fails, hangs or is full: another disk.",
+        path,
+    );
+    let d = journal::Settings::new(dir.clone().unwrap_or_default());
+    let d = times(&mut t, d);
+    let d = sizes(&mut t, d);
+    let settings = journal::Settings { spill_dir, ..d };
+    if t.has("dir")
+        && let Err(fault) = settings.check()
+    {
+        t.fault_of("dir", &format!("with limits that go together: {fault}"), None);
+    }
+    if dir.is_none() && t.is_present() && !t.has("dir") {
+        t.fault_of("dir", "there where there is a `[journal]`", None);
+    }
+    t.end();
+    dir.map(|_| settings)
+}
+
+fn times(t: &mut Table, d: journal::Settings) -> journal::Settings {
+    let ms = Duration::from_millis;
+    journal::Settings {
+        commit_wait: t.duration(
+            "commit_wait",
+            d.commit_wait,
+            ms(0)..=s(1),
+            "A commit begins when its first record has waited for so long ...",
+        ),
+        slow_after: t.duration(
+            "slow_after",
+            d.slow_after,
+            ms(1)..=s(10),
+            "A commit that takes longer is an alarm.",
+        ),
+        stuck_after: t.duration(
+            "stuck_after",
+            d.stuck_after,
+            ms(10)..=s(60),
+            "A commit that takes longer is given up, and its records written elsewhere.",
+        ),
+        keep_for: t.duration(
+            "keep_for",
+            d.keep_for,
+            s(60)..=s(400 * 86_400),
+            "Records are kept for so long, also where they have been delivered: for telling \
+             repeats, and for the ledger.",
+        ),
+        ..d
+    }
+}
+
+fn sizes(t: &mut Table, d: journal::Settings) -> journal::Settings {
+    let (kib, mib) = (1_usize << 10, 1_usize << 20);
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    journal::Settings {
+        segment_bytes: t.bytes(
+            "segment_bytes",
+            size(d.segment_bytes),
+            64 * kib..=1024 * mib,
+            "Size of its files, written full of zeros beforehand.",
+        ) as u64,
+        commit_records: t.integer(
+            "commit_records",
+            d.commit_records,
+            1..=65_536,
+            "... or when so many records wait.",
+        ),
+        commit_bytes_max: t.bytes(
+            "commit_bytes_max",
+            d.commit_bytes_max,
+            4 * kib..=16 * mib,
+            "Most bytes of a commit, at most half a segment.",
+        ),
+        record_bytes_max: t.bytes(
+            "record_bytes_max",
+            d.record_bytes_max,
+            8 * kib..=256 * kib,
+            "Longest record, at most a commit.",
+        ),
+        waiting_records_max: t.integer(
+            "waiting_records_max",
+            d.waiting_records_max,
+            1..=10_000_000,
+            "Events that wait for the disk; what comes beyond gets 503.",
+        ),
+        buffered_records_max: t.integer(
+            "buffered_records_max",
+            d.buffered_records_max,
+            1..=10_000_000,
+            "Records of auctions that wait; what comes beyond is dropped and counted.",
+        ),
+        ballast_bytes: t.bytes(
+            "ballast_bytes",
+            size(d.ballast_bytes),
+            0..=64 * 1024 * mib,
+            "Room that is kept for the moment when the disk is full.",
+        ) as u64,
+        disk_bytes_max: t.bytes(
+            "disk_bytes_max",
+            size(d.disk_bytes_max),
+            mib..=(64 << 20) * mib,
+            "Most bytes in each of the folders: beyond it there are no auctions.",
+        ) as u64,
+        keep_bytes: t.bytes(
+            "keep_bytes",
+            size(d.keep_bytes),
+            0..=(64 << 20) * mib,
+            "Records are kept beyond `keep_for` while they are smaller than this.",
+        ) as u64,
+        ids_max: t.integer(
+            "ids_max",
+            d.ids_max,
+            1_000..=1_000_000_000,
+            "Events that are remembered for telling repeats (48 bytes each).",
+        ),
+        ..d
+    }
+}
