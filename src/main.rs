@@ -10,6 +10,7 @@ use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::http::admin::AdminAddress;
 use gavel::journal::{self, command::JournalCommand};
 use gavel::ledger::{self, command::LedgerArgs};
+use gavel::notice::command::{self as dlq, DlqCommand};
 use gavel::{clock, config, enrich, reload};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -65,6 +66,11 @@ enum Command {
     },
     /// Totals of money over the journals of all replicas, and what does not add up.
     Ledger(LedgerArgs),
+    /// Notices that bidders would not take: list them, try them again, give them up.
+    Dlq {
+        #[command(subcommand)]
+        command: DlqCommand,
+    },
     /// What an operator can ask where there is no shell.
     Debug {
         #[command(subcommand)]
@@ -123,6 +129,13 @@ fn main() -> ExitCode {
         Command::HashKey => hash_key(),
         Command::Journal { command } => journal(command),
         Command::Ledger(args) => ledger(args),
+        Command::Dlq { command } => match dlq::run(command) {
+            Ok(text) => say(&text),
+            Err(fault) => {
+                eprintln!("{}", reload::chain(&fault));
+                ExitCode::FAILURE
+            }
+        },
         Command::Debug { question } => match answer(question) {
             Ok(text) => say(&text),
             Err(fault) => faulty(&fault),

@@ -136,7 +136,7 @@ impl Resolver {
 
     /// Refreshes what is due, for ever; runs on the control runtime.
     pub async fn run(self: Arc<Self>) {
-        let source = self.source();
+        let source = source(&self.settings);
         if source.is_none() {
             tracing::error!("no name servers are configured: bidders need address literals");
         }
@@ -198,22 +198,43 @@ impl Resolver {
         }
         (due, next)
     }
+}
 
-    fn source(&self) -> Option<TokioResolver> {
-        let builder = if self.settings.servers.is_empty() {
-            TokioResolver::builder_tokio().ok()?
-        } else {
-            let servers = self.settings.servers.iter().map(server).collect();
-            let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        };
-        let mut builder = builder;
-        let options = builder.options_mut();
-        // our own table is the cache, with its own rules
-        options.cache_size = 0;
-        options.attempts = 1;
-        builder.build().ok()
+/// One query at a time, for whoever may wait for its answer.
+#[derive(Debug)]
+pub struct Lookup {
+    source: Option<TokioResolver>,
+    settings: ResolveSettings,
+}
+
+impl Lookup {
+    /// With the same settings as the table's.
+    pub fn new(settings: ResolveSettings) -> Self {
+        Self { source: source(&settings), settings }
     }
+
+    /// All addresses of a name, whatever their number, and how long they hold.
+    pub async fn ask(&self, host: &str) -> Option<(Vec<IpAddr>, Duration)> {
+        let source = self.source.as_ref()?;
+        let asked = tokio::time::timeout(self.settings.query_time_max, query(source, host)).await;
+        let (list, ttl) = asked.ok().flatten()?;
+        Some((list, ttl.clamp(self.settings.ttl_min, self.settings.ttl_max)))
+    }
+}
+
+fn source(settings: &ResolveSettings) -> Option<TokioResolver> {
+    let mut builder = if settings.servers.is_empty() {
+        TokioResolver::builder_tokio().ok()?
+    } else {
+        let servers = settings.servers.iter().map(server).collect();
+        let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+    };
+    let options = builder.options_mut();
+    // our own table is the cache, with its own rules
+    options.cache_size = 0;
+    options.attempts = 1;
+    builder.build().ok()
 }
 
 fn server(address: &SocketAddr) -> NameServerConfig {

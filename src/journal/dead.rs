@@ -1,4 +1,4 @@
-//! Letters that could not be delivered.
+//! Letters that could not be delivered, or not yet.
 //!
 //! Owns: [`DeadLetters`], a folder of segments of its own. Never: when a letter is tried again (the
 //! sink's rule). Invariant: a letter that was buried is listed until it is purged or delivered,
@@ -7,8 +7,11 @@
 //! A letter is a record; what becomes of it is another record behind it. Segments go from the
 //! oldest on when all their letters are done with.
 
+pub mod form;
+pub mod look;
+
 use super::disk::{Disk, ReadAt};
-use super::frame::Class;
+use super::frame::{Class, record_bytes};
 use super::maker::Maker;
 use super::open::recover;
 use super::published::Published;
@@ -17,32 +20,15 @@ use super::survey::path_of;
 use super::walk::{Bounds, Piece, Record, Walk};
 use super::{JournalFault, Refused, Settings};
 use crate::money_event::kind::{LETTER, LETTER_CLOSED};
-use crate::tlv::{TlvFault, capped, field_bytes, field_number, fields};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Longest reason that is kept; the rest is cut.
-const REASON_BYTES_MAX: usize = 512;
 /// Room for what a letter says beside its record's payload.
 const ABOUT_BYTES_MAX: usize = 1024;
-
-mod tag {
-    pub const SINK: u64 = 1;
-    pub const REASON: u64 = 2;
-    pub const TRIES: u64 = 3;
-    pub const BURIED_US: u64 = 4;
-    pub const SEQUENCE: u64 = 5;
-    pub const KIND: u64 = 6;
-    pub const PAYLOAD: u64 = 7;
-}
-
-mod closed_tag {
-    pub const LETTER: u64 = 1;
-    pub const STATE: u64 = 2;
-}
 
 /// A record that could not be delivered, and why.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,12 +42,17 @@ pub struct Letter {
     pub sequence: u64,
     pub kind: u8,
     pub payload: Vec<u8>,
+    /// Whom it is for, as the sink names it.
+    pub group: String,
+    /// When it is to be tried, of one that is pending; microseconds since the epoch.
+    pub due_us: u64,
 }
 
 /// What becomes of a letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LetterState {
     /// Waits for a person.
+    #[default]
     Dead,
     /// To be tried again by its sink.
     Pending,
@@ -72,23 +63,14 @@ pub enum LetterState {
 }
 
 impl LetterState {
-    const fn number(self) -> u64 {
+    /// A word for people.
+    pub const fn label(self) -> &'static str {
         match self {
-            Self::Dead => 0,
-            Self::Pending => 1,
-            Self::Delivered => 2,
-            Self::Purged => 3,
+            Self::Dead => "dead",
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Purged => "purged",
         }
-    }
-
-    const fn of(number: u64) -> Option<Self> {
-        Some(match number {
-            0 => Self::Dead,
-            1 => Self::Pending,
-            2 => Self::Delivered,
-            3 => Self::Purged,
-            _ => return None,
-        })
     }
 
     /// Whether it may still be delivered.
@@ -97,11 +79,46 @@ impl LetterState {
     }
 }
 
-#[derive(Debug)]
-struct Known {
-    sink: String,
-    sequence: u64,
-    state: LetterState,
+/// Something that became of a letter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    pub number: u64,
+    pub state: LetterState,
+    pub tries: u32,
+    /// Of one that is pending.
+    pub due_us: u64,
+    /// When its time began anew, of one that is tried again by a person; 0: it did not.
+    pub since_us: u64,
+    pub reason: String,
+}
+
+/// What is known of an open letter without reading it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    pub sink: String,
+    pub sequence: u64,
+    pub state: LetterState,
+    pub group: String,
+    pub tries: u32,
+    pub due_us: u64,
+    pub buried_us: u64,
+    /// Where it is another than the letter's own.
+    reason: String,
+}
+
+impl Known {
+    fn of(letter: &Letter, state: LetterState) -> Self {
+        Self {
+            sink: letter.sink.clone(),
+            sequence: letter.sequence,
+            state,
+            group: letter.group.clone(),
+            tries: letter.tries,
+            due_us: letter.due_us,
+            buried_us: letter.buried_us,
+            reason: String::new(),
+        }
+    }
 }
 
 /// The letters of a journal. Used by one thread at a time; each change is durable when it returns.
@@ -150,22 +167,71 @@ impl DeadLetters {
     /// Buries a record, and answers the letter's number. Where there are too many letters it is
     /// refused: the sink must stop then, not go on without it.
     pub fn bury(&mut self, letter: &Letter) -> Result<u64, JournalFault> {
-        let record = (letter.sink.clone(), letter.sequence);
-        if let Some(number) = self.by_record.get(&record) {
-            let number = *number;
-            return self.change(number, LetterState::Dead).map(|_| number);
-        }
-        if self.known.len() >= self.letters_max {
+        self.put(std::slice::from_ref(letter), LetterState::Dead).map(|numbers| {
+            // one letter, one number
+            numbers.first().copied().unwrap_or_default()
+        })
+    }
+
+    /// Puts records aside, dead or to be tried again, a few to each commit; answers the letters'
+    /// numbers. A record that is there already keeps its letter, which takes the state.
+    pub fn put(
+        &mut self,
+        letters: &[Letter],
+        state: LetterState,
+    ) -> Result<Vec<u64>, JournalFault> {
+        let is_new = |one: &&Letter| !self.has(one);
+        let fresh: Vec<&Letter> = letters.iter().filter(is_new).collect();
+        let room = self.letters_max.saturating_sub(self.known.len());
+        if fresh.len() > room {
             return Err(JournalFault::LettersFull(self.known.len(), self.letters_max));
         }
-        let mut bytes = Vec::new();
-        write(letter, &mut bytes);
-        let number = self.append(LETTER, &bytes, letter.buried_us)?;
-        let state = LetterState::Dead;
-        let known = Known { sink: letter.sink.clone(), sequence: letter.sequence, state };
-        self.known.insert(number, known);
-        self.by_record.insert(record, number);
-        Ok(number)
+        let payloads = fresh.iter().map(|letter| form::write(letter, state)).collect::<Vec<_>>();
+        let now_us = letters.iter().map(|letter| letter.buried_us).max().unwrap_or_default();
+        let numbers = self.append_all(LETTER, &payloads, now_us)?;
+        for (number, letter) in numbers.into_iter().zip(fresh) {
+            self.by_record.insert((letter.sink.clone(), letter.sequence), number);
+            self.known.insert(number, Known::of(letter, state));
+        }
+        let record = |letter: &Letter| (letter.sink.clone(), letter.sequence);
+        let find = |letter| self.by_record.get(&record(letter)).copied();
+        let numbers: Vec<u64> = letters.iter().filter_map(find).collect();
+        let changes = numbers.iter().zip(letters).filter_map(|(number, letter)| {
+            let is_other = self.known.get(number)?.state != state;
+            let (tries, due_us) = (letter.tries, letter.due_us);
+            let change = Change { number: *number, state, tries, due_us, ..Change::default() };
+            is_other.then_some(change)
+        });
+        let changes: Vec<Change> = changes.collect();
+        self.change_all(&changes)?;
+        Ok(numbers)
+    }
+
+    fn has(&self, letter: &Letter) -> bool {
+        self.by_record.contains_key(&(letter.sink.clone(), letter.sequence))
+    }
+
+    /// What is known of each open letter, by number.
+    pub fn known(&self) -> impl Iterator<Item = (u64, &Known)> {
+        self.known.iter().map(|(number, known)| (*number, known))
+    }
+
+    /// What became of a record of a sink, where it has an open letter.
+    pub fn state_of(&self, sink: &str, sequence: u64) -> Option<LetterState> {
+        let number = self.by_record.get(&(sink.to_owned(), sequence))?;
+        self.get(*number).map(|known| known.state)
+    }
+
+    /// What is known of one.
+    pub fn get(&self, number: u64) -> Option<&Known> {
+        self.known.get(&number)
+    }
+
+    /// The letters of these numbers (in order); one that is gone or lost to damage is left out.
+    pub fn fetch(&self, numbers: &[u64]) -> Result<Vec<(u64, Letter)>, JournalFault> {
+        let wanted = numbers.iter().filter_map(|number| Some((*number, self.get(*number)?.state)));
+        let read = self.read(&wanted.collect::<Vec<_>>())?;
+        Ok(read.into_iter().map(|(number, _, letter)| (number, letter)).collect())
     }
 
     /// The letters from a number on that are not gone.
@@ -215,28 +281,66 @@ impl DeadLetters {
             return Ok(None);
         }
         let sink = known.sink.clone();
-        let mut bytes = Vec::new();
-        field_number(&mut bytes, closed_tag::LETTER, number);
-        field_number(&mut bytes, closed_tag::STATE, state.number());
-        self.append(LETTER_CLOSED, &bytes, 0)?;
-        apply(number, state, &mut self.known, &mut self.by_record);
-        if !state.is_open() {
-            self.trim()?;
-        }
-        Ok(Some(sink))
+        // whoever is to be tried again has all its tries before it
+        let tries = if state == LetterState::Pending { 0 } else { known.tries };
+        let change = Change { number, state, tries, ..Change::default() };
+        self.change_all(&[change]).map(|()| Some(sink))
     }
 
-    fn append(&mut self, kind: u8, payload: &[u8], now_us: u64) -> Result<u64, JournalFault> {
+    /// Makes changes durable, a few to each commit; one of a letter that is gone is passed over.
+    pub fn change_all(&mut self, changes: &[Change]) -> Result<(), JournalFault> {
+        let changes: Vec<&Change> =
+            changes.iter().filter(|change| self.known.contains_key(&change.number)).collect();
+        let payloads: Vec<_> = changes.iter().map(|change| form::write_change(change)).collect();
+        self.append_all(LETTER_CLOSED, &payloads, 0)?;
+        let mut is_any_gone = false;
+        for change in changes {
+            apply(change, &mut self.known, &mut self.by_record);
+            is_any_gone |= !change.state.is_open();
+        }
+        if is_any_gone { self.trim() } else { Ok(()) }
+    }
+
+    /// Appends in commits of at most `commit_bytes_max`; answers the sequences.
+    fn append_all(
+        &mut self,
+        kind: u8,
+        payloads: &[Vec<u8>],
+        now_us: u64,
+    ) -> Result<Vec<u64>, JournalFault> {
+        let most = self.settings.commit_bytes_max;
+        let (mut numbers, mut rest) = (Vec::with_capacity(payloads.len()), payloads);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|payload| {
+                bytes += record_bytes(payload.len());
+                bytes <= most
+            });
+            let (now, later) = rest.split_at(fits.count().max(1));
+            let range = self.append(kind, now, now_us)?;
+            numbers.extend(range);
+            rest = later;
+        }
+        Ok(numbers)
+    }
+
+    fn append(
+        &mut self,
+        kind: u8,
+        payloads: &[Vec<u8>],
+        now_us: u64,
+    ) -> Result<Range<u64>, JournalFault> {
         if self.published.parts().is_failed {
             // no helper probes for this store: each append does
             self.probe()?;
         }
-        let entry = Entry { kind, class: Class::Durable, payload };
-        let range = self.store.commit(&[entry], now_us).map_err(|refused| self.fault(refused))?;
+        let entry = |payload| Entry { kind, class: Class::Durable, payload };
+        let entries: Vec<Entry<'_>> = payloads.iter().map(|payload| entry(payload)).collect();
+        let range = self.store.commit(&entries, now_us).map_err(|refused| self.fault(refused))?;
         for path in self.store.take_leftovers() {
             let _ = self.disk.remove(&path);
         }
-        Ok(range.start)
+        Ok(range)
     }
 
     fn probe(&mut self) -> Result<(), JournalFault> {
@@ -296,14 +400,26 @@ impl DeadLetters {
                     wanted.next();
                 }
                 if let Some((number, state)) = wanted.next_if(|(one, _)| *one == record.sequence)
-                    && let Ok(letter) = parse(record.payload)
+                    && let Ok((letter, _)) = form::parse(record.payload)
                 {
-                    found.push((number, state, letter));
+                    found.push((number, state, self.as_known(number, letter)));
                 }
             })
             .map_err(read)?;
         }
         Ok(found)
+    }
+
+    /// As it is by now.
+    fn as_known(&self, number: u64, mut letter: Letter) -> Letter {
+        if let Some(known) = self.known.get(&number) {
+            (letter.tries, letter.due_us) = (known.tries, known.due_us);
+            letter.buried_us = known.buried_us;
+            if !known.reason.is_empty() {
+                letter.reason.clone_from(&known.reason);
+            }
+        }
+        letter
     }
 
     /// Ends in order.
@@ -356,15 +472,14 @@ fn note(
 ) {
     match record.tag.kind {
         LETTER => {
-            if let Ok(letter) = parse(record.payload) {
+            if let Ok((letter, state)) = form::parse(record.payload) {
                 by_record.insert((letter.sink.clone(), letter.sequence), record.sequence);
-                let (sink, sequence, state) = (letter.sink, letter.sequence, LetterState::Dead);
-                known.insert(record.sequence, Known { sink, sequence, state });
+                known.insert(record.sequence, Known::of(&letter, state));
             }
         }
         LETTER_CLOSED => {
-            if let Ok((number, state)) = parse_closed(record.payload) {
-                apply(number, state, known, by_record);
+            if let Ok(change) = form::parse_change(record.payload) {
+                apply(&change, known, by_record);
             }
         }
         _ => {}
@@ -372,63 +487,21 @@ fn note(
 }
 
 fn apply(
-    number: u64,
-    state: LetterState,
+    change: &Change,
     known: &mut BTreeMap<u64, Known>,
     by_record: &mut HashMap<(String, u64), u64>,
 ) {
-    if state.is_open() {
-        if let Some(one) = known.get_mut(&number) {
-            one.state = state;
+    if change.state.is_open() {
+        if let Some(one) = known.get_mut(&change.number) {
+            (one.state, one.tries, one.due_us) = (change.state, change.tries, change.due_us);
+            if change.since_us > 0 {
+                one.buried_us = change.since_us;
+            }
+            if !change.reason.is_empty() {
+                one.reason.clone_from(&change.reason);
+            }
         }
-    } else if let Some(gone) = known.remove(&number) {
+    } else if let Some(gone) = known.remove(&change.number) {
         by_record.remove(&(gone.sink, gone.sequence));
     }
-}
-
-fn write(letter: &Letter, out: &mut Vec<u8>) {
-    let reason = capped(&letter.reason, REASON_BYTES_MAX);
-    field_bytes(out, tag::SINK, letter.sink.as_bytes());
-    field_bytes(out, tag::REASON, reason.as_bytes());
-    field_number(out, tag::TRIES, u64::from(letter.tries));
-    field_number(out, tag::BURIED_US, letter.buried_us);
-    field_number(out, tag::SEQUENCE, letter.sequence);
-    field_number(out, tag::KIND, u64::from(letter.kind));
-    field_bytes(out, tag::PAYLOAD, &letter.payload);
-}
-
-/// Reads a letter's payload.
-pub fn parse(bytes: &[u8]) -> Result<Letter, TlvFault> {
-    let mut letter = Letter::default();
-    fields(bytes, |tag, value| {
-        match tag {
-            tag::SINK => value.text()?.clone_into(&mut letter.sink),
-            tag::REASON => value.text()?.clone_into(&mut letter.reason),
-            tag::TRIES => letter.tries = value.small("tries")?,
-            tag::BURIED_US => letter.buried_us = value.number()?,
-            tag::SEQUENCE => letter.sequence = value.number()?,
-            tag::KIND => {
-                let kind = u8::try_from(value.number()?);
-                letter.kind = kind.map_err(|_| TlvFault::Value("kind"))?;
-            }
-            tag::PAYLOAD => letter.payload = value.bytes().to_vec(),
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok(letter)
-}
-
-/// Reads what became of a letter: its number and its state.
-pub fn parse_closed(bytes: &[u8]) -> Result<(u64, LetterState), TlvFault> {
-    let (mut number, mut state) = (0, 0);
-    fields(bytes, |tag, value| {
-        match tag {
-            closed_tag::LETTER => number = value.number()?,
-            closed_tag::STATE => state = value.number()?,
-            _ => {}
-        }
-        Ok(())
-    })?;
-    Ok((number, LetterState::of(state).ok_or(TlvFault::Value("state"))?))
 }

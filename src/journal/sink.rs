@@ -209,16 +209,32 @@ impl Sink {
     pub fn commit(&mut self, batch: &Batch, dead: u64) -> Result<(), JournalFault> {
         let durable = batch.durable();
         let delivered = durable.saturating_sub(dead);
+        self.pass(batch.next, delivered, durable - delivered)
+    }
+
+    /// As [`Self::commit`], up to a sequence, for a sink that puts records aside and delivers them
+    /// later ([`super::dead`]): those stay pending in the books until [`Self::settle`].
+    pub fn pass(&mut self, next: u64, delivered: u64, dead: u64) -> Result<(), JournalFault> {
         let cursor = Cursor {
-            next: batch.next.max(self.cursor.next),
+            next: next.max(self.cursor.next),
             delivered: self.cursor.delivered + delivered,
-            dead: self.cursor.dead + (durable - delivered),
+            dead: self.cursor.dead + dead,
         };
         let parts = self.reader.journal.parts();
         save(&*parts.disk, &parts.settings.dir, &self.name, cursor)?;
         parts.cursors.set(&self.name, cursor);
-        parts.balance.settle(&self.name, delivered, durable - delivered);
+        parts.balance.settle(&self.name, delivered, dead);
         self.cursor = cursor;
         Ok(())
+    }
+
+    /// Records that had been put aside are delivered or dead now: for the books.
+    pub fn settle(&self, delivered: u64, dead: u64) {
+        self.reader.journal.parts().balance.settle(&self.name, delivered, dead);
+    }
+
+    /// Records behind the cursor wait (again) to be delivered: for the books.
+    pub fn revive(&self, count: u64) {
+        self.reader.journal.parts().balance.revive(&self.name, count);
     }
 }

@@ -373,6 +373,7 @@ fn letters_are_kept_until_somebody_is_done_with_them() {
         sequence,
         kind: BILLING,
         payload: vec![3; 3000],
+        ..Letter::default()
     };
     let mut letters = DeadLetters::open(Arc::clone(&shared), &settings, 100).unwrap();
     let numbers: Vec<u64> = (0..100).map(|n| letters.bury(&letter(n)).unwrap()).collect();

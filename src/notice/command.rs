@@ -1,0 +1,334 @@
+//! `gavel dlq`: the dead letters of notices, for people.
+//!
+//! Owns: the arguments, the choice of letters, the texts. Never: what a server does with a letter.
+//! Invariant: a change goes through the one process that has the letters: this one where no server
+//! runs, else the server, by an order ([`super::orders`]).
+
+use super::orders::{self, Order};
+use crate::clock;
+use crate::journal::dead::look::{Found, look};
+use crate::journal::dead::{Change, DeadLetters, Letter, LetterState};
+use crate::journal::disk::real::RealDisk;
+use crate::journal::{JournalFault, Settings};
+use crate::money_event::codec::read_event;
+use crate::money_event::{EventType, MoneyEvent};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a server may take to obey.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often its order is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Which letters.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Choice {
+    /// A letter's number (may be given more than once).
+    #[arg(long = "letter", value_name = "NUMBER")]
+    letters: Vec<u64>,
+    /// An event's id.
+    #[arg(long, value_name = "ID")]
+    event: Option<String>,
+    /// A bidder's letters.
+    #[arg(long)]
+    bidder: Option<String>,
+    /// Letters whose notice was first to be sent so many minutes ago, or longer.
+    #[arg(long, value_name = "MINUTES")]
+    older: Option<u64>,
+}
+
+/// What can be asked of dead letters.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum DlqCommand {
+    /// Notices that were put aside: dead ones, and those that are still tried.
+    List {
+        /// The journal's folder.
+        dir: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+        /// As JSON lines, with their URLs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have dead ones tried again: their tries, and their day, begin anew.
+    Replay {
+        /// The journal's folder.
+        dir: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+        /// All dead letters, where nothing else chooses.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Give dead ones up for ever.
+    Purge {
+        /// The journal's folder.
+        dir: PathBuf,
+        #[command(flatten)]
+        choice: Choice,
+        /// All dead letters, where nothing else chooses.
+        #[arg(long)]
+        all: bool,
+        /// Why, for the log.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum DlqFault {
+    #[error("{} is no folder of a journal", .0.display())]
+    Folder(PathBuf),
+    #[error("cannot read the letters")]
+    Letters(#[source] JournalFault),
+    #[error("cannot leave an order for the server that has the journal")]
+    Order(#[source] io::Error),
+    #[error("choose letters: --letter, --event, --bidder, --older, or --all")]
+    NoChoice,
+    #[error("the server that has the journal has not obeyed in {} s; {} is left for it", PATIENCE.as_secs(), .0.display())]
+    Patience(PathBuf),
+}
+
+impl Choice {
+    fn is_empty(&self) -> bool {
+        let Self { letters, event, bidder, older } = self;
+        letters.is_empty() && event.is_none() && bidder.is_none() && older.is_none()
+    }
+
+    fn takes(&self, (number, _, letter): &Found, now_us: u64) -> bool {
+        let is_event = |id: &String| event_of(letter).is_some_and(|e| e.id.to_string() == *id);
+        let is_older =
+            |minutes: u64| now_us.saturating_sub(letter.buried_us) / 60_000_000 >= minutes;
+        (self.letters.is_empty() || self.letters.contains(number))
+            && self.event.as_ref().is_none_or(is_event)
+            && self.bidder.as_ref().is_none_or(|bidder| letter.group == *bidder)
+            && self.older.is_none_or(is_older)
+    }
+}
+
+fn event_of(letter: &Letter) -> Option<MoneyEvent> {
+    read_event(EventType::of_kind(letter.kind)?, &letter.payload).ok()
+}
+
+/// Does it; the text is for standard output.
+pub fn run(command: DlqCommand) -> Result<String, DlqFault> {
+    let now_us = super::schedule::micros(clock::wall());
+    match command {
+        DlqCommand::List { dir, choice, json } => {
+            let found = found(&dir, &choice, now_us)?;
+            Ok(if json { lines(&found) } else { table(&found, now_us) })
+        }
+        DlqCommand::Replay { dir, choice, all } => {
+            let letters = dead(&dir, &choice, all, now_us)?;
+            let count = letters.len();
+            change(&dir, Order::Replay { letters }, now_us)?;
+            Ok(format!("{count} letters are tried again"))
+        }
+        DlqCommand::Purge { dir, choice, all, reason } => {
+            let letters = dead(&dir, &choice, all, now_us)?;
+            let count = letters.len();
+            change(&dir, Order::Purge { letters, reason }, now_us)?;
+            Ok(format!("{count} letters are given up"))
+        }
+    }
+}
+
+fn found(dir: &Path, choice: &Choice, now_us: u64) -> Result<Vec<Found>, DlqFault> {
+    if !dir.is_dir() {
+        return Err(DlqFault::Folder(dir.to_owned()));
+    }
+    // no letter was ever put aside
+    if !crate::journal::dead::folder(dir).is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = look(&RealDisk, dir).map_err(DlqFault::Letters)?;
+    found.retain(|one| choice.takes(one, now_us));
+    Ok(found)
+}
+
+fn dead(dir: &Path, choice: &Choice, all: bool, now_us: u64) -> Result<Vec<u64>, DlqFault> {
+    if choice.is_empty() && !all {
+        return Err(DlqFault::NoChoice);
+    }
+    let found = found(dir, choice, now_us)?;
+    let dead = found.iter().filter(|(_, state, _)| *state == LetterState::Dead);
+    Ok(dead.map(|(number, _, _)| *number).collect())
+}
+
+fn change(dir: &Path, order: Order, now_us: u64) -> Result<(), DlqFault> {
+    let (Order::Replay { letters } | Order::Purge { letters, .. }) = &order;
+    if letters.is_empty() {
+        return Ok(());
+    }
+    match DeadLetters::open(Arc::new(RealDisk), &Settings::new(dir), usize::MAX) {
+        Ok(mut open) => {
+            let changed = open.change_all(&changes(&order, now_us));
+            open.close(now_us);
+            changed.map_err(DlqFault::Letters)
+        }
+        Err(JournalFault::Locked(_)) => {
+            let path = orders::place(dir, &order).map_err(DlqFault::Order)?;
+            let until = clock::monotonic() + PATIENCE;
+            while path.exists() {
+                if clock::monotonic() > until {
+                    return Err(DlqFault::Patience(path));
+                }
+                std::thread::sleep(LOOK_EVERY);
+            }
+            Ok(())
+        }
+        Err(fault) => Err(DlqFault::Letters(fault)),
+    }
+}
+
+fn changes(order: &Order, now_us: u64) -> Vec<Change> {
+    let change = |number: &u64| match order {
+        Order::Replay { .. } => Change {
+            number: *number,
+            state: LetterState::Pending,
+            due_us: now_us,
+            since_us: now_us,
+            ..Change::default()
+        },
+        Order::Purge { reason, .. } => Change {
+            number: *number,
+            state: LetterState::Purged,
+            reason: reason.clone(),
+            ..Change::default()
+        },
+    };
+    let (Order::Replay { letters } | Order::Purge { letters, .. }) = order;
+    letters.iter().map(change).collect()
+}
+
+fn lines(found: &[Found]) -> String {
+    let line = |(number, state, letter): &Found| -> Value {
+        let event = event_of(letter);
+        json!({
+            "letter": number,
+            "state": state.label(),
+            "bidder": letter.group,
+            "tries": letter.tries,
+            "reason": letter.reason,
+            "since_us": letter.buried_us,
+            "due_us": (letter.due_us > 0).then_some(letter.due_us),
+            "sequence": letter.sequence,
+            "event": event.as_ref().map(|event| event.id.to_string()),
+            "type": event.as_ref().map(|event| event.event.label()),
+            "auction": event.as_ref().map(|event| &event.auction_id),
+            "url": event.as_ref().map(|event| &event.url),
+        })
+    };
+    found.iter().map(|one| format!("{}\n", line(one))).collect()
+}
+
+fn table(found: &[Found], now_us: u64) -> String {
+    let mut out = format!(
+        "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}\n",
+        "letter", "state", "type", "event", "bidder", "tries", "minutes", "reason"
+    );
+    for (number, state, letter) in found {
+        let event = event_of(letter);
+        let kind = EventType::of_kind(letter.kind).map_or("?", EventType::label);
+        let _ = writeln!(
+            out,
+            "{number:>8} {:<8} {kind:<8} {:<32} {:<20} {:>5} {:>9} {}",
+            state.label(),
+            event.map_or_else(String::new, |event| event.id.to_string()),
+            letter.group,
+            letter.tries,
+            now_us.saturating_sub(letter.buried_us) / 60_000_000,
+            letter.reason
+        );
+    }
+    let dead = found.iter().filter(|(_, state, _)| *state == LetterState::Dead).count();
+    let _ = writeln!(out, "{dead} dead, {} pending", found.len() - dead);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money_event::EventId;
+    use crate::money_event::codec::write_event;
+
+    fn letters(dir: &Path) -> Vec<u64> {
+        let mut open = DeadLetters::open(Arc::new(RealDisk), &Settings::new(dir), 100).unwrap();
+        let letter = |sequence: u64| {
+            let event = MoneyEvent {
+                event: EventType::Billing,
+                id: EventId(u128::from(sequence) << 4),
+                url: format!("https://bidder.example/{sequence}"),
+                ..MoneyEvent::default()
+            };
+            let mut payload = Vec::new();
+            write_event(&event, &mut payload);
+            Letter {
+                sink: super::super::shelf::SINK.to_owned(),
+                reason: "status 500".to_owned(),
+                tries: 12,
+                buried_us: 1,
+                sequence,
+                kind: EventType::Billing.kind(),
+                payload,
+                group: if sequence % 2 == 0 { "even" } else { "odd" }.to_owned(),
+                due_us: 0,
+            }
+        };
+        let all: Vec<Letter> = (0..6).map(letter).collect();
+        let numbers = open.put(&all, LetterState::Dead).unwrap();
+        open.close(0);
+        numbers
+    }
+
+    fn said(command: DlqCommand) -> String {
+        run(command).unwrap()
+    }
+
+    fn bidder(name: &str) -> Choice {
+        Choice { bidder: Some(name.to_owned()), ..Choice::default() }
+    }
+
+    #[test]
+    fn letters_are_listed_replayed_and_purged_by_what_is_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_owned();
+        let numbers = letters(&dir);
+        let list = |choice, json| said(DlqCommand::List { dir: dir.clone(), choice, json });
+        assert!(list(Choice::default(), false).ends_with("6 dead, 0 pending\n"));
+        assert_eq!(list(bidder("odd"), true).lines().count(), 3);
+        let event = EventId(3 << 4).to_string();
+        let one = list(Choice { event: Some(event.clone()), ..Choice::default() }, true);
+        let one: Value = serde_json::from_str(&one).unwrap();
+        assert_eq!((&one["letter"], &one["event"]), (&json!(numbers[3]), &json!(event)));
+        assert_eq!(one["url"], "https://bidder.example/3");
+        let recent = Choice { older: Some(u64::MAX), ..Choice::default() };
+        assert!(list(recent, false).ends_with("0 dead, 0 pending\n"));
+
+        let none = DlqCommand::Replay { dir: dir.clone(), choice: Choice::default(), all: false };
+        assert!(matches!(run(none), Err(DlqFault::NoChoice)));
+        said(DlqCommand::Replay { dir: dir.clone(), choice: bidder("odd"), all: false });
+        assert!(list(Choice::default(), false).ends_with("3 dead, 3 pending\n"));
+        let choice = Choice { letters: vec![numbers[0], numbers[1]], ..Choice::default() };
+        let reason = "a test".to_owned();
+        let purge = DlqCommand::Purge { dir: dir.clone(), choice, all: false, reason };
+        // of the two one is pending: only dead ones are given up
+        assert_eq!(said(purge), "1 letters are given up");
+        assert!(list(Choice::default(), false).ends_with("2 dead, 3 pending\n"));
+    }
+
+    #[test]
+    fn a_folder_without_letters_has_none_and_no_folder_is_a_fault() {
+        let folder = tempfile::tempdir().unwrap();
+        let choice = Choice::default();
+        let list = |dir: PathBuf| DlqCommand::List { dir, choice: choice.clone(), json: false };
+        assert!(said(list(folder.path().to_owned())).ends_with("0 dead, 0 pending\n"));
+        assert!(!crate::journal::dead::folder(folder.path()).exists());
+        assert!(matches!(run(list(folder.path().join("no"))), Err(DlqFault::Folder(_))));
+    }
+}

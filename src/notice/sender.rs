@@ -1,0 +1,472 @@
+//! The thread that sends notices, and sees to it that durable ones arrive.
+//!
+//! Owns: [`Sender`]: which notice goes out when, the order of a record's steps. Never: a connection
+//! (`courier`), when a try may be (`lane`, `schedule`), a byte of a file (`journal`). Invariants: the
+//! cursor passes a record only when its notice is delivered, put aside or buried, durably; whatever
+//! ends the process, a notice that was not delivered is sent again; a bidder that is slow or gone
+//! holds up nobody else, nor the cursor for longer than its `patience` and one try.
+//!
+//! A record's road: read ahead from the journal into the window -> its bidder's lane -> a try. Taken:
+//! done. Not taken, or no turn in time: a letter, pending, with its tries and when it is due; the
+//! window goes on. From the letters it is tried again until it is delivered or dead.
+
+use super::courier::Failure;
+use super::lane::{Gate, Job, Lane, LaneSettings, Source};
+use super::schedule::{RetrySettings, micros};
+use super::shelf::Shelf;
+use super::tally::{Result as Ended, Tally, Waiting};
+use super::window::Window;
+use super::{Notice, orders};
+use crate::clock;
+use crate::journal::dead::{Change, Letter, LetterState};
+use crate::money_event::EventType;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::Receiver;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+
+/// Limits of sending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderSettings {
+    pub lane: LaneSettings,
+    pub retry: RetrySettings,
+    /// Tries under way, of all bidders.
+    pub in_flight_max: usize,
+    /// Auctions whose loss notices wait for the thread.
+    pub losses_max: usize,
+    /// Letters open at once; with more, nothing new is read from the journal.
+    pub letters_max: usize,
+    /// How often the thread looks for what is new or due.
+    pub tick: Duration,
+}
+
+impl Default for SenderSettings {
+    fn default() -> Self {
+        Self {
+            lane: LaneSettings::default(),
+            retry: RetrySettings::default(),
+            in_flight_max: 512,
+            losses_max: 10_000,
+            letters_max: 1_000_000,
+            tick: Duration::from_millis(50),
+        }
+    }
+}
+
+/// One try: bidder and URL.
+pub type Deliver = Rc<dyn Fn(String, String) -> Trying>;
+/// A try under way.
+pub type Trying = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+
+/// How often the figures of what waits are put together, and orders of people looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Letters that are read from the disk at once.
+const FETCH_MAX: usize = 64;
+
+/// What the thread works with.
+pub struct Sender {
+    settings: SenderSettings,
+    deliver: Deliver,
+    tally: Arc<Tally>,
+    /// Where durable notices are; `None`: there is no journal.
+    shelf: Option<Shelf>,
+    window: Window,
+    lanes: BTreeMap<String, Lane>,
+    flights: JoinSet<Result<(), Failure>>,
+    jobs: HashMap<Id, Job>,
+    /// To be written: letters put aside, and what became of others.
+    letters: Vec<Letter>,
+    changes: Vec<Change>,
+    started: (Instant, u64),
+    looked: Option<Instant>,
+    chance: u64,
+    turns: usize,
+}
+
+impl Sender {
+    /// On the thread that will run it; `seed` is of the jitter.
+    pub fn new(
+        settings: SenderSettings,
+        deliver: Deliver,
+        tally: Arc<Tally>,
+        shelf: Option<Shelf>,
+        seed: u64,
+    ) -> Self {
+        let started = (Instant::now(), micros(clock::wall()));
+        let mut sender = Self {
+            settings,
+            deliver,
+            tally,
+            shelf,
+            window: Window::default(),
+            lanes: BTreeMap::new(),
+            flights: JoinSet::new(),
+            jobs: HashMap::new(),
+            letters: Vec::new(),
+            changes: Vec::new(),
+            started,
+            looked: None,
+            chance: seed,
+            turns: 0,
+        };
+        let pending = sender.shelf.as_ref().map(Shelf::pending).unwrap_or_default();
+        for (number, bidder, due_us) in pending {
+            sender.lane(&bidder).aside.insert((due_us, number));
+        }
+        sender
+    }
+
+    /// Sends until it is told to stop; what is under way then is sent again by the next start.
+    pub async fn run(mut self, mut losses: Receiver<Vec<Notice>>, stop: Arc<AtomicBool>) {
+        let mut is_open = true;
+        while !stop.load(Ordering::Acquire) {
+            self.turn();
+            tokio::select! {
+                Some(ended) = self.flights.join_next_with_id() => self.land(ended),
+                plan = losses.recv(), if is_open => match plan {
+                    Some(plan) => self.lose(plan),
+                    None => is_open = false,
+                },
+                () = tokio::time::sleep(self.settings.tick) => {}
+            }
+            while let Some(ended) = self.flights.try_join_next_with_id() {
+                self.land(ended);
+            }
+            while let Ok(plan) = losses.try_recv() {
+                self.lose(plan);
+            }
+        }
+        self.finish().await;
+    }
+
+    async fn finish(mut self) {
+        while let Some(ended) = self.flights.join_next_with_id().await {
+            self.land(ended);
+        }
+        self.write();
+        if let Some(shelf) = self.shelf.take() {
+            shelf.close(self.now_us());
+        }
+    }
+
+    /// Everything that can be done without waiting.
+    fn turn(&mut self) {
+        self.look();
+        self.read();
+        self.start();
+        self.write();
+    }
+
+    fn now_us(&self) -> u64 {
+        let (began, wall_us) = self.started;
+        wall_us.saturating_add(micros(began.elapsed()))
+    }
+
+    fn lane(&mut self, bidder: &str) -> &mut Lane {
+        if !self.lanes.contains_key(bidder) {
+            let lane = Lane::new(self.settings.lane, Instant::now());
+            self.lanes.insert(bidder.to_owned(), lane);
+        }
+        self.lanes.get_mut(bidder).expect("it has just been put there")
+    }
+
+    /// The next number of a sequence that looks like chance (splitmix64).
+    fn chance(&mut self) -> u64 {
+        self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.chance ^ (self.chance >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Orders of people, and the figures.
+    fn look(&mut self) {
+        let now = Instant::now();
+        if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_EVERY) {
+            return;
+        }
+        self.looked = Some(now);
+        let now_us = self.now_us();
+        let Some(shelf) = &mut self.shelf else { return };
+        for (number, bidder, due_us) in orders::obey(shelf, now_us) {
+            self.lane(&bidder).aside.insert((due_us, number));
+        }
+        self.give_up(now_us);
+        let mut waiting = self.shelf.as_ref().map(Shelf::waiting).unwrap_or_default();
+        for job in self.lanes.values().flat_map(|lane| &lane.queue).chain(self.jobs.values()) {
+            if let Source::Record { .. } = job.source {
+                let one: &mut Waiting = waiting.entry(job.bidder.clone()).or_default();
+                one.pending += 1;
+                one.oldest_us = Some(one.oldest_us.map_or(job.first_us, |us| us.min(job.first_us)));
+            }
+        }
+        self.tally.is_waiting(waiting);
+    }
+
+    /// Letters whose time is over without a turn are dead, too.
+    fn give_up(&mut self, now_us: u64) {
+        let Some(shelf) = &self.shelf else { return };
+        let end_us = now_us.saturating_sub(micros(self.settings.retry.span));
+        for (number, bidder, due_us) in shelf.older_than(end_us) {
+            let tries = shelf.tries(number);
+            // one that is under way is judged when it ends
+            let lane = self.lanes.get_mut(&bidder);
+            if lane.is_some_and(|lane| lane.forget(due_us, number)) {
+                let reason = format!("not delivered in time, after {tries} tries");
+                tracing::warn!(%bidder, number, %reason, "a notice is dead");
+                let state = LetterState::Dead;
+                self.changes.push(Change { number, state, tries, reason, ..Change::default() });
+            }
+        }
+    }
+
+    /// Reads ahead, as far as the window has room.
+    fn read(&mut self) {
+        let now_us = self.now_us();
+        while self.window.has_room() && self.letters.is_empty() {
+            let Some(batch) = self.shelf.as_mut().and_then(Shelf::read) else { return };
+            let shelf = &self.shelf;
+            let known = |sequence| shelf.as_ref().and_then(|shelf| shelf.state_of(sequence));
+            let at = (now_us, Instant::now());
+            let (id, jobs, unreadable) = self.window.open(batch, &known, at);
+            for letter in unreadable {
+                self.tally.count(EventType::default(), Ended::Dead);
+                self.bury(id, letter);
+            }
+            for job in jobs {
+                let bidder = job.bidder.clone();
+                if let Err(job) = self.lane(&bidder).queue(job, Instant::now()) {
+                    self.set_aside(job, "left alone", None);
+                }
+            }
+        }
+    }
+
+    /// Loss notices of an auction: now or never.
+    fn lose(&mut self, plan: Vec<Notice>) {
+        let (now, first_us) = (Instant::now(), self.now_us());
+        for Notice { kind, bidder, url } in plan {
+            let job =
+                Job { source: Source::Loss, kind, bidder, url, tries: 0, first_us, since: now };
+            let bidder = job.bidder.clone();
+            if self.lane(&bidder).queue(job, now).is_err() {
+                self.tally.count(kind, Ended::Dropped);
+            }
+        }
+    }
+
+    /// Starts what may be started.
+    fn start(&mut self) {
+        let (now, now_us) = (Instant::now(), self.now_us());
+        let mut bidders: Vec<String> = self.lanes.keys().cloned().collect();
+        // nobody is always the first to take what room there is
+        self.turns = self.turns.wrapping_add(1);
+        let first = self.turns.checked_rem(bidders.len()).unwrap_or(0);
+        bidders.rotate_left(first);
+        for bidder in bidders {
+            for job in self.lane(&bidder).overdue(now) {
+                match job.source {
+                    Source::Loss => self.tally.count(job.kind, Ended::Dropped),
+                    _ => self.set_aside(job, "no turn in time", None),
+                }
+            }
+            self.start_waiting(&bidder, now, |lane| &mut lane.queue);
+            self.start_letters(&bidder, now, now_us);
+            self.start_waiting(&bidder, now, |lane| &mut lane.losses);
+            // a bidder that is left alone, and has nothing aside, is probed by what is new
+            let lane = self.lane(&bidder);
+            if lane.gate(now) == Gate::Probe
+                && let Some(job) = lane.queue.pop_front().or_else(|| lane.losses.pop_front())
+            {
+                self.fly(job);
+            }
+        }
+    }
+
+    /// What waits in one of a bidder's queues.
+    fn start_waiting(
+        &mut self,
+        bidder: &str,
+        now: Instant,
+        queue: fn(&mut Lane) -> &mut VecDeque<Job>,
+    ) {
+        while self.jobs.len() < self.settings.in_flight_max {
+            let lane = self.lane(bidder);
+            if lane.gate(now) != Gate::Open {
+                return;
+            }
+            let Some(job) = queue(lane).pop_front() else { return };
+            self.fly(job);
+        }
+    }
+
+    /// Letters that are due, in what room their bidder has left.
+    fn start_letters(&mut self, bidder: &str, now: Instant, now_us: u64) {
+        let room = self.settings.in_flight_max.saturating_sub(self.jobs.len()).min(FETCH_MAX);
+        let most = self.settings.lane.in_flight_max;
+        let lane = self.lane(bidder);
+        let room = match lane.gate(now) {
+            Gate::Open => room.min(most.saturating_sub(lane.in_flight())),
+            Gate::Probe => room.min(1),
+            Gate::Shut | Gate::Full => 0,
+        };
+        let due = lane.aside.iter().take_while(|(due_us, _)| *due_us <= now_us).take(room);
+        let due: HashMap<u64, u64> = due.map(|(due_us, number)| (*number, *due_us)).collect();
+        let mut numbers: Vec<u64> = due.keys().copied().collect();
+        numbers.sort_unstable();
+        let Some(shelf) = self.shelf.as_ref().filter(|_| !numbers.is_empty()) else { return };
+        for (number, letter) in shelf.fetch(&numbers) {
+            let lane = self.lane(bidder);
+            if !lane.may_retry(letter.tries, now) {
+                continue;
+            }
+            let due_us = due.get(&number).copied().unwrap_or_default();
+            lane.aside.remove(&(due_us, number));
+            match super::window::job_of(Source::Letter(number), &letter, now) {
+                Some(job) => self.fly(job),
+                None => self.changes.push(closed(number, LetterState::Dead, &letter)),
+            }
+        }
+    }
+
+    fn fly(&mut self, job: Job) {
+        self.lane(&job.bidder).starts();
+        let trying = (self.deliver)(job.bidder.clone(), job.url.clone());
+        let id = self.flights.spawn_local(trying).id();
+        self.jobs.insert(id, job);
+    }
+
+    /// A try has ended.
+    fn land(&mut self, ended: Result<(Id, Result<(), Failure>), tokio::task::JoinError>) {
+        let (id, result) = match ended {
+            Ok(ended) => ended,
+            Err(fault) => {
+                tracing::error!(%fault, "a try to send a notice panicked");
+                (fault.id(), Err(Failure::Broken))
+            }
+        };
+        let Some(job) = self.jobs.remove(&id) else { return };
+        let chance = self.chance();
+        let at = (Instant::now(), self.now_us());
+        self.lane(&job.bidder).ended(result, at, chance);
+        match result {
+            Ok(()) => {
+                self.tally.count(job.kind, Ended::Delivered);
+                self.delivered(&job);
+            }
+            Err(failure) => {
+                self.tally.count(job.kind, Ended::Failed);
+                self.tally.failed(failure);
+                self.set_aside(job, &failure.to_string(), Some(failure));
+            }
+        }
+    }
+
+    fn delivered(&mut self, job: &Job) {
+        match job.source {
+            Source::Loss => {}
+            Source::Record { batch, .. } => self.window.delivered(batch),
+            Source::Letter(number) => {
+                let state = LetterState::Delivered;
+                self.changes.push(Change { number, state, ..Change::default() });
+            }
+        }
+    }
+
+    /// A durable notice that was not delivered now: it is tried again later, or is dead.
+    fn set_aside(&mut self, job: Job, reason: &str, failure: Option<Failure>) {
+        let tries = job.tries + u32::from(failure.is_some());
+        let (now_us, chance) = (self.now_us(), self.chance());
+        let next = match failure {
+            Some(failure) if failure.is_final() => None,
+            Some(_) => self.settings.retry.next(tries, job.first_us, now_us, chance),
+            None => Some(now_us),
+        };
+        let state = if next.is_some() { LetterState::Pending } else { LetterState::Dead };
+        match (state, failure) {
+            _ if matches!(job.source, Source::Loss) => return,
+            (LetterState::Dead, _) => self.tally.count(job.kind, Ended::Dead),
+            (_, None) => self.tally.count(job.kind, Ended::Aside),
+            _ => {}
+        }
+        let (due_us, reason) = (next.unwrap_or(0), reason.to_owned());
+        match job.source {
+            Source::Loss => {}
+            Source::Letter(number) => {
+                if state == LetterState::Dead {
+                    tracing::warn!(bidder = %job.bidder, number, %reason, "a notice is dead");
+                }
+                self.changes.push(Change { number, state, tries, due_us, since_us: 0, reason });
+            }
+            Source::Record { batch, sequence, kind, payload } => {
+                let letter = Letter {
+                    sink: super::shelf::SINK.to_owned(),
+                    reason,
+                    tries,
+                    buried_us: job.first_us,
+                    sequence,
+                    kind,
+                    payload,
+                    group: job.bidder,
+                    due_us,
+                };
+                if state == LetterState::Dead {
+                    self.bury(batch, letter)
+                } else {
+                    self.park(batch, letter)
+                }
+            }
+        }
+    }
+
+    fn park(&mut self, batch: u64, letter: Letter) {
+        self.window.is_set_aside(batch, false);
+        self.letters.push(letter);
+    }
+
+    fn bury(&mut self, batch: u64, letter: Letter) {
+        let (bidder, reason) = (&letter.group, &letter.reason);
+        tracing::warn!(%bidder, sequence = letter.sequence, %reason, "a notice is dead");
+        self.window.is_set_aside(batch, true);
+        self.letters.push(Letter { due_us: 0, ..letter });
+    }
+
+    /// Makes durable what has come of notices: letters first, then the cursor.
+    fn write(&mut self) {
+        let Some(shelf) = &mut self.shelf else { return };
+        if !self.letters.is_empty() {
+            let Some(put) = shelf.put(&self.letters) else { return };
+            self.letters.clear();
+            for (number, bidder, due_us) in put {
+                self.lane(&bidder).aside.insert((due_us, number));
+            }
+        }
+        let Some(shelf) = &mut self.shelf else { return };
+        if !self.changes.is_empty() {
+            let Some(pending) = shelf.change(&self.changes) else { return };
+            self.changes.clear();
+            for (number, bidder, due_us) in pending {
+                self.lane(&bidder).aside.insert((due_us, number));
+            }
+        }
+        let Some(shelf) = &mut self.shelf else { return };
+        if let Some(done) = self.window.done()
+            && shelf.pass(&done)
+        {
+            self.window.passed();
+        }
+    }
+}
+
+fn closed(number: u64, state: LetterState, letter: &Letter) -> Change {
+    let reason = "cannot be read".to_owned();
+    Change { number, state, tries: letter.tries, reason, ..Change::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Where durable notices are: the journal's records, and the letters that were put aside.
+//!
+//! Owns: [`Shelf`]. Never: a decision. Invariant: the books of the journal hold after every step. A
+//! fault of the disk is logged and answered with `None`: the caller keeps what it has and comes
+//! again.
+
+use super::tally::Waiting;
+use super::window::Done;
+use crate::clock;
+use crate::journal::JournalFault;
+use crate::journal::dead::{Change, DeadLetters, Known, Letter, LetterState};
+use crate::journal::disk::Disk;
+use crate::journal::handle::Journal;
+use crate::journal::sink::{Batch, Sink};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::error;
+
+/// The name of the journal's sink.
+pub const SINK: &str = "notices";
+
+/// Records of a batch, and their bytes.
+const BATCH_RECORDS_MAX: usize = 256;
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// A fault that lasts is logged this often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// A letter that waits: its number, bidder, and when it is due.
+pub type Pending = (u64, String, u64);
+
+/// Records and letters.
+#[derive(Debug)]
+pub struct Shelf {
+    sink: Sink,
+    letters: DeadLetters,
+    dir: PathBuf,
+    complained: Cell<Option<Instant>>,
+}
+
+impl Shelf {
+    /// Of an open journal whose settings name [`SINK`]; `None` where they do not.
+    pub fn open(
+        journal: &Journal,
+        disk: Arc<dyn Disk>,
+        letters_max: usize,
+    ) -> Result<Option<Self>, JournalFault> {
+        let Some(sink) = Sink::new(journal, SINK) else { return Ok(None) };
+        let letters = DeadLetters::open(disk, journal.settings(), letters_max)?;
+        let shelf = Self {
+            sink,
+            letters,
+            dir: journal.settings().dir.clone(),
+            complained: Cell::new(None),
+        };
+        // they are behind the cursor, and yet not delivered
+        let next = shelf.sink.cursor().next;
+        let is_behind = |one: &Known| one.sink == SINK && one.sequence < next;
+        let is_counted = |one: &Known| is_behind(one) && one.state == LetterState::Pending;
+        shelf.sink.revive(shelf.letters.known().filter(|(_, one)| is_counted(one)).count() as u64);
+        Ok(Some(shelf))
+    }
+
+    /// The journal's folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Letters that are to be tried.
+    pub fn pending(&self) -> Vec<Pending> {
+        let known = self.letters.known();
+        let ours = known.filter(|(_, one)| one.sink == SINK && one.state == LetterState::Pending);
+        ours.map(|(number, one)| (number, one.group.clone(), one.due_us)).collect()
+    }
+
+    /// What waits, by bidder.
+    pub fn waiting(&self) -> BTreeMap<String, Waiting> {
+        let mut waiting = BTreeMap::<String, Waiting>::new();
+        for (_, one) in self.letters.known().filter(|(_, one)| one.sink == SINK) {
+            if !waiting.contains_key(&one.group) {
+                waiting.insert(one.group.clone(), Waiting::default());
+            }
+            let Some(sum) = waiting.get_mut(&one.group) else { continue };
+            if one.state == LetterState::Dead {
+                sum.dead += 1;
+            } else {
+                sum.pending += 1;
+                sum.oldest_us =
+                    Some(sum.oldest_us.map_or(one.buried_us, |us| us.min(one.buried_us)));
+            }
+        }
+        waiting
+    }
+
+    /// The next records; `None` at the end.
+    pub fn read(&mut self) -> Option<Batch> {
+        if !self.sink.wait(Duration::ZERO) {
+            return None;
+        }
+        match self.sink.read(BATCH_RECORDS_MAX, BATCH_BYTES_MAX) {
+            Ok(batch) if batch.records.is_empty() && batch.lost.is_empty() => None,
+            Ok(batch) => Some(batch),
+            Err(fault) => {
+                self.complain("read the journal", &fault);
+                None
+            }
+        }
+    }
+
+    /// Not at each of the tries that follow.
+    fn complain(&self, what: &str, fault: &JournalFault) {
+        let now = clock::monotonic();
+        let is_late = |before: Instant| now.saturating_duration_since(before) > COMPLAIN_EVERY;
+        if self.complained.get().is_none_or(is_late) {
+            self.complained.set(Some(now));
+            error!(%fault, cause = ?fault, "notices wait: cannot {what}");
+        }
+    }
+
+    /// What became of a record, where it was put aside before.
+    pub fn state_of(&self, sequence: u64) -> Option<LetterState> {
+        self.letters.state_of(SINK, sequence)
+    }
+
+    /// Pending letters that came before this moment: number, bidder, when due.
+    pub fn older_than(&self, before_us: u64) -> Vec<Pending> {
+        let known = self.letters.known();
+        let ours = known.filter(|(_, one)| one.sink == SINK && one.state == LetterState::Pending);
+        let old = ours.filter(|(_, one)| one.buried_us < before_us);
+        old.map(|(number, one)| (number, one.group.clone(), one.due_us)).collect()
+    }
+
+    /// How often a letter has been tried.
+    pub fn tries(&self, number: u64) -> u32 {
+        self.letters.get(number).map_or(0, |one| one.tries)
+    }
+
+    /// The letters of these numbers.
+    pub fn fetch(&self, numbers: &[u64]) -> Vec<(u64, Letter)> {
+        self.letters.fetch(numbers).unwrap_or_else(|fault| {
+            self.complain("read letters", &fault);
+            Vec::new()
+        })
+    }
+
+    /// Puts letters aside: those that are due are pending, the others dead. Answers the pending ones.
+    pub fn put(&mut self, letters: &[Letter]) -> Option<Vec<Pending>> {
+        let (pending, dead): (Vec<Letter>, Vec<Letter>) =
+            letters.iter().cloned().partition(|letter| letter.due_us > 0);
+        let dead = self.letters.put(&dead, LetterState::Dead);
+        let numbers = dead.and_then(|_| self.letters.put(&pending, LetterState::Pending));
+        let numbers =
+            numbers.inspect_err(|fault| self.complain("put letters aside", fault)).ok()?;
+        let put = numbers.into_iter().zip(pending);
+        Some(put.map(|(number, letter)| (number, letter.group, letter.due_us)).collect())
+    }
+
+    /// What became of letters; answers those that are to be tried again.
+    pub fn change(&mut self, changes: &[Change]) -> Option<Vec<Pending>> {
+        if let Err(fault) = self.letters.change_all(changes) {
+            self.complain("write what became of letters", &fault);
+            return None;
+        }
+        let of = |state| changes.iter().filter(move |change| change.state == state);
+        let count = |state| of(state).count() as u64;
+        self.sink.settle(count(LetterState::Delivered), count(LetterState::Dead));
+        let again = of(LetterState::Pending).filter_map(|change| {
+            let known = self.letters.get(change.number)?;
+            Some((change.number, known.group.clone(), change.due_us))
+        });
+        Some(again.collect())
+    }
+
+    /// Moves the cursor.
+    pub fn pass(&mut self, done: &Done) -> bool {
+        match self.sink.pass(done.next, done.delivered, done.dead) {
+            Ok(()) => true,
+            Err(fault) => {
+                self.complain("write the cursor", &fault);
+                false
+            }
+        }
+    }
+
+    /// Has dead letters tried again (those of the sink); answers them.
+    pub fn replay(&mut self, numbers: &[u64], now_us: u64) -> Option<Vec<Pending>> {
+        let is_dead = |number: &u64| {
+            self.letters.get(*number).is_some_and(|one| one.state == LetterState::Dead)
+        };
+        let numbers: Vec<u64> = numbers.iter().copied().filter(is_dead).collect();
+        let change = |number: &u64| Change {
+            number: *number,
+            state: LetterState::Pending,
+            // its tries, and its day, begin anew
+            due_us: now_us,
+            since_us: now_us,
+            ..Change::default()
+        };
+        let changes: Vec<Change> = numbers.iter().map(change).collect();
+        let again = self.change(&changes)?;
+        self.sink.revive(again.len() as u64);
+        Some(again)
+    }
+
+    /// Gives dead letters up.
+    pub fn purge(&mut self, numbers: &[u64], reason: &str) -> Option<usize> {
+        let is_dead = |number: &u64| {
+            self.letters.get(*number).is_some_and(|one| one.state == LetterState::Dead)
+        };
+        let change = |number: u64| Change {
+            number,
+            state: LetterState::Purged,
+            reason: reason.to_owned(),
+            ..Change::default()
+        };
+        let changes: Vec<Change> = numbers.iter().copied().filter(is_dead).map(change).collect();
+        self.change(&changes).map(|_| changes.len())
+    }
+
+    /// Ends in order.
+    pub fn close(self, now_us: u64) {
+        self.letters.close(now_us);
+    }
+}
