@@ -67,6 +67,16 @@ pub struct Partner {
     pub allows_nurl_markup: bool,
     /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
     pub bid_max: Option<Cpm>,
+    /// Whose pages may call us from a browser.
+    pub origins: Origins,
+}
+
+/// Web origins (RFC 6454), such as `https://www.example.com`; sorted by construction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// `*`: of anybody.
+    is_any: bool,
+    named: Vec<String>,
 }
 
 /// What we keep of what bidders pay: of each price in the open auction, and of deals only where
@@ -190,6 +200,7 @@ impl Partner {
             is_secure: false,
             allows_nurl_markup: false,
             bid_max: None,
+            origins: Origins::default(),
         }
     }
 
@@ -267,6 +278,37 @@ impl Network {
     }
 }
 
+impl Origins {
+    /// From origins in any order; `*` among them stands for all.
+    pub fn new(origins: impl IntoIterator<Item = String>) -> Self {
+        let mut named: Vec<String> = origins.into_iter().collect();
+        let is_any = named.iter().any(|origin| origin == Self::ANY);
+        named.sort_unstable();
+        named.dedup();
+        Self { is_any, named }
+    }
+
+    /// As it is configured: what a browser would send, or `*`.
+    pub fn parse(text: &str) -> Option<String> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_host = |host: &str| {
+            !host.is_empty()
+                && host.bytes().all(|byte| {
+                    matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':' | b'[' | b']')
+                })
+        };
+        (text == Self::ANY || host.is_some_and(is_host)).then(|| text.to_owned())
+    }
+
+    /// Whether a page of this origin may call. Browsers write origins in one way: no letter case
+    /// to fold, no port that is the scheme's own.
+    pub fn has(&self, origin: &[u8]) -> bool {
+        self.is_any || self.named.binary_search_by(|own| own.as_bytes().cmp(origin)).is_ok()
+    }
+
+    const ANY: &str = "*";
+}
+
 impl CreativeBlock {
     /// From ids in any order; they are compared as they are.
     pub fn new(bidder: Option<String>, mut crids: Vec<String>) -> Self {
@@ -329,6 +371,28 @@ mod tests {
         }
         assert!(!BlockList::default().covers("bad.example"));
         assert!(list.has("Co.Example") && !list.has("x.co.example"));
+    }
+
+    #[test]
+    fn an_origin_is_one_that_a_browser_would_write() {
+        for good in ["*", "https://www.example.com", "http://example.com:8080", "http://[::1]:80"] {
+            assert!(Origins::parse(good).is_some(), "{good}");
+        }
+        for bad in
+            ["", "null", "example.com", "https://", "https://A.example", "https://a.example/"]
+        {
+            assert_eq!(Origins::parse(bad), None, "{bad}");
+        }
+        let two = ["https://b.example", "https://a.example"].map(str::to_owned);
+        let origins = Origins::new(two);
+        assert!(origins.has(b"https://a.example") && origins.has(b"https://b.example"));
+        for other in
+            ["http://a.example", "https://a.example:8443", "https://aa.example", "null", ""]
+        {
+            assert!(!origins.has(other.as_bytes()), "{other}");
+        }
+        assert!(!Origins::default().has(b"https://a.example"));
+        assert!(Origins::new(["*".to_owned()]).has(b"null"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::deadline::DeadlineSettings;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use crate::partner::{
-    BlockList, CreativeBlock, DealTerm, DealTerms, Margin, Network, NoBidStyle, Partner,
+    BlockList, CreativeBlock, DealTerm, DealTerms, Margin, Network, NoBidStyle, Origins, Partner,
     SchainNode, ShedStyle, TrafficBlocks,
 };
 use std::collections::HashSet;
@@ -76,6 +76,7 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
             "A bid without `adm` may be served from its `nurl`.",
         ),
         bid_max: bid_max(t),
+        origins: origins(t),
     };
     let rules = floors::read(&mut table, name.as_deref());
     table.end();
@@ -171,6 +172,17 @@ fn keys(table: &mut Table) -> Vec<[u8; 32]> {
         table.fault_of("keys", "at least one hash, or `open = true`", None);
     }
     hashes
+}
+
+fn origins(table: &mut Table) -> Origins {
+    Origins::new(table.list(
+        "origins",
+        "an origin such as https://www.example.com, or *",
+        "Web pages that may call us from a browser (Prebid.js): they get the headers of CORS, \
+         and may send what saves a preflight: JSON as text/plain, and packed with \
+         `gzip=1` in the query instead of a header.",
+        Origins::parse,
+    ))
 }
 
 fn own_currency(table: &mut Table) -> Currency {

@@ -13,8 +13,8 @@ use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::Snapshot;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
-    TRANSFER_ENCODING,
+    ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Method, Version};
@@ -34,7 +34,12 @@ pub struct Head<'a> {
 }
 
 /// Reads the head. What can be read in two ways is denied before anything else is looked at.
-pub fn read<'a>(parts: &'a Parts, settings: &HttpSettings) -> Result<Head<'a>, Denial> {
+/// `is_page`: a web page sends it that may.
+pub fn read<'a>(
+    parts: &'a Parts,
+    settings: &HttpSettings,
+    is_page: bool,
+) -> Result<Head<'a>, Denial> {
     check_host(parts).map_err(Denial::Ambiguous)?;
     check_transfer_encoding(&parts.headers).map_err(Denial::Ambiguous)?;
     if parts.headers.len() > settings.headers_max {
@@ -48,16 +53,41 @@ pub fn read<'a>(parts: &'a Parts, settings: &HttpSettings) -> Result<Head<'a>, D
     if parts.method != Method::POST {
         return Err(Denial::Method);
     }
-    check_content_type(&parts.headers)?;
+    check_content_type(&parts.headers, is_page)?;
     check_version(&parts.headers)?;
     let codings =
         parts.headers.get_all(CONTENT_ENCODING).into_iter().map(http::HeaderValue::as_bytes);
     let coding = Coding::parse(codings).map_err(super::super::coding::CodingError::refusal)?;
+    let is_said_in_query = is_page && coding == Coding::Identity && says_gzip(parts.uri.query());
+    let coding = if is_said_in_query { Coding::Gzip } else { coding };
     let declared = declared(&parts.headers)?;
     if declared.is_some_and(|length| length > settings.wire_bytes_max) {
         return Err(Refusal::BodyTooLarge.into());
     }
     Ok(Head { partner, key: key_of(&parts.headers).or(key_in_path), coding, declared })
+}
+
+/// The origin of the web page that sends it, where the partner that the path names takes calls from
+/// it. A browser says the origin; nobody else has to, and nothing but what the browser lets its
+/// page see depends on it.
+pub fn page_of<'a>(parts: &'a Parts, snapshot: &Snapshot) -> Option<&'a HeaderValue> {
+    let origin = parts.headers.get(ORIGIN)?;
+    let (partner, _) = route(parts.uri.path())?;
+    let partner = snapshot.partner(snapshot.door(partner)?.id)?;
+    partner.origins.has(origin.as_bytes()).then_some(origin)
+}
+
+/// How Prebid.js says that it has packed a body (`endpointCompression`): the header would cost it a
+/// preflight.
+pub const GZIP_QUERY: &str = "gzip=1";
+
+fn says_gzip(query: Option<&str>) -> bool {
+    query.is_some_and(|query| query.split('&').any(|part| part == GZIP_QUERY))
+}
+
+/// Whether a browser asks whether a page may send what it wants to (Fetch, "CORS-preflight").
+pub fn is_preflight(parts: &Parts) -> bool {
+    parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// Who sends it; asked under the snapshot that the request keeps.
@@ -112,11 +142,13 @@ fn route(path: &str) -> Option<(&str, Option<&[u8]>)> {
 }
 
 /// JSON, with any parameters. Absent is taken for JSON: partners forget it, and the body is
-/// checked anyway.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Refusal> {
+/// checked anyway. From a page also plain text, which is how a browser sends JSON without asking
+/// first.
+fn check_content_type(headers: &HeaderMap, is_page: bool) -> Result<(), Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-    if kind.trim_ascii().eq_ignore_ascii_case(b"application/json") {
+    let is = |name: &[u8]| kind.trim_ascii().eq_ignore_ascii_case(name);
+    if is(b"application/json") || (is_page && is(b"text/plain")) {
         Ok(())
     } else {
         Err(Refusal::ContentType)
@@ -162,6 +194,11 @@ fn key_of(headers: &HeaderMap) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::bank::Bank;
+    use crate::limits::rate::LeaseSettings;
+    use crate::partner::{Origins, Partner};
+    use crate::snapshot;
+    use crate::telemetry::hub::{Hub, TelemetrySettings};
     use http::Request;
 
     fn parts(target: &str, headers: &[(&str, &str)]) -> Parts {
@@ -175,7 +212,7 @@ mod tests {
     fn outcome(target: &str, headers: &[(&str, &str)]) -> Result<(), Denial> {
         let mut all = vec![("host", "gavel.example")];
         all.extend(headers);
-        read(&parts(target, &all), &HttpSettings::default()).map(|_| ())
+        read(&parts(target, &all), &HttpSettings::default(), false).map(|_| ())
     }
 
     #[test]
@@ -223,7 +260,7 @@ mod tests {
             assert_eq!(outcome(target, headers), expected, "{target} {headers:?}");
         }
         let hostless = parts("/openrtb2/a", &[]);
-        let denied = read(&hostless, &HttpSettings::default()).unwrap_err();
+        let denied = read(&hostless, &HttpSettings::default(), false).unwrap_err();
         assert_eq!(denied, Denial::Ambiguous(Ambiguity::Host));
     }
 
@@ -258,6 +295,62 @@ mod tests {
     }
 
     #[test]
+    fn plain_text_is_json_where_a_page_sends_it() {
+        for (kind, is_page, is_taken) in [
+            ("text/plain", true, true),
+            ("Text/Plain;charset=UTF-8", true, true),
+            ("text/plain", false, false),
+            ("text/html", true, false),
+            ("application/json", true, true),
+        ] {
+            let parts = parts("/openrtb2/a", &[("host", "gavel.example"), ("content-type", kind)]);
+            let read = read(&parts, &HttpSettings::default(), is_page);
+            assert_eq!(read.is_ok(), is_taken, "{kind} {is_page}");
+        }
+    }
+
+    #[test]
+    fn a_page_may_say_in_the_query_that_its_body_is_packed() {
+        for (query, header, is_page, coding) in [
+            ("?gzip=1", "identity", true, Coding::Gzip),
+            ("?a=b&gzip=1", "identity", true, Coding::Gzip),
+            ("?gzip=1", "zstd", true, Coding::Zstd),
+            ("?gzip=1", "identity", false, Coding::Identity),
+            ("?gzip=10&xgzip=1", "identity", true, Coding::Identity),
+            ("", "identity", true, Coding::Identity),
+        ] {
+            let headers = [("host", "gavel.example"), ("content-encoding", header)];
+            let parts = parts(&format!("/openrtb2/a{query}"), &headers);
+            let head = read(&parts, &HttpSettings::default(), is_page).unwrap();
+            assert_eq!(head.coding, coding, "{query} {header} {is_page}");
+        }
+    }
+
+    #[test]
+    fn only_the_pages_of_a_partner_are_its_pages() {
+        let mut acme = Partner::new("acme");
+        acme.origins = Origins::new(["https://a.example".to_owned()]);
+        let contents = snapshot::Parts::plain(vec![acme, Partner::new("server")], Vec::new());
+        let mut bank = Bank::new(1, LeaseSettings::default());
+        let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+        let snapshot = Snapshot::new(1, contents, &mut bank, &hub, crate::clock::monotonic());
+        for (target, origin, is_page) in [
+            ("/openrtb2/acme", "https://a.example", true),
+            ("/openrtb2/acme/key", "https://a.example", true),
+            ("/openrtb2/acme", "https://b.example", false),
+            ("/openrtb2/acme", "null", false),
+            ("/openrtb2/server", "https://a.example", false),
+            ("/openrtb2/nobody", "https://a.example", false),
+            ("/sellers.json", "https://a.example", false),
+        ] {
+            let head = parts(target, &[("origin", origin)]);
+            assert_eq!(page_of(&head, &snapshot).is_some(), is_page, "{target} {origin}");
+        }
+        let server = parts("/openrtb2/acme", &[]);
+        assert_eq!(page_of(&server, &snapshot), None);
+    }
+
+    #[test]
     fn the_key_is_taken_from_its_header_then_bearer_then_path() {
         for (target, headers, key) in [
             ("/openrtb2/a", &[][..], None),
@@ -268,7 +361,7 @@ mod tests {
             ("/openrtb2/a", &[("authorization", "Bearer")], None),
         ] {
             let parts = parts(target, &[headers, &[("host", "gavel.example")]].concat());
-            let head = read(&parts, &HttpSettings::default()).unwrap();
+            let head = read(&parts, &HttpSettings::default(), false).unwrap();
             assert_eq!(head.key, key.map(str::as_bytes), "{target} {headers:?}");
         }
     }

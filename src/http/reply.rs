@@ -10,8 +10,10 @@ use crate::negatives::refusal::Refusal;
 use crate::partner::{NoBidStyle, ShedStyle};
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
 use http::{Method, Response, StatusCode};
@@ -27,6 +29,14 @@ const REASON: HeaderName = HeaderName::from_static("x-gavel-reason");
 const OPENRTB_VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// What a page may send, what it may read, and for how many seconds its browser need not ask again
+/// (browsers cut it to their own limit, of one or two hours).
+const MAY_SEND: HeaderValue = HeaderValue::from_static(
+    "authorization, content-encoding, content-type, x-gavel-key, x-openrtb-version",
+);
+const MAY_READ: HeaderValue =
+    HeaderValue::from_static("retry-after, x-gavel-reason, x-openrtb-version");
+const ASKED_FOR_S: HeaderValue = HeaderValue::from_static("7200");
 const VERSION: HeaderValue = HeaderValue::from_static("2.6");
 
 /// How one partner wants to be told.
@@ -215,6 +225,26 @@ pub fn sellers(method: &Method, json: Bytes) -> Reply {
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply.headers_mut().insert(CONTENT_LENGTH, length);
     reply
+}
+
+/// What a browser is told that asks whether a page may call; [`let_read`] says the rest.
+pub fn preflight() -> Reply {
+    let mut reply = empty(StatusCode::NO_CONTENT);
+    let headers = reply.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, MAY_SEND);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, ASKED_FOR_S);
+    reply
+}
+
+/// Has the browser give the answer to the page of this origin (Fetch, "CORS protocol"). With
+/// credentials, since clients such as Prebid.js ask so; none is ever looked at.
+pub fn let_read(reply: &mut Reply, origin: HeaderValue) {
+    let headers = reply.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, MAY_READ);
+    headers.insert(VARY, HeaderValue::from(ORIGIN));
 }
 
 /// An answer to an operator.

@@ -26,7 +26,7 @@ use crate::snapshot::{Held, Latest, Live};
 use crate::telemetry::cells::ConnectionCut;
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
-use http::header::EXPECT;
+use http::header::{EXPECT, HeaderValue, ORIGIN};
 use http::request::Parts;
 use hyper::body::{Body as _, Incoming};
 use std::cell::Cell;
@@ -171,10 +171,11 @@ impl<R: Road> Front<R> {
         let open = line.watch.open();
         let (parts, body) = request.into_parts();
         let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let page = self.page(&parts);
         let judged = if line.watch.lines.is_bare() {
             Err(Denial::Ambiguous(Ambiguity::BareLineFeed))
         } else {
-            self.judge(&parts, at, &line)
+            self.judge(&parts, page.is_some(), at, &line)
         };
         let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
@@ -189,8 +190,14 @@ impl<R: Road> Front<R> {
                     Err(refusal) => self.broken_off(refusal, &admitted, &line),
                 }
             }
-            Err(denial) => self.turn_away(denial, &parts, body, &line).await,
+            Err(denial) => {
+                let reply = self.other(denial, &parts, page.is_some());
+                self.turn_away(denial, reply, &parts, body, &line).await
+            }
         };
+        if let Some(origin) = page {
+            reply::let_read(&mut reply, origin);
+        }
         if let Some(noted) = noted {
             self.tap.offer(noted, &reply);
         }
@@ -203,14 +210,23 @@ impl<R: Road> Front<R> {
         Ok(reply)
     }
 
+    /// The origin of the web page that calls, where it may; a server names none.
+    fn page(&self, parts: &Parts) -> Option<HeaderValue> {
+        if !parts.headers.contains_key(ORIGIN) {
+            return None;
+        }
+        head::page_of(parts, &*self.latest.take()?).cloned()
+    }
+
     /// Whether the body is worth reading; counts who is refused.
     fn judge(
         &self,
         parts: &Parts,
+        is_page: bool,
         at: Instant,
         line: &Line,
     ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
-        match head::read(parts, &self.settings) {
+        match head::read(parts, &self.settings, is_page) {
             Ok(head) => {
                 let admitted = self.admit(parts, &head, at, line)?;
                 Ok((admitted, head.coding, head.declared))
@@ -301,9 +317,15 @@ impl<R: Road> Front<R> {
 
     /// Answers without the body, which is read past so that the connection can be used again;
     /// where that does not go, the answer is the connection's last.
-    async fn turn_away(&self, denial: Denial, parts: &Parts, body: Incoming, line: &Line) -> Reply {
-        let sellers = if denial == Denial::NoRoute { self.sellers(parts) } else { None };
-        let mut reply = sellers.unwrap_or_else(|| {
+    async fn turn_away(
+        &self,
+        denial: Denial,
+        other: Option<Reply>,
+        parts: &Parts,
+        body: Incoming,
+        line: &Line,
+    ) -> Reply {
+        let mut reply = other.unwrap_or_else(|| {
             if denial == Denial::NoRoute || denial == Denial::from(Refusal::Unauthorised) {
                 line.watch.turned_away();
             }
@@ -322,6 +344,15 @@ impl<R: Road> Front<R> {
             line.watch.linger();
         }
         reply
+    }
+
+    /// What is answered beside bid requests.
+    fn other(&self, denial: Denial, parts: &Parts, is_page: bool) -> Option<Reply> {
+        match denial {
+            Denial::NoRoute => self.sellers(parts),
+            Denial::Method if is_page && head::is_preflight(parts) => Some(reply::preflight()),
+            _ => None,
+        }
     }
 
     /// `/sellers.json`, where there is one.

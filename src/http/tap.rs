@@ -9,26 +9,29 @@ use crate::capture::sampler::{Sampler, Seen};
 use crate::capture::{Record, RecordedCall, RecordedOutcome};
 use crate::clock;
 use crate::exchange::trace::Trace;
+use crate::http::head::{GZIP_QUERY, is_preflight};
 use crate::http::reply::{Reply, content, refusal_label};
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::{Held, Snapshot};
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, USER_AGENT,
 };
 use http::request::Parts;
 use http::{Method, Uri};
 use smallvec::SmallVec;
 use std::cell::{Cell, RefCell};
+use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Headers that matter to a replay; no other is ever taken down.
-const HEADERS: [HeaderName; 5] = [
+const HEADERS: [HeaderName; 6] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
     ACCEPT_ENCODING,
     USER_AGENT,
+    ORIGIN,
     HeaderName::from_static("x-openrtb-version"),
 ];
 /// Longest value of a header that is kept.
@@ -98,7 +101,8 @@ impl Tap {
 
     /// Takes down the head of a request for a bid; `None`: nothing is recorded.
     pub fn note(&self, parts: &Parts, at: Instant, connection: u64) -> Option<Noted> {
-        if !self.is_on.get() || !parts.uri.path().starts_with("/openrtb2/") {
+        let is_asked = parts.uri.path().starts_with("/openrtb2/") && !is_preflight(parts);
+        if !self.is_on.get() || !is_asked {
             return None;
         }
         let header = |(index, name): (usize, &HeaderName)| {
@@ -199,7 +203,7 @@ impl Noted {
     }
 }
 
-/// Path and query, without a key, and without what a stranger put in the place of a name.
+/// Path and query, without a key, without a word on a coding that has been undone, and without what a stranger put in the place of a name.
 fn path(uri: &Uri, partner: &str) -> String {
     let mut parts = uri.path().split('/').skip(3);
     let has_key = parts.next().is_some();
@@ -209,9 +213,11 @@ fn path(uri: &Uri, partner: &str) -> String {
         path.push('/');
         path.push_str(KEY_SHOWN);
     }
-    if let Some(query) = uri.query().filter(|_| !partner.is_empty()) {
-        path.push('?');
-        path.push_str(query);
+    let query = uri.query().filter(|_| !partner.is_empty()).unwrap_or_default();
+    let parts = query.split('&').filter(|part| !part.is_empty() && *part != GZIP_QUERY);
+    for (sign, part) in iter::once('?').chain(iter::repeat('&')).zip(parts) {
+        path.push(sign);
+        path.push_str(part);
     }
     path
 }
@@ -226,6 +232,8 @@ mod tests {
             ("/openrtb2/acme", "acme", "/openrtb2/acme"),
             ("/openrtb2/acme?x=1", "acme", "/openrtb2/acme?x=1"),
             ("/openrtb2/acme/secret", "acme", "/openrtb2/acme/key"),
+            ("/openrtb2/acme?gzip=1", "acme", "/openrtb2/acme"),
+            ("/openrtb2/acme?x=1&gzip=1&y", "acme", "/openrtb2/acme?x=1&y"),
             ("/openrtb2/jo@mail.example/secret?k=v", "", "/openrtb2/unknown/key"),
         ] {
             assert_eq!(path(&uri.parse().unwrap(), partner), expected, "{uri}");

@@ -8,6 +8,7 @@
 
 mod auction;
 mod backlog;
+mod browser;
 mod capture;
 mod cases;
 mod configs;
