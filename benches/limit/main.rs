@@ -9,8 +9,12 @@
 //! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
 //!
 //! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
-//! [--city FILE] [--open-loop RATE]`. Absolute figures drift with the machine; the ratios of one
-//! run do not.
+//! [--city FILE] [--open-loop RATE] [--capture]`. Absolute figures drift with the machine; the ratios
+//! of one run do not.
+//!
+//! With `--capture` the servers are four of gavel's instead: recording off, at its default sample,
+//! of every request, and of every request with all that bidders were sent and said. What recording
+//! costs counts as a whole, its writing thread too; what was dropped is shown, since a drop is cheap.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -63,6 +67,9 @@ struct Arguments {
     /// Twice what gavel was seen to serve: shows the goodput under overload.
     #[arg(long)]
     overload: bool,
+    /// Compare gavel with recording off, sampled and in full instead.
+    #[arg(long, conflicts_with = "overload")]
+    capture: bool,
     /// Run once, shortly: that it works, not what it costs.
     #[arg(long)]
     test: bool,
@@ -76,6 +83,8 @@ struct Arguments {
     listen: Option<SocketAddr>,
     #[arg(long, hide = true)]
     config: Option<PathBuf>,
+    #[arg(long, hide = true)]
+    operations: Option<SocketAddr>,
     #[arg(long, hide = true, value_delimiter = ',')]
     bidders: Vec<SocketAddr>,
 }
@@ -110,7 +119,9 @@ fn play(part: &str, arguments: &Arguments) -> ExitCode {
     let listen = arguments.listen.unwrap();
     let bidders = &arguments.bidders;
     match part {
-        "gavel" => world::serve(arguments.config.clone().unwrap(), listen),
+        "gavel" => {
+            world::serve(arguments.config.clone().unwrap(), listen, arguments.operations.unwrap());
+        }
         "null" => null::serve(listen, bidders),
         _ => legacy::serve(listen, bidders).unwrap(),
     }
@@ -119,7 +130,8 @@ fn play(part: &str, arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let latency_ms = if arguments.open_loop.is_some() { 20.0 } else { 0.0 };
-    let world = World::build(arguments.city.as_deref(), latency_ms, arguments.test)?;
+    let contest = if arguments.capture { &world::CAPTURE } else { &world::YARDSTICKS };
+    let world = World::build(contest, arguments.city.as_deref(), latency_ms, arguments.test)?;
     println!("{}", world.describe());
     let generator = Generator::new(GenerateSettings { seed: 7, broken: 0.0 });
     let requests = Arc::new(generator.set(arguments.requests));
@@ -140,7 +152,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
             }
         }
     }
-    measure::summary(&rows);
+    measure::summary(&rows, contest);
+    world.report_drops()?;
     if arguments.overload {
         measure::overload(&world, &requests, &rows, arguments)?;
     }

@@ -1,6 +1,6 @@
 //! One measurement of one server, and what a table makes of many.
 
-use crate::world::{Server, World};
+use crate::world::{Contest, Server, World};
 use crate::{Arguments, CALLED};
 use replay::drive::plan::{Bounds, DriveSettings, Plan, RequestSet};
 use replay::drive::report::{Report, at};
@@ -97,30 +97,30 @@ fn cpu_time(id: u32) -> std::io::Result<Duration> {
     Ok(Duration::from_nanos(sum))
 }
 
-/// Medians, and gavel's ratio to each yardstick, round by round.
-pub fn summary(rows: &[Row]) {
+/// Medians, and the ratios of the contest's pairs, round by round.
+pub fn summary(rows: &[Row], contest: &Contest) {
     let of = |server: &str, read: fn(&Row) -> f64| -> Vec<f64> {
         rows.iter().filter(|row| row.server == server).map(read).collect()
     };
     println!("\n medians      auctions/s   CPU-µs an auction");
-    for server in ["gavel", "null", "legacy"] {
+    for server in contest.names() {
         println!(
             "{server:>8} {:>14.0} {:>19.1}",
             median(of(server, |row| row.per_second)),
             median(of(server, |row| row.cpu_us))
         );
     }
-    let gavel = of("gavel", |row| row.cpu_us);
-    for (name, top, bottom) in [
-        ("gavel / null", gavel.clone(), of("null", |row| row.cpu_us)),
-        ("gavel / legacy", gavel, of("legacy", |row| row.cpu_us)),
-        ("null / legacy", of("null", |row| row.cpu_us), of("legacy", |row| row.cpu_us)),
-    ] {
+    for (above, below) in contest.pairs {
+        let (top, bottom) = (of(above, |row| row.cpu_us), of(below, |row| row.cpu_us));
         let ratios: Vec<f64> = top.iter().zip(&bottom).map(|(top, bottom)| top / bottom).collect();
         let (low, high) = ratios
             .iter()
             .fold((f64::MAX, 0.0f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
-        println!("{name:>15}: {:.2} (median of pairs; {low:.2} to {high:.2})", median(ratios));
+        println!(
+            "{:>15}: {:.3} (median of pairs; {low:.3} to {high:.3})",
+            format!("{above} / {below}"),
+            median(ratios)
+        );
     }
 }
 

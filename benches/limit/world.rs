@@ -2,6 +2,8 @@
 
 use crate::CALLED;
 use gavel::app::{self, ServeArgs};
+use replay::client;
+use replay::demo::scrape::Scrape;
 use replay::drive::target::{Allow, Route, Target};
 use replay::mmdb::{self, MmdbArgs};
 use replay::stub::process::{self, Process};
@@ -17,6 +19,51 @@ use tempfile::TempDir;
 const PARTNERS: usize = 200;
 const BIDDERS: usize = 50;
 
+/// What is compared: the servers, and of which two the ratio is shown.
+#[derive(Debug)]
+pub struct Contest {
+    servers: &'static [Contestant],
+    pub pairs: &'static [(&'static str, &'static str)],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Contestant {
+    name: &'static str,
+    /// What its process does.
+    part: &'static str,
+    /// Its settings of `[capture]`; `None`: it records nothing.
+    capture: Option<&'static str>,
+}
+
+const fn plain(name: &'static str) -> Contestant {
+    Contestant { name, part: name, capture: None }
+}
+
+const fn recording(name: &'static str, capture: &'static str) -> Contestant {
+    Contestant { name, part: "gavel", capture: Some(capture) }
+}
+
+pub const YARDSTICKS: Contest = Contest {
+    servers: &[plain("gavel"), plain("null"), plain("legacy")],
+    pairs: &[("gavel", "null"), ("gavel", "legacy"), ("null", "legacy")],
+};
+
+pub const CAPTURE: Contest = Contest {
+    servers: &[
+        Contestant { name: "off", part: "gavel", capture: None },
+        recording("sample", ""),
+        recording("full", "sample_ppm = 1000000"),
+        recording("bodies", "sample_ppm = 1000000\nbidders = 'bodies'"),
+    ],
+    pairs: &[("sample", "off"), ("full", "off"), ("bodies", "off")],
+};
+
+impl Contest {
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.servers.iter().map(|one| one.name)
+    }
+}
+
 /// Everything that runs during the bench.
 pub struct World {
     pub servers: Vec<Server>,
@@ -29,6 +76,8 @@ pub struct World {
 pub struct Server {
     pub name: &'static str,
     pub target: Target,
+    operations: SocketAddr,
+    is_recording: bool,
     child: Child,
 }
 
@@ -48,6 +97,7 @@ impl Drop for Server {
 
 impl World {
     pub fn build(
+        contest: &Contest,
         city: Option<&Path>,
         latency_ms: f64,
         is_small: bool,
@@ -69,11 +119,13 @@ impl World {
         command.args(["--part", "stub"]);
         let stub = process::spawn(command, &spec)?;
         let (city, shown) = city_file(city, folder.path(), is_small)?;
-        let config = folder.path().join("gavel.toml");
-        std::fs::write(&config, configuration(stub.addresses(), &city)?)?;
+        let plain = configuration(stub.addresses(), &city)?;
         let mut servers = Vec::new();
-        for name in ["gavel", "null", "legacy"] {
-            servers.push(start(name, &config, stub.addresses())?);
+        for one in contest.servers {
+            let config = folder.path().join(format!("{}.toml", one.name));
+            let section = capture_section(one, folder.path())?;
+            std::fs::write(&config, format!("{plain}{section}"))?;
+            servers.push(start(one, &config, stub.addresses())?);
         }
         Ok(Self { servers, stub, city: shown, _folder: folder })
     }
@@ -85,10 +137,36 @@ impl World {
         )
     }
 
+    /// Says what became of the records of each server that records: a drop would have been cheap.
+    pub fn report_drops(&self) -> Result<(), Box<dyn Error>> {
+        for server in self.servers.iter().filter(|server| server.is_recording) {
+            let (_, text) = client::get(server.operations, "/metrics")?;
+            let scrape = Scrape::parse(&String::from_utf8_lossy(&text));
+            println!(
+                "{:>8}: {} records, {} dropped",
+                server.name,
+                scrape.count("gavel_capture_records_total", &[]),
+                scrape.count("gavel_capture_dropped_total", &[])
+            );
+        }
+        Ok(())
+    }
+
     /// Calls that the simulated bidders have read so far.
     pub fn calls(&self) -> Result<u64, Box<dyn Error>> {
         Ok(self.stub.stats()?.iter().map(|bidder| bidder.requests).sum())
     }
+}
+
+/// A small folder's worth of files: the oldest go, as on a server.
+fn capture_section(one: &Contestant, folder: &Path) -> std::io::Result<String> {
+    let Some(settings) = one.capture else { return Ok(String::new()) };
+    let directory = folder.join(format!("captures-{}", one.name));
+    std::fs::create_dir(&directory)?;
+    Ok(format!(
+        "[capture]\nenabled = true\ndirectory = '{}'\nkey = 'a key of the bench'\n{settings}\n",
+        directory.display()
+    ))
 }
 
 fn city_file(
@@ -151,16 +229,17 @@ fn configuration(bidders: &[SocketAddr], city: &Path) -> Result<String, std::fmt
 }
 
 fn start(
-    name: &'static str,
+    one: &Contestant,
     config: &Path,
     bidders: &[SocketAddr],
 ) -> Result<Server, Box<dyn Error>> {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let listen = free.local_addr()?;
-    drop(free);
+    let free = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let [listen, operations] = free.map(|free| free.and_then(|free| free.local_addr()));
+    let (listen, operations) = (listen?, operations?);
     let list: Vec<String> = bidders.iter().map(ToString::to_string).collect();
     let child = Command::new(std::env::current_exe()?)
-        .args(["--part", name, "--listen", &listen.to_string(), "--bidders", &list.join(",")])
+        .args(["--part", one.part, "--listen", &listen.to_string()])
+        .args(["--operations", &operations.to_string(), "--bidders", &list.join(",")])
         .arg("--config")
         .arg(config)
         .stdin(Stdio::piped())
@@ -172,11 +251,17 @@ fn start(
             headers: vec![("x-gavel-key".to_owned(), format!("key-{number}"))],
         })
         .collect();
-    let server = Server { name, target: Target::at(listen, routes, Allow::Loopback)?, child };
+    let server = Server {
+        name: one.name,
+        target: Target::at(listen, routes, Allow::Loopback)?,
+        operations,
+        is_recording: one.capture.is_some(),
+        child,
+    };
     let start: Instant = gavel::clock::monotonic();
     while std::net::TcpStream::connect(listen).is_err() {
         if start.elapsed() > Duration::from_secs(20) {
-            return Err(format!("{name} does not listen").into());
+            return Err(format!("{} does not listen", one.name).into());
         }
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -184,10 +269,10 @@ fn start(
 }
 
 /// The exchange, as a child process runs it.
-pub fn serve(config: PathBuf, listen: SocketAddr) {
+pub fn serve(config: PathBuf, listen: SocketAddr, operations: SocketAddr) {
     app::serve(&ServeArgs {
         config,
-        operations: SocketAddr::from(([127, 0, 0, 1], 0)),
+        operations,
         listen: Some(listen),
         keep: None,
         exit_on_fault: true,

@@ -7,7 +7,7 @@
 pub mod exchange;
 pub mod files;
 mod outcome;
-mod scrape;
+pub mod scrape;
 pub mod text;
 
 use crate::drive::plan::{Bounds, DriveSettings, Plan, RequestSet};
