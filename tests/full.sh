@@ -11,6 +11,8 @@
 #   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
 #            and what the journal costs; in chunks; goes on where it was interrupted
 #   ledger   a report over a million events, and its memory
+#   replay   the driver: a target that stalls for 1 s of 10 s, pacing at a receiver of its own, and the
+#            memory of a million requests; on a machine that does nothing else
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -95,6 +97,13 @@ ledger() {
   GAVEL_FULL=1 cargo test --package gavel --release --test it --quiet -- --nocapture ledger::
 }
 
+replay() {
+  local it=(cargo test --release --package gavel-replay --test it --)
+  GAVEL_FULL=1 chunk replay-stall "${it[@]}" --nocapture drive::a_server_that_stalls
+  GAVEL_FULL=1 chunk replay-pacing "${it[@]}" --nocapture played::a_receiver_of_its_own
+  GAVEL_FULL=1 chunk replay-memory "${it[@]}" --nocapture played::memory_does_not_grow
+}
+
 cold() {
   local clone
   clone=$(mktemp -d)
@@ -106,9 +115,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | ledger | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | ledger | replay | cold) "$@" ;;
   *)
-    sed -n '2,18s/^# \{0,1\}//p' "$0"
+    sed -n '2,20s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac
