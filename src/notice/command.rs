@@ -126,13 +126,13 @@ pub fn run(command: DlqCommand) -> Result<String, DlqFault> {
         DlqCommand::Replay { dir, choice, all } => {
             let letters = dead(&dir, &choice, all, now_us)?;
             let count = letters.len();
-            change(&dir, Order::Replay { letters }, now_us)?;
+            change(&dir, &Order::Replay { letters }, now_us)?;
             Ok(format!("{count} letters are tried again"))
         }
         DlqCommand::Purge { dir, choice, all, reason } => {
             let letters = dead(&dir, &choice, all, now_us)?;
             let count = letters.len();
-            change(&dir, Order::Purge { letters, reason }, now_us)?;
+            change(&dir, &Order::Purge { letters, reason }, now_us)?;
             Ok(format!("{count} letters are given up"))
         }
     }
@@ -160,19 +160,19 @@ fn dead(dir: &Path, choice: &Choice, all: bool, now_us: u64) -> Result<Vec<u64>,
     Ok(dead.map(|(number, _, _)| *number).collect())
 }
 
-fn change(dir: &Path, order: Order, now_us: u64) -> Result<(), DlqFault> {
-    let (Order::Replay { letters } | Order::Purge { letters, .. }) = &order;
+fn change(dir: &Path, order: &Order, now_us: u64) -> Result<(), DlqFault> {
+    let (Order::Replay { letters } | Order::Purge { letters, .. }) = order;
     if letters.is_empty() {
         return Ok(());
     }
     match DeadLetters::open(Arc::new(RealDisk), &Settings::new(dir), usize::MAX) {
         Ok(mut open) => {
-            let changed = open.change_all(&changes(&order, now_us));
+            let changed = open.change_all(&changes(order, now_us));
             open.close(now_us);
             changed.map_err(DlqFault::Letters)
         }
         Err(JournalFault::Locked(_)) => {
-            let path = orders::place(dir, &order).map_err(DlqFault::Order)?;
+            let path = orders::place(dir, order).map_err(DlqFault::Order)?;
             let until = clock::monotonic() + PATIENCE;
             while path.exists() {
                 if clock::monotonic() > until {
@@ -224,7 +224,11 @@ fn lines(found: &[Found]) -> String {
             "url": event.as_ref().map(|event| &event.url),
         })
     };
-    found.iter().map(|one| format!("{}\n", line(one))).collect()
+    let mut out = String::new();
+    for one in found {
+        let _ = writeln!(out, "{}", line(one));
+    }
+    out
 }
 
 fn table(found: &[Found], now_us: u64) -> String {
@@ -276,7 +280,7 @@ mod tests {
                 sequence,
                 kind: EventType::Billing.kind(),
                 payload,
-                group: if sequence % 2 == 0 { "even" } else { "odd" }.to_owned(),
+                group: if sequence.is_multiple_of(2) { "even" } else { "odd" }.to_owned(),
                 due_us: 0,
             }
         };

@@ -121,16 +121,16 @@ impl Lane {
     }
 
     /// Queues a notice for its first try; gives it back where it cannot wait here.
-    pub fn queue(&mut self, job: Job, now: Instant) -> Result<(), Job> {
+    pub fn queue(&mut self, job: Job, now: Instant) -> Option<Job> {
         self.budget.earn(1);
         let is_shut = matches!(self.gate(now), Gate::Shut);
         let is_loss = matches!(job.source, Source::Loss);
         let queue = if is_loss { &mut self.losses } else { &mut self.queue };
         if is_shut || queue.len() >= self.settings.queue_max {
-            return Err(job);
+            return Some(job);
         }
         queue.push_back(job);
-        Ok(())
+        None
     }
 
     /// Notices that have waited too long, or wait for a bidder that is left alone.
@@ -236,7 +236,7 @@ mod tests {
             lane.ended(Err(Failure::Timeout), (now, 0), 0);
         }
         assert_eq!(lane.gate(now), Gate::Shut);
-        assert!(lane.queue(job(now), now).is_err());
+        assert!(lane.queue(job(now), now).is_some());
         let later = now + Duration::from_secs(5);
         assert_eq!(lane.gate(later), Gate::Probe);
         lane.starts();
@@ -272,9 +272,9 @@ mod tests {
         let now = Instant::now();
         let settings = LaneSettings { queue_max: 2, ..LaneSettings::default() };
         let mut lane = Lane::new(settings, now);
-        assert!(lane.queue(job(now), now).is_ok());
-        assert!(lane.queue(job(now + Duration::from_secs(1)), now).is_ok());
-        assert!(lane.queue(job(now), now).is_err());
+        assert!(lane.queue(job(now), now).is_none());
+        assert!(lane.queue(job(now + Duration::from_secs(1)), now).is_none());
+        assert!(lane.queue(job(now), now).is_some());
         assert_eq!(lane.overdue(now + Duration::from_secs(2)).len(), 0);
         assert_eq!(lane.overdue(now + Duration::from_millis(2_001)).len(), 1);
         assert_eq!(lane.queue.len(), 1);

@@ -150,8 +150,8 @@ impl Sender {
             self.land(ended);
         }
         self.write();
-        if let Some(shelf) = self.shelf.take() {
-            shelf.close(self.now_us());
+        if let Some(store) = self.shelf.take() {
+            store.close(self.now_us());
         }
     }
 
@@ -192,8 +192,8 @@ impl Sender {
         }
         self.looked = Some(now);
         let now_us = self.now_us();
-        let Some(shelf) = &mut self.shelf else { return };
-        for (number, bidder, due_us) in orders::obey(shelf, now_us) {
+        let Some(store) = &mut self.shelf else { return };
+        for (number, bidder, due_us) in orders::obey(store, now_us) {
             self.lane(&bidder).aside.insert((due_us, number));
         }
         self.give_up(now_us);
@@ -210,10 +210,10 @@ impl Sender {
 
     /// Letters whose time is over without a turn are dead, too.
     fn give_up(&mut self, now_us: u64) {
-        let Some(shelf) = &self.shelf else { return };
+        let Some(store) = &self.shelf else { return };
         let end_us = now_us.saturating_sub(micros(self.settings.retry.span));
-        for (number, bidder, due_us) in shelf.older_than(end_us) {
-            let tries = shelf.tries(number);
+        for (number, bidder, due_us) in store.older_than(end_us) {
+            let tries = store.tries(number);
             // one that is under way is judged when it ends
             let lane = self.lanes.get_mut(&bidder);
             if lane.is_some_and(|lane| lane.forget(due_us, number)) {
@@ -230,8 +230,8 @@ impl Sender {
         let now_us = self.now_us();
         while self.window.has_room() && self.letters.is_empty() {
             let Some(batch) = self.shelf.as_mut().and_then(Shelf::read) else { return };
-            let shelf = &self.shelf;
-            let known = |sequence| shelf.as_ref().and_then(|shelf| shelf.state_of(sequence));
+            let store = &self.shelf;
+            let known = |sequence| store.as_ref().and_then(|store| store.state_of(sequence));
             let at = (now_us, Instant::now());
             let (id, jobs, unreadable) = self.window.open(batch, &known, at);
             for letter in unreadable {
@@ -240,7 +240,7 @@ impl Sender {
             }
             for job in jobs {
                 let bidder = job.bidder.clone();
-                if let Err(job) = self.lane(&bidder).queue(job, Instant::now()) {
+                if let Some(job) = self.lane(&bidder).queue(job, Instant::now()) {
                     self.set_aside(job, "left alone", None);
                 }
             }
@@ -254,7 +254,7 @@ impl Sender {
             let job =
                 Job { source: Source::Loss, kind, bidder, url, tries: 0, first_us, since: now };
             let bidder = job.bidder.clone();
-            if self.lane(&bidder).queue(job, now).is_err() {
+            if self.lane(&bidder).queue(job, now).is_some() {
                 self.tally.count(kind, Ended::Dropped);
             }
         }
@@ -319,8 +319,8 @@ impl Sender {
         let due: HashMap<u64, u64> = due.map(|(due_us, number)| (*number, *due_us)).collect();
         let mut numbers: Vec<u64> = due.keys().copied().collect();
         numbers.sort_unstable();
-        let Some(shelf) = self.shelf.as_ref().filter(|_| !numbers.is_empty()) else { return };
-        for (number, letter) in shelf.fetch(&numbers) {
+        let Some(store) = self.shelf.as_ref().filter(|_| !numbers.is_empty()) else { return };
+        for (number, letter) in store.fetch(&numbers) {
             let lane = self.lane(bidder);
             if !lane.may_retry(letter.tries, now) {
                 continue;
@@ -416,9 +416,9 @@ impl Sender {
                     due_us,
                 };
                 if state == LetterState::Dead {
-                    self.bury(batch, letter)
+                    self.bury(batch, letter);
                 } else {
-                    self.park(batch, letter)
+                    self.park(batch, letter);
                 }
             }
         }
@@ -438,25 +438,25 @@ impl Sender {
 
     /// Makes durable what has come of notices: letters first, then the cursor.
     fn write(&mut self) {
-        let Some(shelf) = &mut self.shelf else { return };
+        let Some(store) = &mut self.shelf else { return };
         if !self.letters.is_empty() {
-            let Some(put) = shelf.put(&self.letters) else { return };
+            let Some(put) = store.put(&self.letters) else { return };
             self.letters.clear();
             for (number, bidder, due_us) in put {
                 self.lane(&bidder).aside.insert((due_us, number));
             }
         }
-        let Some(shelf) = &mut self.shelf else { return };
+        let Some(store) = &mut self.shelf else { return };
         if !self.changes.is_empty() {
-            let Some(pending) = shelf.change(&self.changes) else { return };
+            let Some(pending) = store.change(&self.changes) else { return };
             self.changes.clear();
             for (number, bidder, due_us) in pending {
                 self.lane(&bidder).aside.insert((due_us, number));
             }
         }
-        let Some(shelf) = &mut self.shelf else { return };
+        let Some(store) = &mut self.shelf else { return };
         if let Some(done) = self.window.done()
-            && shelf.pass(&done)
+            && store.pass(&done)
         {
             self.window.passed();
         }
