@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Arrival`] and [`Body`]. Never: a header map, a status code.
 
+use crate::correlation::Correlation;
 use crate::openrtb::ids::PartnerId;
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ pub struct Arrival {
     /// An operator's own test request, from the admin listener: it is explained whatever its partner
     /// may see. Nothing that comes over the public listener has this.
     pub is_trial: bool,
+    /// What it is called in answers, logs, traces and records.
+    pub correlation: Correlation,
 }
 
 /// The decoded bytes of a request body, exactly as they came (after content decoding).

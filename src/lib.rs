@@ -15,6 +15,7 @@ pub mod tlv;
 pub mod arrival;
 pub mod bid;
 pub mod coding;
+pub mod correlation;
 pub mod facts;
 pub mod json;
 pub mod money_event;

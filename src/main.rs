@@ -46,6 +46,9 @@ enum Command {
         /// End with 78 on a fault of the configuration instead of staying up, not ready.
         #[arg(long)]
         exit_on_fault: bool,
+        /// Let debuggers of the same user and core dumps have the memory, secrets included.
+        #[arg(long)]
+        dumpable: bool,
     },
     /// Report every fault of a configuration; exit 78 where there is one.
     Check {
@@ -120,7 +123,10 @@ enum Question {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Serve { config, operations, listen, keep, exit_on_fault } => {
+        Command::Serve { config, operations, listen, keep, exit_on_fault, dumpable } => {
+            if !dumpable && let Err(fault) = nix::sys::prctl::set_dumpable(false) {
+                eprintln!("core dumps cannot be forbidden: {fault}");
+            }
             app::serve(&ServeArgs { config, operations, listen, keep, exit_on_fault })
         }
         Command::Check { config } => check(&config),

@@ -15,6 +15,7 @@ mod queue;
 mod reload;
 mod status;
 mod team;
+mod traces;
 
 use crate::config::Config;
 use crate::enrich::databases::Databases;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use team::Team;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -44,6 +46,13 @@ use tracing::{error, info, warn};
 
 /// sysexits.h: something is not configured as it must be.
 pub const EX_CONFIG: u8 = 78;
+
+/// What is in flight when a second signal comes gets this long.
+const HURRY: Duration = Duration::from_secs(1);
+
+/// A drain that takes so much longer than it may hangs. Within the 30 s that a pod gets by default
+/// with the default drain of 10 s.
+const OVERDUE: Duration = Duration::from_secs(15);
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -118,7 +127,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     };
     administered.ready();
     let databases = Arc::clone(&in_force.databases);
-    let Mustered { books, team, queue } = match muster(&config, databases, &lifecycle).await {
+    let Mustered { books, mut team, queue } = match muster(&config, databases, &lifecycle).await {
         Ok(mustered) => mustered,
         Err(fault) => return wait_faulty(args, fault, &serving, &status, &mut stop).await,
     };
@@ -133,19 +142,17 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         spawn_local(books::watch(books.log(), Arc::clone(&lifecycle))),
         spawn_local(team::rebalance(team.bank(), config.edge.lease.tick)),
     ];
-    let pushing = push::start(config.push.clone(), &status);
+    let pushing = push::start(&config.telling, &status, team.take_traces());
     status.runs(team.vitals());
     serving.ready();
     info!(workers = team.workers(), "ready");
 
     stop.asked().await;
-    leave(&lifecycle, &config, &mut stop).await;
+    let is_hurried = leave(&lifecycle, &config, &mut stop).await;
     drop(reloading);
     lifecycle.advance(Phase::Closing);
-    let ended = join(team, books).await;
-    if let Some(pushing) = pushing {
-        pushing.finish(&status).await;
-    }
+    let ended = end((team, books), is_hurried, &mut stop).await;
+    push::finish(pushing, &status).await;
     beside.iter().for_each(JoinHandle::abort);
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
@@ -171,12 +178,52 @@ async fn muster(
     Ok(Mustered { books, team, queue })
 }
 
-/// Says that it goes, and takes what still comes, for as long as is configured.
-async fn leave(lifecycle: &Lifecycle, config: &Config, stop: &mut Stop) {
+/// Says that it goes, and takes what still comes, for as long as is configured; `true`: a second
+/// signal wants it to go at once.
+async fn leave(lifecycle: &Lifecycle, config: &Config, stop: &mut Stop) -> bool {
     info!("draining");
+    let settings = &config.edge.lifecycle;
+    end_at_last(settings.drain_min + settings.drain_max + OVERDUE);
     tokio::select! {
-        () = lifecycle.wind_down(&config.edge.lifecycle) => {}
-        () = stop.asked() => warn!("asked to stop twice: no more connections are taken"),
+        () = lifecycle.wind_down(settings) => false,
+        () = stop.asked() => {
+            warn!("asked to stop twice: no more connections are taken");
+            true
+        }
+    }
+}
+
+/// Waits for what is in flight; for a second at most once a second signal has come.
+async fn end(
+    (team, books): (Team, Books),
+    is_hurried: bool,
+    stop: &mut Stop,
+) -> crate::runtime::workers::Ended {
+    let hurry = async {
+        if !is_hurried {
+            stop.asked().await;
+        }
+        tokio::time::sleep(HURRY).await;
+    };
+    tokio::select! {
+        ended = join(team, books) => ended,
+        () = hurry => {
+            warn!("asked to stop twice: what is in flight is cut off");
+            crate::runtime::workers::Ended::default()
+        }
+    }
+}
+
+/// Ends the process where a drain hangs: an orchestrator would kill it later, and say less.
+fn end_at_last(after: Duration) {
+    let watchdog = std::thread::Builder::new().name("gavel-end".to_owned()).spawn(move || {
+        std::thread::sleep(after);
+        error!(after_s = after.as_secs(), "the drain hangs: ended by force");
+        #[expect(clippy::exit, reason = "nothing else is left that could end it")]
+        std::process::exit(1)
+    });
+    if let Err(fault) = watchdog {
+        warn!(%fault, "nobody will end a drain that hangs");
     }
 }
 

@@ -20,14 +20,15 @@ use crate::runtime::listener;
 use crate::runtime::queue::{QueueCell, QueueWatch};
 use crate::runtime::workers::{self, Ended, Seat, Workers};
 use crate::snapshot::{Live, Parts, Snapshot};
-use crate::telemetry::hub::{Hub, TelemetrySettings};
+use crate::telemetry::hub::Hub;
+use crate::telemetry::spans::{AuctionSpan, TraceRoad};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, Receiver};
 use tracing::info;
 
 /// Everything that runs beside the control runtime.
@@ -42,6 +43,7 @@ pub struct Team {
     vitals: Vitals,
     net: Arc<Net>,
     trials: Vec<mpsc::Sender<Trial>>,
+    traces: Option<Receiver<AuctionSpan>>,
 }
 
 /// What the operations listener tells of a running team.
@@ -70,11 +72,11 @@ impl Team {
             affinity = counted.affinity,
             "workers counted"
         );
-        let hub = Arc::new(Hub::new(
-            counted.count,
-            TelemetrySettings::default(),
-            &crate::admit::lenient::LABELS,
-        ));
+        let telling = &config.telling;
+        let road = telling.push.as_ref().map(|_| TraceRoad::new(telling.traces, counted.count));
+        let (road, traces) = road.unzip();
+        let hub = Hub::new(counted.count, telling.counted, &crate::admit::lenient::LABELS);
+        let hub = Arc::new(hub.with_traces(road));
         let mut bank = Bank::new(counted.count, config.edge.lease);
         let live = Arc::new(Live::default());
         let recorder = Arc::new(Recorder::default());
@@ -115,7 +117,10 @@ impl Team {
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
         let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue: watch.cell() };
         let (count, address) = (counted.count, bound.address);
-        Ok((Self { workers, count, acceptor, address, live, bank, vitals, net, trials }, watch))
+        Ok((
+            Self { workers, count, acceptor, address, live, bank, vitals, net, trials, traces },
+            watch,
+        ))
     }
 
     pub fn workers(&self) -> usize {
@@ -142,6 +147,12 @@ impl Team {
 
     pub fn net(&self) -> Arc<Net> {
         Arc::clone(&self.net)
+    }
+
+    /// Where the workers' traces come out, once, and where it is counted what becomes of them;
+    /// `None`: nothing is traced.
+    pub fn take_traces(&mut self) -> Option<(Receiver<AuctionSpan>, Arc<Hub>)> {
+        Some((self.traces.take()?, Arc::clone(&self.vitals.hub)))
     }
 
     pub fn vitals(&self) -> Vitals {

@@ -32,7 +32,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use telemetry::PushSettings;
+use telemetry::Telling;
 
 /// A configuration file larger than this is a mistake.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -45,8 +45,8 @@ pub struct Config {
     pub rules: Rules,
     /// Where records go and events are taken, where that is so.
     pub events: Events,
-    /// Where numbers are sent besides `/metrics`.
-    pub push: Option<PushSettings>,
+    /// What the process tells of itself, and where to.
+    pub telling: Telling,
     /// Each file that was read, the main one first.
     pub files: Vec<PathBuf>,
     /// A list of SHA-256 sums, as `sha256sum` writes it, that all of `files` must stand in.
@@ -125,9 +125,10 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
-        Some((edge, engine, events, push, checksums)) if faults.is_empty() => {
+        Some((mut edge, engine, events, telling, checksums)) if faults.is_empty() => {
+            edge.http.timed_of = telling.stages_of;
             let (rules, files) = (draft.finish(), files.paths());
-            Ok(Config { edge, engine, rules, events, push, files, checksums, rows })
+            Ok(Config { edge, engine, rules, events, telling, files, checksums, rows })
         }
         _ => Err(Report(faults)),
     }

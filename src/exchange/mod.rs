@@ -9,6 +9,7 @@
 pub mod explain;
 mod record;
 pub mod respond;
+mod seen;
 mod story;
 pub mod trace;
 
@@ -38,7 +39,9 @@ use crate::privacy;
 use crate::request::ValidRequest;
 use crate::snapshot::{Held, Snapshot};
 use crate::telemetry::cells::WorkerCells;
+use crate::telemetry::stages::Stage;
 use bytes::Bytes;
+use seen::Seen;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -133,6 +136,17 @@ struct Stop<'a> {
     refused_imps: &'a RefusedImps,
 }
 
+impl Verdict {
+    /// For traces: how the request ended.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => "answered",
+            Self::NoBid { rule: None, .. } => "no_bid",
+            Self::NoBid { rule: Some(refusal), .. } | Self::Refused(refusal) => refusal.label(),
+        }
+    }
+}
+
 impl Exchange {
     /// On the worker's own thread.
     pub fn new(settings: ExchangeSettings, desk: Rc<Desk>, cells: Rc<WorkerCells>) -> Self {
@@ -153,22 +167,20 @@ impl Exchange {
             let verdict = Verdict::Refused(Refusal::Unauthorised);
             return Outcome { generation, verdict, trace: None };
         };
-        let mut trace = Trace::begin(&snapshot);
-        let verdict = match self.ask(&snapshot, partner, &arrival, body, &mut trace) {
+        let mut seen = Seen::begin(&snapshot, &arrival);
+        let verdict = match self.ask(&snapshot, partner, &arrival, body, &mut seen) {
             Ok((asked, calls)) => {
-                if let Some(trace) = &mut trace {
-                    let sent = clock::monotonic().saturating_duration_since(arrival.at);
-                    trace.asks(&calls, sent);
-                }
-                let answers = self.await_bidders(&asked, &snapshot, calls, &mut trace).await;
-                self.settle(&snapshot, partner, &arrival, asked, answers)
+                seen.asks(&arrival, &calls);
+                let answers = self.await_bidders(&asked, &snapshot, calls, &mut seen.trace).await;
+                seen.heard(&snapshot, &arrival, &answers);
+                self.settle((&snapshot, partner), &arrival, asked, answers, &mut seen)
             }
             Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
             Err(Early::NoBid { id_json, rule, ext }) => {
                 Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule), ext }
             }
         };
-        Outcome { generation, verdict, trace }
+        seen.outcome((&snapshot, &arrival), verdict, &self.cells)
     }
 
     /// From bytes to the bytes for each bidder.
@@ -178,7 +190,7 @@ impl Exchange {
         partner: &Partner,
         arrival: &Arrival,
         body: Body,
-        trace: &mut Option<Box<Trace>>,
+        seen: &mut Seen,
     ) -> Result<(Asked, Vec<(Permit, Outgoing)>), Early> {
         let scratch = &mut *self.scratch.borrow_mut();
         let rates = snapshot.rates_at(arrival.wall);
@@ -187,8 +199,12 @@ impl Exchange {
                 .map_err(Early::Refused)?;
         record::admitted(&self.cells, snapshot, arrival.partner, &admitted);
         let Admitted { request, refused_imps, .. } = admitted;
+        if explain::is_wanted(&request, partner, arrival.is_trial) {
+            seen.explained(arrival, &self.cells);
+        }
         let stop = Stop { snapshot, partner, arrival, refused_imps: &refused_imps };
 
+        seen.end(Stage::Admit);
         let now = clock::monotonic();
         let tmax = request.view.tmax_ms;
         let Some(deadline) = Deadline::new(arrival.at, now, tmax, &partner.deadline) else {
@@ -201,9 +217,10 @@ impl Exchange {
             return Err(stop.by(refusal, (request, Some(&facts)), &mut scratch.admit));
         }
         let consent = privacy::decide(&request, &facts);
-        if let Some(trace) = trace {
+        if let Some(trace) = &mut seen.trace {
             trace.known(&request, &facts, consent);
         }
+        seen.end(Stage::Enrich);
         let ruling = snapshot.floors.ask(&request, &facts, arrival.partner);
         let pricing = &Pricing::new(&request, partner, rates, &ruling);
         let ask =
@@ -245,7 +262,7 @@ impl Exchange {
         trace: &mut Option<Box<Trace>>,
     ) -> Vec<Answer> {
         let request_id = asked.request.text(asked.request.view.id);
-        let answers = fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
+        fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
             let limits = &snapshot.bidder(invitation.bidder).ok_or(NoAnswer::Broken)?.limits;
             if let Some(trace) = trace {
                 trace.hears(invitation.bidder, raw, limits.body_bytes_max);
@@ -253,21 +270,17 @@ impl Exchange {
             let scratch = &mut self.scratch.borrow_mut().answer;
             answer::read_encoded(raw, request_id, limits, scratch)
         })
-        .await;
-        if let Some(trace) = trace {
-            trace.heard(&answers);
-        }
-        answers
+        .await
     }
 
     /// From the bidders' answers to ours.
     fn settle(
         &self,
-        snapshot: &Snapshot,
-        partner: &Partner,
+        (snapshot, partner): (&Snapshot, &Partner),
         arrival: &Arrival,
         asked: Asked,
         answers: Vec<Answer>,
+        seen: &mut Seen,
     ) -> Verdict {
         let answered: Vec<Answered> =
             answers.iter().filter_map(|answer| as_answered(snapshot, answer)).collect();
@@ -281,12 +294,15 @@ impl Exchange {
             settings: &self.settings.auction,
             answers: &answered,
         });
+        seen.end(Stage::Auction);
         let pricing = Pricing::new(&asked.request, partner, rates, &ruling);
         let settled = Settled { answers: &answers, answered: &answered, result: &result, pricing };
         let verdict = verdict(snapshot, partner, arrival, &asked, &settled);
 
+        seen.end(Stage::Respond);
         let whole = clock::monotonic().saturating_duration_since(arrival.at);
         self.cells.auction(whole, whole.saturating_sub(slowest(&answers)));
+        record::failed(&self.cells, snapshot, arrival, &answers);
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
         if !asked.request.view.is_test {
             record::won(&self.cells, snapshot, arrival.partner, &result);

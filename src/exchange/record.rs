@@ -5,12 +5,16 @@
 
 use super::Settled;
 use crate::admit::Admitted;
+use crate::arrival::Arrival;
 use crate::auction::offer::{AuctionResult, LossReason};
+use crate::bidder::Answer;
 use crate::money::Currency;
+use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::snapshot::Snapshot;
 use crate::telemetry::cells::WorkerCells;
+use tracing::info;
 
 /// What was overlooked in a request that was taken, and the imps that it cost.
 pub fn admitted(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, admitted: &Admitted) {
@@ -20,6 +24,27 @@ pub fn admitted(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, admitte
     let partner = cells.partner(snapshot.partner_slot(id));
     admitted.refused_imps.iter().for_each(|(_, why)| partner.imp_refused(*why));
     admitted.leniencies.iter().for_each(|field| partner.lenient(field.index()));
+}
+
+/// A line of the log for a call that failed, as far as there is room; a bidder that has no bid or
+/// is late is no failure, and counted like all the others.
+pub fn failed(cells: &WorkerCells, snapshot: &Snapshot, arrival: &Arrival, answers: &[Answer]) {
+    for answer in answers {
+        let why = match answer.result {
+            Ok(_) | Err(NoAnswer::NoBid | NoAnswer::Late) => continue,
+            Err(why) => why,
+        };
+        let Some(left_out) = cells.beside().calls.take(arrival.at) else { return };
+        info!(
+            request_id = arrival.correlation.request_id.as_str(),
+            bidder = snapshot.bidder(answer.invitation.bidder).map(|bidder| bidder.name.as_str()),
+            reason = why.label(),
+            status = answer.status,
+            took_us = u64::try_from(answer.took.as_micros()).unwrap_or(u64::MAX),
+            left_out,
+            "a bidder's call failed"
+        );
+    }
 }
 
 /// Each bidder's part in an auction. (How a request ends is counted where it is answered.)

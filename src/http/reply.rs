@@ -294,16 +294,23 @@ fn own_page(html: Html) -> Reply {
 
 /// What the reader of an answer sees of it.
 pub fn told(reply: &Reply) -> Told {
-    Told { status: reply.status().as_u16(), reason: refusal_label(reply), content: content(reply) }
+    Told {
+        status: reply.status().as_u16(),
+        reason: refusal_label(reply).to_owned(),
+        content: content(reply),
+    }
 }
 
 /// The label of a refusal; empty where there is none. Whoever is not authorised is not told.
-pub fn refusal_label(reply: &Reply) -> String {
-    if reply.status() == StatusCode::UNAUTHORIZED {
-        return Refusal::Unauthorised.label().to_owned();
+pub fn refusal_label(reply: &Reply) -> &str {
+    match reply.status() {
+        StatusCode::OK => "",
+        StatusCode::UNAUTHORIZED => Refusal::Unauthorised.label(),
+        _ => {
+            let label = reply.headers().get(REASON).and_then(|value| value.to_str().ok());
+            label.unwrap_or_default()
+        }
     }
-    let label = reply.headers().get(REASON).and_then(|value| value.to_str().ok());
-    label.unwrap_or_default().to_owned()
 }
 
 /// The body of an answer.

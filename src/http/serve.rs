@@ -8,9 +8,11 @@
 use crate::arrival::{Arrival, Body};
 use crate::clock;
 use crate::coding::Coding;
+use crate::correlation::Correlation;
 use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
+use crate::http::correlate::{self, Correlator};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
@@ -70,6 +72,7 @@ pub struct Front<R> {
     tap: Rc<Tap>,
     connections: Connections,
     serial: Cell<u64>,
+    correlator: Correlator,
 }
 
 /// A request that may have its body read.
@@ -80,6 +83,9 @@ struct Admitted {
     slot: Slot,
     permit: Permit,
 }
+
+/// When a request came, its number, and what it is called.
+type Came = (Instant, u64, Correlation);
 
 /// Counts one request as in flight.
 struct Flying(Rc<Load>);
@@ -123,6 +129,7 @@ impl<R: Road> Front<R> {
         );
         spawn_local(sweep(swept, parts.lifecycle, every));
         spawn_local(Rc::clone(&gates).pulse());
+        let correlator = Correlator::new(settings.timed_of);
         Rc::new(Self {
             gates,
             road: parts.road,
@@ -136,6 +143,7 @@ impl<R: Road> Front<R> {
             ledger,
             // The worker's number on top keeps serials apart within a process.
             serial: Cell::new(u64::try_from(parts.worker).unwrap_or(0) << 48),
+            correlator,
         })
     }
 
@@ -172,18 +180,22 @@ impl<R: Road> Front<R> {
         let (parts, body) = request.into_parts();
         let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let page = self.page(&parts);
+        let serial = self.next_serial();
+        let correlation = self.correlator.of(&parts.headers, (serial, at), self.gates.cells());
+        let (named, mut held) = (correlation.clone(), None);
         let judged = if line.watch.lines.is_bare() {
             Err(Denial::Ambiguous(Ambiguity::BareLineFeed))
         } else {
-            self.judge(&parts, page.is_some(), at, &line)
+            self.judge(&parts, page.is_some(), (at, serial, correlation), &line)
         };
         let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
             Ok((admitted, coding, declared)) => {
                 let Parts { headers, .. } = parts;
                 let table = Table::emptied(headers);
+                held = Some((admitted.snapshot.clone(), admitted.arrival.partner));
                 if let Some(noted) = &mut noted {
-                    noted.held = Some((admitted.snapshot.clone(), admitted.arrival.partner));
+                    noted.held.clone_from(&held);
                 }
                 match self.take_in(body, coding, declared).await {
                     Ok(body) => self.walk(admitted, body, table, &mut noted).await,
@@ -201,6 +213,10 @@ impl<R: Road> Front<R> {
         if let Some(noted) = noted {
             self.tap.offer(noted, &reply);
         }
+        let partner = held.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
+        let partner = partner.map_or("", |partner| partner.name.as_str());
+        correlate::tell(&reply, (&named, partner), self.gates.cells(), at);
+        correlate::name(&mut reply, &named.request_id);
         let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
         if is_last && !line.is_h2 {
             reply::close_after(&mut reply);
@@ -223,12 +239,12 @@ impl<R: Road> Front<R> {
         &self,
         parts: &Parts,
         is_page: bool,
-        at: Instant,
+        came: Came,
         line: &Line,
     ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
         match head::read(parts, &self.settings, is_page) {
             Ok(head) => {
-                let admitted = self.admit(parts, &head, at, line)?;
+                let admitted = self.admit(parts, &head, came, line)?;
                 Ok((admitted, head.coding, head.declared))
             }
             Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
@@ -241,7 +257,7 @@ impl<R: Road> Front<R> {
         &self,
         parts: &Parts,
         head: &Head<'_>,
-        at: Instant,
+        (at, serial, correlation): Came,
         line: &Line,
     ) -> Result<Admitted, Denial> {
         let snapshot = self.latest.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
@@ -259,8 +275,8 @@ impl<R: Road> Front<R> {
             Denial::Refused(refusal, styles.shed)
         })?;
         let wall = self.gates.wall_at(at);
-        let serial = self.next_serial();
-        let arrival = Arrival { at, wall, client, partner, serial, is_trial: false };
+        let is_trial = false;
+        let arrival = Arrival { at, wall, client, partner, serial, is_trial, correlation };
         Ok(Admitted { snapshot, arrival, styles, slot, permit })
     }
 

@@ -126,7 +126,7 @@ impl Tap {
         let Some(Tapped { recording, sampler }) = &mut *self.now.borrow_mut() else { return };
         let now = clock::monotonic();
         let took = now.saturating_duration_since(noted.at);
-        let reason = refusal_label(reply);
+        let reason = refusal_label(reply).to_owned();
         let seen = Seen {
             now,
             is_refused: !reason.is_empty(),

@@ -10,6 +10,7 @@
 
 use crate::arrival::{Arrival, Body};
 use crate::clock;
+use crate::correlation::Mint;
 use crate::exchange::Verdict;
 use crate::http::Road;
 use crate::http::reply::{self, Replier, Styles, Table, Told};
@@ -196,8 +197,9 @@ impl<R: Road> TrialSeat<R> {
             return (generation, Verdict::Refused(Refusal::BodyTooLarge), styles);
         }
         let client = ask.client.unwrap_or(CLIENT);
-        let arrival =
-            Arrival { at, wall: clock::wall(), client, partner: id, serial, is_trial: true };
+        let (wall, correlation) = (clock::wall(), Mint::new().correlate(None, None));
+        let partner = id;
+        let arrival = Arrival { at, wall, client, partner, serial, correlation, is_trial: true };
         let (road, body) = (Rc::clone(&self.road), Body(ask.body));
         // in a task of its own: a panic ends there, and a drain waits for it
         let walked =

@@ -364,5 +364,6 @@ fn fixed(config: &Config) -> Vec<(&'static str, String)> {
         ("auction", format!("{:?}", engine.auction)),
         ("network", format!("{:?}", engine.net)),
         ("journal, events.ack, events.in_flight_max", format!("{:?}", config.events)),
+        ("telemetry", format!("{:?}", config.telling)),
     ]
 }

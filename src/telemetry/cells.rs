@@ -6,10 +6,13 @@
 //! Invariant: the cells of a worker are written by its thread alone; everybody may read them.
 //! A partner's or bidder's block comes into being with its first number.
 
+use super::budget::Budget;
 use super::histogram::{Histogram, Scale};
 use super::meters::{CALL_ENDS, CONNECTION_CUTS, HTTP_DENIALS, REQUEST_ENDS};
 use super::row::{Row, Table, bump};
 use super::slots::Slot;
+use super::spans::{AuctionSpan, Tracer};
+use super::stages::{Marks, Stage};
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -55,6 +58,9 @@ pub struct WorkerBlock {
     pub(super) not_called: Table<{ NotCalled::ALL.len() }>,
     pub(super) auction: Histogram,
     pub(super) own: Histogram,
+    pub(super) stages: [Histogram; Stage::ALL.len()],
+    pub(super) traces_dropped: AtomicU64,
+    pub(super) parents_malformed: AtomicU64,
     pub(super) denied: Row<{ HTTP_DENIALS.len() }>,
     pub(super) cut: Row<{ CONNECTION_CUTS.len() }>,
     pub(super) accepted: AtomicU64,
@@ -105,7 +111,19 @@ impl ConnectionCut {
 #[derive(Debug)]
 pub struct WorkerCells {
     block: Arc<WorkerBlock>,
+    beside: Beside,
     not_sync: PhantomData<Cell<()>>,
+}
+
+/// What a worker may tell of single requests.
+#[derive(Debug)]
+pub struct Beside {
+    /// Who decides what is traced; `None`: nothing is.
+    pub tracer: Option<Tracer>,
+    /// Log lines about refusals.
+    pub refusals: Budget,
+    /// Log lines about calls that failed.
+    pub calls: Budget,
 }
 
 /// A partner's cells on one worker.
@@ -125,6 +143,9 @@ impl WorkerBlock {
             not_called: Table::new(bidders),
             auction: Histogram::new(Scale::FINE),
             own: Histogram::new(Scale::FINE),
+            stages: [(); Stage::ALL.len()].map(|()| Histogram::new(Scale::FINE)),
+            traces_dropped: AtomicU64::new(0),
+            parents_malformed: AtomicU64::new(0),
             denied: Row::default(),
             cut: Row::default(),
             accepted: AtomicU64::new(0),
@@ -162,8 +183,38 @@ impl WorkerBlock {
 }
 
 impl WorkerCells {
-    pub(super) fn new(block: Arc<WorkerBlock>) -> Self {
-        Self { block, not_sync: PhantomData }
+    pub(super) fn new(block: Arc<WorkerBlock>, beside: Beside) -> Self {
+        Self { block, beside, not_sync: PhantomData }
+    }
+
+    /// Who decides what is traced; `None`: nothing is.
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.beside.tracer.as_ref()
+    }
+
+    /// What may be told of single requests.
+    pub fn beside(&self) -> &Beside {
+        &self.beside
+    }
+
+    /// The trace of one request is complete.
+    pub fn traced(&self, span: AuctionSpan) {
+        let is_taken = self.tracer().is_some_and(|tracer| tracer.send(span));
+        bump(&self.block.traces_dropped, u64::from(!is_taken));
+    }
+
+    /// A `traceparent` could not be read.
+    pub fn parent_malformed(&self) {
+        bump(&self.block.parents_malformed, 1);
+    }
+
+    /// What the stages of one request took, where that was measured.
+    pub fn stages(&self, marks: &Marks) {
+        for (stage, took) in marks.ended() {
+            if let Some(histogram) = self.block.stages.get(stage as usize) {
+                histogram.record(took);
+            }
+        }
     }
 
     /// The cells of a partner.

@@ -4,10 +4,13 @@
 //! Invariant: samples come in the order of the table, those of one instrument together; a pair
 //! of labels shows up with its first count and stays.
 
-use super::cells::{BidderBlock, PartnerBlock, WorkerBlock, WorkerCells};
+use super::budget::Budget;
+use super::cells::{Beside, BidderBlock, PartnerBlock, WorkerBlock, WorkerCells};
 use super::histogram::{Counts, Histogram, Scale};
 use super::meters::{self as m, Meter};
 use super::slots::Slots;
+use super::spans::TraceRoad;
+use super::stages::Stage;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -24,11 +27,14 @@ pub struct TelemetrySettings {
     pub partners_max: u16,
     /// The same for bidders.
     pub bidders_max: u16,
+    /// Log lines a second about single requests: refusals, and as many about bidders' calls that
+    /// failed (0 to 1,000, of the process).
+    pub lines_per_second_max: u32,
 }
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { partners_max: 1_024, bidders_max: 1_024 }
+        Self { partners_max: 1_024, bidders_max: 1_024, lines_per_second_max: 5 }
     }
 }
 
@@ -39,7 +45,11 @@ pub struct Hub {
     partners: Slots,
     bidders: Slots,
     leniencies: &'static [&'static str],
+    lines_per_second_max: u32,
     accept_faults: [AtomicU64; m::ACCEPT_FAULTS.len()],
+    traces: Option<TraceRoad>,
+    traces_sent: AtomicU64,
+    traces_lost: AtomicU64,
 }
 
 /// Why a connection was turned away before a worker saw it.
@@ -141,13 +151,32 @@ impl Hub {
             partners,
             bidders,
             leniencies,
+            lines_per_second_max: settings.lines_per_second_max,
             accept_faults: [const { AtomicU64::new(0) }; m::ACCEPT_FAULTS.len()],
+            traces: None,
+            traces_sent: AtomicU64::new(0),
+            traces_lost: AtomicU64::new(0),
         }
+    }
+
+    /// The same, with traces going this way; before any worker's handle is taken.
+    #[must_use]
+    pub fn with_traces(self, road: Option<TraceRoad>) -> Self {
+        Self { traces: road, ..self }
     }
 
     /// The handle of a worker; to be given to its thread, once.
     pub fn worker(&self, worker: usize) -> Option<WorkerCells> {
-        self.workers.get(worker).map(|block| WorkerCells::new(Arc::clone(block)))
+        let tracer = self.traces.as_ref().map(TraceRoad::tracer);
+        let lines = || Budget::share(self.lines_per_second_max, self.workers.len());
+        let beside = Beside { tracer, refusals: lines(), calls: lines() };
+        self.workers.get(worker).map(|block| WorkerCells::new(Arc::clone(block), beside))
+    }
+
+    /// So many traces were sent; whether they arrived.
+    pub fn traces_sent(&self, count: u64, is_there: bool) {
+        let cell = if is_there { &self.traces_sent } else { &self.traces_lost };
+        cell.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Slots of partner names.
@@ -263,6 +292,10 @@ impl Hub {
         let workers = || self.workers.iter();
         times(&m::AUCTION_SECONDS, &[], Scale::FINE, &mut workers().map(|block| &block.auction));
         times(&m::OWN_SECONDS, &[], Scale::FINE, &mut workers().map(|block| &block.own));
+        for stage in Stage::ALL {
+            let mut each = workers().filter_map(|block| block.stages.get(stage as usize));
+            times(&m::STAGE_SECONDS, &[stage.label()], Scale::FINE, &mut each);
+        }
         for (slot, name) in self.bidders.names().iter().enumerate() {
             let mut answers = self.bidder_blocks(slot).map(|block| &block.answer);
             times(&m::ANSWER_SECONDS, &[name], Scale::COARSE, &mut answers);
@@ -302,6 +335,14 @@ impl Hub {
         for (at, why) in m::CONNECTION_CUTS.iter().enumerate() {
             emit(&m::CONNECTIONS_CUT, &[why], Value::Whole(cut(at)));
         }
+        let all =
+            |of: fn(&WorkerBlock) -> &AtomicU64| self.workers.iter().map(|b| load(of(b))).sum();
+        let dropped = all(|block| &block.traces_dropped);
+        let ends = [load(&self.traces_sent), dropped, load(&self.traces_lost)];
+        for (end, count) in m::TRACE_ENDS.iter().zip(ends) {
+            emit(&m::TRACES, &[end], Value::Whole(count));
+        }
+        emit(&m::PARENTS_MALFORMED, &[], Value::Whole(all(|block| &block.parents_malformed)));
         for listener in &process.listeners {
             let sizes = [listener.backlog_asked, listener.backlog_effective];
             for (word, size) in m::BACKLOGS.iter().zip(sizes) {

@@ -160,6 +160,10 @@ pub const RELOAD_RESULTS: &[&str] = &[
 pub const STRATA: &[&str] = &["sample", "refused", "novel", "slow", "large"];
 /// Why one that was chosen is not there.
 pub const CAPTURE_DROPS: &[&str] = &["queue_full", "too_large", "write", "stopped"];
+/// Parts of the road, as `Stage` has them.
+pub const STAGES: &[&str] = &["read", "admit", "enrich", "select", "wait", "auction", "respond"];
+/// What became of a trace.
+pub const TRACE_ENDS: &[&str] = &["sent", "queue_full", "not_delivered"];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -222,6 +226,11 @@ pub static OWN_SECONDS: Meter = histogram(
     "The same less the wait for the slowest awaited bidder: what gavel adds",
     &[],
 );
+pub static STAGE_SECONDS: Meter = histogram(
+    "gavel_stage_seconds",
+    "What each stage of the road took, of one request in sixteen and of those that are traced",
+    &[Label { name: "stage", values: Values::Fixed(STAGES) }],
+);
 pub static ANSWER_SECONDS: Meter = histogram(
     "gavel_bidder_answer_seconds",
     "From the start of a call to the end of its answer, late ones included",
@@ -258,6 +267,16 @@ pub static CONNECTIONS_CUT: Meter = counter(
     "gavel_connections_cut_total",
     "Connections that were cut: head or reader too slow, still there after being told to close, or evicted for a newcomer at `connections_max`",
     &[Label { name: "reason", values: Values::Fixed(CONNECTION_CUTS) }],
+);
+pub static TRACES: Meter = counter(
+    "gavel_traces_total",
+    "Traces of requests by what became of them; those that are not delivered are not sent again",
+    &[Label { name: "result", values: Values::Fixed(TRACE_ENDS) }],
+);
+pub static PARENTS_MALFORMED: Meter = counter(
+    "gavel_traceparent_malformed_total",
+    "Requests whose `traceparent` could not be read; they were served as if they had none",
+    &[],
 );
 pub static BACKLOG: Meter = gauge(
     "gavel_listener_backlog_connections",
@@ -328,7 +347,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 41] = [
+pub static ALL: [&Meter; 44] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -342,6 +361,7 @@ pub static ALL: [&Meter; 41] = [
     &WON_NET,
     &AUCTION_SECONDS,
     &OWN_SECONDS,
+    &STAGE_SECONDS,
     &ANSWER_SECONDS,
     &IN_FLIGHT,
     &SHED_PART,
@@ -353,6 +373,8 @@ pub static ALL: [&Meter; 41] = [
     &ACCEPT_FAULTS_SEEN,
     &HTTP_DENIED,
     &CONNECTIONS_CUT,
+    &TRACES,
+    &PARENTS_MALFORMED,
     &BACKLOG,
     &QUEUE,
     &LISTEN_OVERFLOWS,

@@ -4,11 +4,15 @@
 //! adds them up (`hub`), and ways to show them (`render`). Nothing here is known to a
 //! stage that computes: the road counts what the stages gave back.
 
+pub mod budget;
 pub mod cells;
 pub mod histogram;
 pub mod hub;
 pub mod meters;
 pub mod otlp;
+pub mod otlp_traces;
 pub mod render;
 pub mod row;
 pub mod slots;
+pub mod spans;
+pub mod stages;

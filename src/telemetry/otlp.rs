@@ -28,17 +28,11 @@ const UNITS: [(&str, &str); 4] =
 pub fn metrics(hub: &Hub, process: &ProcessState, about: &[(String, String)]) -> Vec<u8> {
     let mut message = Building::new(process);
     hub.collect(process, &mut |sample| message.add(sample));
-    let scope = InstrumentationScope {
-        name: env!("CARGO_PKG_NAME").to_owned(),
-        version: process.version.to_owned(),
-        ..InstrumentationScope::default()
-    };
-    let attributes = about.iter().map(|(name, value)| attribute(name, value)).collect();
     let request = ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
-            resource: Some(Resource { attributes, ..Resource::default() }),
+            resource: Some(resource(about)),
             scope_metrics: vec![ScopeMetrics {
-                scope: Some(scope),
+                scope: Some(scope(process.version)),
                 metrics: message.metrics,
                 schema_url: String::new(),
             }],
@@ -143,12 +137,26 @@ fn buckets(counts: &Counts, started_ns: u64, now_ns: u64) -> HistogramDataPoint 
     }
 }
 
-fn attribute(name: &str, value: &str) -> KeyValue {
+/// Who sends.
+pub(super) fn resource(about: &[(String, String)]) -> Resource {
+    let attributes = about.iter().map(|(name, value)| attribute(name, value)).collect();
+    Resource { attributes, ..Resource::default() }
+}
+
+pub(super) fn scope(version: &str) -> InstrumentationScope {
+    InstrumentationScope {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: version.to_owned(),
+        ..InstrumentationScope::default()
+    }
+}
+
+pub(super) fn attribute(name: &str, value: &str) -> KeyValue {
     let value = AnyValue { value: Some(AnyKind::StringValue(value.to_owned())) };
     KeyValue { key: name.to_owned(), value: Some(value), ..KeyValue::default() }
 }
 
-fn nanos(time: Duration) -> u64 {
+pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -90,6 +90,7 @@ fn write_escaped(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
     use crate::negatives::no_answer::NoAnswer;
     use crate::negatives::not_called::NotCalled;
     use crate::negatives::refusal::Refusal;
@@ -100,6 +101,7 @@ mod tests {
     };
     use crate::telemetry::meters::{self, Kind};
     use crate::telemetry::slots::UNKNOWN;
+    use crate::telemetry::stages::{Marks, Stage};
     use std::collections::BTreeMap;
     use std::time::Duration;
 
@@ -150,6 +152,11 @@ mod tests {
             cells.bidder(bidder).late_read(Duration::from_millis(300));
             cells.bidder(bidder).late_abandoned();
             cells.auction(Duration::from_micros(30_050), Duration::from_micros(50));
+            let start = clock::monotonic();
+            let mut marks = Marks::begin(start, true);
+            marks.end(Stage::Read, || start + Duration::from_micros(40));
+            cells.stages(&marks);
+            cells.parent_malformed();
             cells.connection_opened();
             cells.connection_opened();
             cells.connection_closed();
@@ -259,7 +266,11 @@ mod tests {
 
     #[test]
     fn a_million_names_make_no_more_series_than_the_cap() {
-        let settings = TelemetrySettings { partners_max: 100, bidders_max: 10 };
+        let settings = TelemetrySettings {
+            partners_max: 100,
+            bidders_max: 10,
+            ..TelemetrySettings::default()
+        };
         let hub = Hub::new(2, settings, FIELDS);
         let cells = [hub.worker(0).unwrap(), hub.worker(1).unwrap()];
         let mut seed = 0x2545_f491_4f6c_dd1d_u64;

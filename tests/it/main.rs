@@ -28,3 +28,4 @@ mod serve;
 mod server;
 mod telemetry;
 mod tidy;
+mod traces;

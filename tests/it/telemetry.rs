@@ -17,7 +17,8 @@ fn config(folder: &Path, collector: &Bidder, every: &str) -> PathBuf {
     let text = format!(
         "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
          [[partners]]\nname = 'pub'\nopen = true\n[telemetry.otlp]\nendpoint = 'http://{}/otel'\n\
-         every = '{every}'\nheaders = ['x-collector-key: secret-canary']\nattributes = ['k8s.pod.name=pod-1']\n",
+         every = '{every}'\nheaders = ['x-collector-key: secret-canary']\nattributes = ['k8s.pod.name=pod-1']\n\
+         [telemetry.traces]\nratio = 0\n",
         collector.address
     );
     std::fs::write(&path, text).unwrap();

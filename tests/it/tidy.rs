@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
         "coding",
         "json",
         "money_event",
+        "correlation",
     ],
     &["capture", "journal", "limits", "telemetry", "lifecycle"],
     &["admit", "enrich", "auction", "token", "macros", "ledger"],
