@@ -38,7 +38,6 @@ pub mod export;
 pub mod frame;
 pub mod handle;
 pub mod helper;
-pub mod letters;
 pub mod maker;
 pub mod open;
 pub mod published;

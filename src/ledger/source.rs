@@ -8,10 +8,10 @@ use super::import;
 use super::{FAULTS_TOLD, LETTERS_MAX, LedgerFault};
 use crate::journal::Dirs;
 use crate::journal::cursor;
+use crate::journal::dead::look::look;
 use crate::journal::dead::{Letter, LetterState, folder};
 use crate::journal::disk::Disk;
 use crate::journal::export::{Look, furthest};
-use crate::journal::letters::open_letters;
 use crate::journal::survey::survey;
 use crate::journal::walk::{Piece, Record};
 use crate::money_event::codec::{read_auction, read_drops, read_event};
@@ -149,7 +149,7 @@ fn read_journal(
     for fault in unread.told {
         faults.add(|| fault);
     }
-    let letters = open_letters(disk, &dirs.main, LETTERS_MAX).map_err(journal)?;
+    let letters = look(disk, &dirs.main, LETTERS_MAX).map_err(journal)?;
     let dead = folder(&dirs.main);
     if letters.lost > 0 {
         faults.add(|| format!("{}: {} records are lost", dead.display(), letters.lost));

@@ -142,11 +142,7 @@ fn found(dir: &Path, choice: &Choice, now_us: u64) -> Result<Vec<Found>, DlqFaul
     if !dir.is_dir() {
         return Err(DlqFault::Folder(dir.to_owned()));
     }
-    // no letter was ever put aside
-    if !crate::journal::dead::folder(dir).is_dir() {
-        return Ok(Vec::new());
-    }
-    let mut found = look(&RealDisk, dir).map_err(DlqFault::Letters)?;
+    let mut found = look(&RealDisk, dir, usize::MAX).map_err(DlqFault::Letters)?.list();
     found.retain(|one| choice.takes(one, now_us));
     Ok(found)
 }

@@ -206,7 +206,7 @@ fn a_notice_that_is_never_taken_is_a_dead_letter_and_arrives_when_a_person_has_i
         assert_eq!(world.got.borrow().len(), 9);
         let figures = opened.journal.status().figures;
         assert_eq!((figures.outlets[SINK].dead, figures.outlets[SINK].pending), (1, 0));
-        let found = crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap();
+        let found = crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list();
         let [(number, LetterState::Dead, letter)] = &found[..] else { panic!("{found:?}") };
         assert_eq!((letter.reason.as_str(), letter.group.as_str()), ("status 404", "a"));
 
@@ -217,7 +217,10 @@ fn a_notice_that_is_never_taken_is_a_dead_letter_and_arrives_when_a_person_has_i
         until("the books are even", || pending(&opened.journal) == 0).await;
         assert_eq!(opened.journal.status().figures.outlets[SINK].dead, 0);
         running.end().await;
-        assert_eq!(crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap(), []);
+        assert_eq!(
+            crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list(),
+            []
+        );
     });
 }
 
@@ -233,11 +236,14 @@ fn a_url_that_a_rule_stops_is_dead_at_once_and_can_be_given_up() {
         append(&opened.journal, "a", 0, 1);
         until("it is dead", || pending(&opened.journal) == 0).await;
         assert_eq!(world.tries.get(), 1);
-        let found = crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap();
+        let found = crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list();
         let order = Order::Purge { letters: vec![found[0].0], reason: "a test".to_owned() };
         let order = place(dir.path(), &order).unwrap();
         until("the order is obeyed", || !order.exists()).await;
-        assert_eq!(crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap(), []);
+        assert_eq!(
+            crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list(),
+            []
+        );
         assert!(opened.journal.status().figures.hold());
         running.end().await;
     });
@@ -283,7 +289,7 @@ fn tries_survive_a_restart_and_a_restart_makes_no_storm() {
         tokio::time::sleep(Duration::from_secs(60)).await;
         running.end().await;
     });
-    let found = crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap();
+    let found = crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list();
     assert_eq!(found.len(), 400);
     let tries: u32 = found.iter().map(|(_, _, letter)| letter.tries).sum();
     opened.running.close();
@@ -297,7 +303,7 @@ fn tries_survive_a_restart_and_a_restart_makes_no_storm() {
         assert!(world.tries.get() <= 50, "{}", world.tries.get());
         running.end().await;
     });
-    let found = crate::journal::dead::look::look(&RealDisk, dir.path()).unwrap();
+    let found = crate::journal::dead::look::look(&RealDisk, dir.path(), 1000).unwrap().list();
     let later: u32 = found.iter().map(|(_, _, letter)| letter.tries).sum();
     assert!(tries > 0 && later > tries, "{tries} {later}");
 }
