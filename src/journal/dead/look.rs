@@ -38,7 +38,7 @@ pub fn look(disk: &dyn Disk, journal: &Path, most: usize) -> Result<Letters, Jou
     let mut found = Letters::default();
     let dirs = Dirs { main, spill: None };
     survey(disk, &dirs, 0, &mut |_, piece| match piece {
-        Piece::Record(record) if record.tag.kind == LETTER => found.meet(&record, most),
+        Piece::Record(record) if record.tag.kind == LETTER => found.meet(record, most),
         Piece::Record(record) if record.tag.kind == LETTER_CLOSED => found.change(record.payload),
         Piece::Hole(hole) => found.lost += hole.to - hole.from,
         _ => {}
