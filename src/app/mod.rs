@@ -7,8 +7,10 @@
 pub mod ask;
 mod books;
 mod console;
+mod health;
 pub mod load;
 mod log;
+mod memory;
 pub mod pack;
 mod push;
 mod queue;
@@ -143,6 +145,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         spawn_local(team::rebalance(team.bank(), config.edge.lease.tick)),
     ];
     let pushing = push::start(&config.telling, &status, team.take_traces());
+    let watching = watch_over(&config, &team, &status);
     status.runs(team.vitals());
     serving.ready();
     info!(workers = team.workers(), "ready");
@@ -153,7 +156,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     lifecycle.advance(Phase::Closing);
     let ended = end((team, books), is_hurried, &mut stop).await;
     push::finish(pushing, &status).await;
-    beside.iter().for_each(JoinHandle::abort);
+    beside.iter().chain(&watching).for_each(JoinHandle::abort);
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
     Ok(if ended.panicked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -296,6 +299,16 @@ fn announce(config: &Config, team: &Team) {
         let (asked, effective) = (queue.asked, queue.effective);
         warn!(asked, effective, "the accept queue is shorter than asked: raise net.core.somaxconn");
     }
+}
+
+/// Looks after what goes wrong slowly: memory that fills, bidders that fall silent.
+fn watch_over(config: &Config, team: &Team, status: &Status) -> [JoinHandle<()>; 2] {
+    let (memory, silent) = status.watched();
+    let hub = team.vitals().hub;
+    [
+        spawn_local(memory::watch(config.memory, team.loads(), memory)),
+        spawn_local(health::watch(hub, config.telling.silent_after, silent)),
+    ]
 }
 
 /// Joins the threads from a plain thread, and closes the journal behind the last of them: both

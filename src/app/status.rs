@@ -3,17 +3,21 @@
 //! Owns: [`Status`]. Never: a secret. It exists before anything is loaded, so that a fault at the
 //! start can be read.
 
+use super::health::SilentList;
+use super::memory::MemoryState;
 use super::team::Vitals;
 use crate::capture::Stratum;
 use crate::capture::recorder::{Counters, Dropped};
 use crate::clock;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::pressure::Pressure;
 use crate::reload::progress::{Progress, Source};
 use crate::runtime::queue::QueueState;
 use crate::snapshot::{Live, Snapshot};
 use crate::telemetry::hub::{
-    CaptureState, DatabaseState, ListenerState, ProcessState, Sample, SourceState,
+    CaptureState, DatabaseState, ListenerState, MemoryNumbers, ProcessState, Sample, SilentState,
+    SourceState,
 };
 use crate::telemetry::{otlp, render};
 use serde_json::{Value, json};
@@ -30,6 +34,8 @@ pub struct Status {
     vitals: OnceCell<Vitals>,
     faults: RefCell<Vec<String>>,
     progress: Arc<Progress>,
+    memory: MemoryState,
+    silent: SilentList,
 }
 
 impl Status {
@@ -41,7 +47,14 @@ impl Status {
             vitals: OnceCell::new(),
             faults: RefCell::default(),
             progress,
+            memory: MemoryState::default(),
+            silent: SilentList::default(),
         }
+    }
+
+    /// Where the watches of memory and bidders write what they see.
+    pub fn watched(&self) -> (MemoryState, SilentList) {
+        (Rc::clone(&self.memory), Rc::clone(&self.silent))
     }
 
     /// The team is up.
@@ -128,18 +141,45 @@ impl Status {
             is_degraded: reloads.degraded.is_some(),
             sources: reloads.sources.iter().map(source_state).collect(),
             capture: capture_state(&vitals.recorder.counters()),
+            memory: self.memory_numbers(),
+            silent: self.silent.borrow().clone(),
         }
     }
 
     fn detail(&self) -> Option<String> {
         let faults = self.faults.borrow();
-        let degraded = self.progress.state().degraded.clone();
-        match (faults.is_empty(), degraded) {
-            (true, None) => None,
-            (true, Some(why)) => Some(json!({ "degraded": why }).to_string()),
-            (false, _) => Some(json!({ "faults": *faults }).to_string()),
+        if !faults.is_empty() {
+            return Some(json!({ "faults": *faults }).to_string());
         }
+        let mut detail = serde_json::Map::new();
+        if let Some(why) = &self.progress.state().degraded {
+            detail.insert("degraded".to_owned(), json!(why));
+        }
+        let silent: Vec<_> =
+            self.silent.borrow().iter().filter(|one| one.is_long).map(told).collect();
+        if !silent.is_empty() {
+            detail.insert("bidders_silent".to_owned(), json!(silent));
+        }
+        let (_, pressure) = self.memory.get();
+        if pressure > Pressure::None {
+            detail.insert("memory_pressure".to_owned(), json!(pressure.label()));
+        }
+        (!detail.is_empty()).then(|| serde_json::Value::from(detail).to_string())
     }
+
+    fn memory_numbers(&self) -> MemoryNumbers {
+        let (seen, pressure) = self.memory.get();
+        MemoryNumbers { used: seen.used, limit: seen.limit.unwrap_or(0), pressure: pressure as u8 }
+    }
+}
+
+/// Information, never readiness: an exchange is not to blame for a bidder.
+fn told(one: &SilentState) -> serde_json::Value {
+    json!({
+        "bidder": *one.bidder,
+        "seconds": one.silent.as_secs(),
+        "auctions_without_its_bids": one.auctions,
+    })
 }
 
 fn listener_state(queue: &QueueState) -> ListenerState {

@@ -12,6 +12,7 @@ use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
 use crate::lifecycle::Lifecycle;
+use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
 use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
@@ -153,6 +154,11 @@ impl Team {
     /// `None`: nothing is traced.
     pub fn take_traces(&mut self) -> Option<(Receiver<AuctionSpan>, Arc<Hub>)> {
         Some((self.traces.take()?, Arc::clone(&self.vitals.hub)))
+    }
+
+    /// Where each worker says how loaded it is, and is told of the process's memory.
+    pub fn loads(&self) -> Vec<Arc<LoadCell>> {
+        self.workers.cells().to_vec()
     }
 
     pub fn vitals(&self) -> Vitals {

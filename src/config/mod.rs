@@ -11,6 +11,7 @@ pub mod events;
 pub mod fault;
 pub mod files;
 mod floors;
+mod memory;
 mod partners;
 pub mod reader;
 mod recording;
@@ -21,6 +22,7 @@ pub mod telemetry;
 mod units;
 mod words;
 
+use crate::lifecycle::pressure::PressureSettings;
 use edge::Edge;
 use engine::Engine;
 use events::Events;
@@ -45,6 +47,8 @@ pub struct Config {
     pub rules: Rules,
     /// Where records go and events are taken, where that is so.
     pub events: Events,
+    /// When memory runs short.
+    pub memory: PressureSettings,
     /// What the process tells of itself, and where to.
     pub telling: Telling,
     /// Each file that was read, the main one first.
@@ -104,7 +108,9 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         let (edge, engine) = (edge::read(&mut root), engine::read(&mut root, folder));
         let (events, issuer) = events::read(&mut root, folder, files);
         draft.rules.issuer = issuer.map(Arc::new);
-        settings = Some((edge, engine, events, telemetry::read(&mut root, folder), checksums));
+        let short = memory::read(&mut root);
+        let telling = telemetry::read(&mut root, folder);
+        settings = Some((edge, engine, events, (short, telling), checksums));
         draft.read(&mut root);
         let mut seen = vec![plain(main)];
         for include in includes {
@@ -125,10 +131,10 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
     }
     let Findings { faults, rows, .. } = findings.into_inner();
     match settings {
-        Some((mut edge, engine, events, telling, checksums)) if faults.is_empty() => {
+        Some((mut edge, engine, events, (memory, telling), checksums)) if faults.is_empty() => {
             edge.http.timed_of = telling.stages_of;
             let (rules, files) = (draft.finish(), files.paths());
-            Ok(Config { edge, engine, rules, events, telling, files, checksums, rows })
+            Ok(Config { edge, engine, rules, events, memory, telling, files, checksums, rows })
         }
         _ => Err(Report(faults)),
     }
@@ -144,6 +150,7 @@ pub fn rows() -> Vec<reader::Row> {
     edge::read(&mut root);
     engine::read(&mut root, Path::new(""));
     events::read(&mut root, Path::new(""), &Files::on_disk());
+    memory::read(&mut root);
     telemetry::read(&mut root, Path::new(""));
     draft.read(&mut root);
     rules::read_whole(&mut root, Path::new(""), &Files::on_disk(), &mut draft.rules);

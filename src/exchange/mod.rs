@@ -160,6 +160,17 @@ impl Exchange {
         Self { settings, desk, cells, scratch: RefCell::new(scratch) }
     }
 
+    /// Forgets all look-ups, and remembers an eighth of them while memory is short.
+    pub fn remember(&self, is_short: bool) {
+        let all = self.settings.enrich;
+        let few = EnrichSettings {
+            geo_cache_entries: all.geo_cache_entries.div_ceil(8),
+            device_cache_entries: all.device_cache_entries.div_ceil(8),
+        };
+        let enrich = EnrichScratch::new(if is_short { &few } else { &all });
+        self.scratch.borrow_mut().enrich = enrich;
+    }
+
     /// Takes a request to its end.
     pub async fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> Outcome {
         let generation = snapshot.generation;

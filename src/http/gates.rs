@@ -10,6 +10,7 @@ use crate::clock::{self, Anchor};
 use crate::exchange::Verdict;
 use crate::http::{Ambiguity, Denial};
 use crate::lifecycle::load::Load;
+use crate::lifecycle::pressure::Pressure;
 use crate::limits::admission::{Admission, AdmissionSettings, Permit};
 use crate::limits::rate::RateLease;
 use crate::negatives::refusal::Refusal;
@@ -76,13 +77,16 @@ impl Gates {
         self.anchor.get().wall_at(at)
     }
 
-    /// The partner's rate, then the worker's room.
+    /// Memory, the partner's rate, then the worker's room.
     pub fn enter(
         &self,
         snapshot: &Snapshot,
         partner: PartnerId,
         now: Instant,
     ) -> Result<Permit, Refusal> {
+        if self.load.pressure.get() >= Pressure::Shed {
+            return Err(Refusal::Overload);
+        }
         let may = self.with(snapshot, partner, |(_, lease)| {
             lease.as_ref().is_none_or(|lease| lease.try_take(now))
         });

@@ -165,11 +165,20 @@ pub enum ClientHeader {
 pub trait Road: 'static {
     /// Takes a request to its end. It is never dropped half-way for a client that went away.
     fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> impl Future<Output = Outcome>;
+
+    /// Makes what it remembers small while memory is short, and large again.
+    fn remember(&self, is_short: bool) {
+        let _ = is_short;
+    }
 }
 
 impl Road for Exchange {
     fn hold(&self, snapshot: Held, arrival: Arrival, body: Body) -> impl Future<Output = Outcome> {
         self.hold(snapshot, arrival, body)
+    }
+
+    fn remember(&self, is_short: bool) {
+        self.remember(is_short);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::http::watch::{Ledger, Order};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
+use crate::lifecycle::pressure::Pressure;
 use crate::lifecycle::tasks::Tasks;
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
@@ -115,6 +116,7 @@ impl<R: Road> Front<R> {
             tap.follow(&snapshot);
         }
         let swept = Swept {
+            road: Rc::clone(&parts.road),
             tap: Rc::clone(&tap),
             ledger: Rc::clone(&ledger),
             load,
@@ -405,7 +407,8 @@ impl<R: Road> Front<R> {
 }
 
 /// What the sweep looks after.
-struct Swept {
+struct Swept<R> {
+    road: Rc<R>,
     tap: Rc<Tap>,
     ledger: Rc<Ledger>,
     load: Rc<Load>,
@@ -413,8 +416,9 @@ struct Swept {
     gates: Rc<Gates>,
 }
 
-async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
-    let Swept { tap, ledger, load, latest, gates } = swept;
+async fn sweep<R: Road>(swept: Swept<R>, lifecycle: Arc<Lifecycle>, every: Duration) {
+    let Swept { road, tap, ledger, load, latest, gates } = swept;
+    let mut was_short = false;
     let began = clock::monotonic();
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -427,6 +431,14 @@ async fn sweep(swept: Swept, lifecycle: Arc<Lifecycle>, every: Duration) {
         let share = load.let_go.take();
         if share > 0 {
             ledger.let_go(share);
+        }
+        let pressure = load.pressure.get();
+        let is_short = pressure >= Pressure::Shrink;
+        if std::mem::replace(&mut was_short, is_short) != is_short {
+            road.remember(is_short);
+        }
+        if pressure == Pressure::Close {
+            ledger.close_idle();
         }
         // A worker without requests lets go of a replaced snapshot here.
         if let Some(snapshot) = latest.take() {

@@ -233,6 +233,15 @@ impl Ledger {
         }
     }
 
+    /// Closes what nobody uses at the moment: each connection holds buffers.
+    pub fn close_idle(&self) {
+        let (now, watches) = (self.clockwork.now.get(), self.watches.borrow());
+        let idle = watches
+            .iter()
+            .filter(|watch| watch.stage.get() == Stage::Idle && watch.order.get() < Order::Close);
+        idle.for_each(|watch| watch.give(Order::Close, now));
+    }
+
     /// Whether the process is leaving: a connection that is too young to have been swept is told
     /// with its first answer, too.
     pub fn is_leaving(&self) -> bool {

@@ -4,8 +4,9 @@
 //! publishes them about every 50 ms. Never: a decision (`runtime::balance` decides).
 //! Invariant: nothing shared is written per request; only the publishing writes the cell.
 
+use super::pressure::Pressure;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// One worker's own counts.
@@ -25,6 +26,8 @@ pub struct Load {
     pub let_go: Cell<u32>,
     /// Newcomers over the cap that have been taken over: for each a connection must end.
     pub over_cap: Cell<u32>,
+    /// How short of memory the process is.
+    pub pressure: Cell<Pressure>,
 }
 
 /// One worker's published counts, and what it is asked for. Each field has one writer.
@@ -38,6 +41,7 @@ pub struct LoadCell {
     cpu_ns: AtomicU64,
     at_ns: AtomicU64,
     let_go: AtomicU32,
+    pressure: AtomicU8,
 }
 
 /// What a worker last published.
@@ -63,6 +67,7 @@ impl LoadCell {
         self.taken.store(load.taken.get(), Ordering::Relaxed);
         self.cpu_ns.store(ns(load.cpu.get()), Ordering::Relaxed);
         self.at_ns.store(ns(at), Ordering::Release);
+        load.pressure.set(Pressure::of(self.pressure.load(Ordering::Relaxed)));
         let asked = self.let_go.swap(0, Ordering::Relaxed);
         if asked > 0 {
             load.let_go.set(asked);
@@ -72,6 +77,11 @@ impl LoadCell {
     /// Asks the worker to let a connection go that carries about `share` thousandths of its load.
     pub fn ask_to_let_go(&self, share: u32) {
         self.let_go.store(share, Ordering::Relaxed);
+    }
+
+    /// Tells the worker how short of memory the process is.
+    pub fn press(&self, pressure: Pressure) {
+        self.pressure.store(pressure as u8, Ordering::Relaxed);
     }
 
     /// What was last published. Two fields may be one publishing apart: a hint, not a ledger.

@@ -5,6 +5,7 @@
 //! Invariant: a phase never goes back. Readiness may come and go inside [`Phase::Ready`].
 
 pub mod load;
+pub mod pressure;
 pub mod tasks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -364,6 +364,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, String)> {
         ("auction", format!("{:?}", engine.auction)),
         ("network", format!("{:?}", engine.net)),
         ("journal, events.ack, events.in_flight_max", format!("{:?}", config.events)),
+        ("memory", format!("{:?}", config.memory)),
         ("telemetry", format!("{:?}", config.telling)),
     ]
 }

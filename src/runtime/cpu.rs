@@ -4,9 +4,10 @@
 //! (it rounds a quota of 2.5 CPUs down to 2).
 //! Invariant: at least one worker, never more than the affinity allows unless set by hand.
 
+use crate::runtime::cgroup::folders;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How the number of workers is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,71 +77,13 @@ fn affinity() -> usize {
 
 /// The tightest quota that holds for this process, in thousandths of a CPU.
 fn quota_milli(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
-    let cgroup = read(Path::new("/proc/self/cgroup"))?;
-    let mounts = read(Path::new("/proc/self/mountinfo"))?;
-    let v2 = v2_path(&cgroup).and_then(|path| {
-        let mount = mount_of(&mounts, |kind, _| kind == "cgroup2")?;
-        tightest(&mount, path, |dir| v2_quota(&read(&dir.join("cpu.max"))?))
+    let groups = folders("cpu", &read);
+    let v2 = groups.v2.iter().filter_map(|folder| v2_quota(&read(&folder.join("cpu.max"))?));
+    let v1 = groups.v1.iter().filter_map(|folder| {
+        let text = |name: &str| read(&folder.join(name));
+        v1_quota(&text("cpu.cfs_quota_us")?, &text("cpu.cfs_period_us")?)
     });
-    let v1 = v1_path(&cgroup).and_then(|path| {
-        let has_cpu = |options: &str| options.split(',').any(|option| option == "cpu");
-        let mount = mount_of(&mounts, |kind, options| kind == "cgroup" && has_cpu(options))?;
-        tightest(&mount, path, |dir| {
-            v1_quota(&read(&dir.join("cpu.cfs_quota_us"))?, &read(&dir.join("cpu.cfs_period_us"))?)
-        })
-    });
-    v2.into_iter().chain(v1).min()
-}
-
-/// Where a hierarchy is mounted, and which of its directories that mount shows.
-#[derive(Debug, PartialEq, Eq)]
-struct Mount {
-    root: String,
-    point: PathBuf,
-}
-
-/// The smallest quota from the process's group up to the mount.
-fn tightest(mount: &Mount, path: &str, quota: impl Fn(&Path) -> Option<u64>) -> Option<u64> {
-    // Inside a container the mount's root is the container's own group; the path may or may not
-    // be shown relative to it.
-    let inner = path.strip_prefix(mount.root.trim_end_matches('/')).unwrap_or("");
-    let mut dir = mount.point.join(inner.trim_start_matches('/'));
-    let mut least = None;
-    while dir.starts_with(&mount.point) {
-        least = least.into_iter().chain(quota(&dir)).min();
-        if !dir.pop() {
-            break;
-        }
-    }
-    least
-}
-
-/// `0::/path`.
-fn v2_path(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| line.strip_prefix("0::"))
-}
-
-/// `7:cpu,cpuacct:/path`.
-fn v1_path(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| {
-        let (_, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        controllers.split(',').any(|name| name == "cpu").then_some(path)
-    })
-}
-
-/// A line of mountinfo: `36 35 98:0 /root /point options - kind source super-options`.
-fn mount_of(mounts: &str, fits: impl Fn(&str, &str) -> bool) -> Option<Mount> {
-    mounts.lines().find_map(|line| {
-        let (head, tail) = line.split_once(" - ")?;
-        let mut tail = tail.split(' ');
-        let (kind, options) = (tail.next()?, tail.nth(1).unwrap_or(""));
-        if !fits(kind, options) {
-            return None;
-        }
-        let mut head = head.split(' ').skip(3);
-        Some(Mount { root: head.next()?.to_owned(), point: head.next()?.into() })
-    })
+    v2.chain(v1).min()
 }
 
 /// `150000 100000` or `max 100000`.
@@ -236,6 +179,10 @@ mod tests {
             (None, None, 4, 4, Because::Affinity),
             (None, Some(2500), 8, 3, Because::Quota),
             (None, Some(500), 8, 1, Because::Quota),
+            (None, Some(1500), 8, 2, Because::Quota),
+            (None, Some(2000), 8, 2, Because::Quota),
+            // a cpuset of two under a quota of three: the set decides
+            (None, Some(3000), 2, 2, Because::Affinity),
             (None, Some(64_000), 8, 8, Because::Affinity),
             (None, Some(1), 0, 1, Because::Affinity),
             (Some(6), Some(2500), 2, 6, Because::Setting),

@@ -5,8 +5,10 @@
 
 pub mod acceptor;
 pub mod balance;
+pub mod cgroup;
 pub mod cpu;
 pub mod listener;
+pub mod memory;
 pub mod queue;
 pub mod sock_diag;
 pub mod workers;

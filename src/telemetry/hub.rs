@@ -76,6 +76,40 @@ pub struct ProcessState {
     pub is_degraded: bool,
     pub sources: Vec<SourceState>,
     pub capture: CaptureState,
+    pub memory: MemoryNumbers,
+    pub silent: Vec<SilentState>,
+}
+
+/// The memory of the process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MemoryNumbers {
+    pub used: u64,
+    /// 0: there is none.
+    pub limit: u64,
+    /// 0 to 3.
+    pub pressure: u8,
+}
+
+/// One bidder that was wanted.
+#[derive(Clone, Debug)]
+pub struct SilentState {
+    pub bidder: Arc<str>,
+    /// Since the first call that got no answer; zero after any answer.
+    pub silent: Duration,
+    /// Auctions without its bids since then.
+    pub auctions: u64,
+    /// For longer than is tolerated.
+    pub is_long: bool,
+}
+
+/// How often a bidder was wanted, and answered.
+#[derive(Clone, Debug)]
+pub struct BidderVoice {
+    pub name: Arc<str>,
+    /// Calls, and auctions in which it was not called for its faults before.
+    pub wanted: u64,
+    /// With bids, or without any.
+    pub answers: u64,
 }
 
 /// What the recording of traffic has come to.
@@ -194,6 +228,25 @@ impl Hub {
         if let Some(cell) = self.accept_faults.get(why as usize) {
             cell.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What was heard of each bidder so far.
+    pub fn voices(&self) -> Vec<BidderVoice> {
+        let voice = |(slot, name): (usize, Arc<str>)| {
+            let mut voice = BidderVoice { name, wanted: 0, answers: 0 };
+            for block in self.bidder_blocks(slot) {
+                let calls = |index| block.calls.get(index);
+                let ends = m::CALL_ENDS.len() + NoAnswer::ALL.len();
+                voice.wanted += (0..ends).map(calls).sum::<u64>();
+                voice.answers += calls(0) + calls(m::CALL_ENDS.len() + NoAnswer::NoBid.index());
+            }
+            let shut = NotCalled::BreakerOpen.index();
+            voice.wanted +=
+                self.workers.iter().map(|one| one.not_called.get(shut, slot)).sum::<u64>();
+            voice
+        };
+        let voices = self.bidders.names().into_iter().enumerate().map(voice);
+        voices.filter(|voice| voice.wanted > 0).collect()
     }
 
     /// Gives every number to `sink`.
@@ -374,6 +427,13 @@ impl Hub {
         for base in &process.databases {
             let age = process.now.saturating_sub(base.built).as_secs();
             emit(&m::DATABASE_AGE, &[&base.name], Value::Whole(age));
+        }
+        let memory = process.memory;
+        emit(&m::MEMORY_USED, &[], Value::Whole(memory.used));
+        emit(&m::MEMORY_LIMIT, &[], Value::Whole(memory.limit));
+        emit(&m::MEMORY_PRESSURE, &[], Value::Whole(u64::from(memory.pressure)));
+        for silent in &process.silent {
+            emit(&m::SILENT, &[&silent.bidder], Value::Real(silent.silent.as_secs_f64()));
         }
         for (stratum, count) in &process.capture.records {
             emit(&m::CAPTURED, &[stratum], Value::Whole(*count));

@@ -322,6 +322,23 @@ pub static DATABASE_BUILT: Meter = gauge(
 );
 pub static DATABASE_AGE: Meter =
     gauge("gavel_database_age_seconds", "Time since the database was built", &[DATABASE]);
+pub static MEMORY_USED: Meter = gauge(
+    "gavel_memory_used_bytes",
+    "Memory that counts against the limit, files that were not used of late left out",
+    &[],
+);
+pub static MEMORY_LIMIT: Meter =
+    gauge("gavel_memory_limit_bytes", "Limit of the process's control group; 0: none", &[]);
+pub static MEMORY_PRESSURE: Meter = gauge(
+    "gavel_memory_pressure",
+    "0: enough memory; 1: caches are small; 2: bid requests are shed; 3: idle connections close",
+    &[],
+);
+pub static SILENT: Meter = gauge(
+    "gavel_bidder_silent_seconds",
+    "How long a bidder that is wanted has given no answer, not even a no-bid; 0 after any answer",
+    &[BIDDER],
+);
 pub static CAPTURED: Meter = counter(
     "gavel_capture_records_total",
     "Requests written to a recording, by why they were kept",
@@ -347,7 +364,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 44] = [
+pub static ALL: [&Meter; 48] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -385,6 +402,10 @@ pub static ALL: [&Meter; 44] = [
     &RELOADED,
     &DATABASE_BUILT,
     &DATABASE_AGE,
+    &MEMORY_USED,
+    &MEMORY_LIMIT,
+    &MEMORY_PRESSURE,
+    &SILENT,
     &CAPTURED,
     &CAPTURE_DROPPED,
     &CAPTURE_BYTES,

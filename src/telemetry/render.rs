@@ -97,7 +97,8 @@ mod tests {
     use crate::negatives::rejection::Rejection;
     use crate::telemetry::cells::{ConnectionCut, HttpDenied};
     use crate::telemetry::hub::{
-        AcceptFault, CaptureState, DatabaseState, ListenerState, SourceState, TelemetrySettings,
+        AcceptFault, CaptureState, DatabaseState, ListenerState, MemoryNumbers, SilentState,
+        SourceState, TelemetrySettings,
     };
     use crate::telemetry::meters::{self, Kind};
     use crate::telemetry::slots::UNKNOWN;
@@ -188,6 +189,13 @@ mod tests {
                 files: 2,
                 queued: 4,
             },
+            memory: MemoryNumbers { used: 7, limit: 9, pressure: 1 },
+            silent: vec![SilentState {
+                bidder: "x".into(),
+                silent: Duration::from_secs(3),
+                auctions: 4,
+                is_long: false,
+            }],
             sources: vec![SourceState {
                 name: "rules",
                 taken: Duration::from_secs(1_700_000_002),

@@ -20,6 +20,7 @@ mod fuzz;
 mod harness;
 mod journal;
 mod ledger;
+mod memory;
 mod probes;
 mod process;
 mod reload;

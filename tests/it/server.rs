@@ -118,6 +118,7 @@ impl Server {
             capture: CaptureState::default(),
             sources: Vec::new(),
             databases: Vec::new(),
+            ..ProcessState::default()
         };
         self.hub.collect(&process, &mut |sample| {
             if sample.meter.name == name

@@ -1,0 +1,57 @@
+//! A process that runs short of memory sheds requests for bids, closes what is idle, and lives.
+
+use crate::harness::PATIENT;
+use crate::harness::http::Client;
+use crate::harness::server::Server;
+use crate::server::wait_until;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+
+const REQUEST: &str =
+    r#"{"id":"r-1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
+
+fn config(folder: &Path, memory: &str) -> PathBuf {
+    let path = folder.join("gavel.toml");
+    let text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
+         [memory]\n{memory}\n[[partners]]\nname = 'pub'\nopen = true\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_process_over_its_memory_sheds_bids_and_closes_what_is_idle() {
+    let folder = tempfile::tempdir().unwrap();
+    // any process has more resident
+    let mut server = Server::ready(&config(folder.path(), "limit = '1MiB'"));
+    let said = server.wait_for(|line| line["level"] == "WARN" && line["limit"] == 1 << 20);
+    assert!(said["message"].as_str().unwrap().starts_with("memory runs short"), "{said}");
+    assert!((server.metric("gavel_memory_pressure") - 3.0).abs() < 0.5);
+    assert!(server.metric("gavel_memory_used_bytes") > 1e6);
+    wait_until("bids are shed", || {
+        let mut client = Client::connect(server.public.unwrap());
+        let reply = client.post("/openrtb2/pub", &[], REQUEST.as_bytes());
+        reply.is_some_and(|reply| {
+            reply.status == 503 && reply.header("x-gavel-reason") == Some("overload")
+        })
+    });
+    // sooner than an idle partner is closed otherwise (60 s): a read that times out is an error
+    let mut idle = Client::connect(server.public.unwrap());
+    assert_eq!(idle.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 503);
+    assert_eq!(idle.reader().fill_buf().unwrap(), b"", "closed");
+    assert_eq!(server.readiness().status, 200, "it stays in service");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_process_with_enough_memory_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::ready(&config(folder.path(), "limit = '100GiB'"));
+    let mut client = Client::connect(server.public.unwrap());
+    assert_eq!(client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
+    wait_until("a look was taken", || server.metric("gavel_memory_limit_bytes") > 1e9);
+    assert!(server.metric("gavel_memory_pressure").abs() < 0.5);
+    drop(client);
+    assert_eq!(server.terminate(), Some(0));
+}
