@@ -9,6 +9,7 @@
 mod auction;
 mod backlog;
 mod browser;
+mod canaries;
 mod capture;
 mod cases;
 mod configs;
