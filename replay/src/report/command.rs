@@ -196,7 +196,7 @@ fn page(
         ),
         section("Objectives", "", &slos(verdicts)),
         section(
-            "Latency by percentile",
+            "Measured",
             "",
             &format!("<div class=\"plots\">{}</div>", super::plots::both(runs[0], runs[1])),
         ),

@@ -160,7 +160,7 @@ fn figures(run: &RunResult) -> String {
         (
             "Fill",
             percent(share(whole.status(200), whole.answered)),
-            format!("{} answers with a bid", count(whole.status(200))),
+            format!("{} answers of status 200", count(whole.status(200))),
         ),
         ("Median", at(0.5), "latency, p50".to_owned()),
         ("p99", at(0.99), "latency".to_owned()),
@@ -341,11 +341,12 @@ fn facts(run: &RunResult) -> String {
         (
             "Source",
             format!(
-                "{} ({}), {} records in {} rounds",
+                "{} ({}), {} records in {} {}",
                 plan.source.name,
                 plan.source.origin,
                 count(feed.records),
-                feed.loops
+                feed.loops,
+                if feed.loops == 1 { "round" } else { "rounds" }
             ),
         ),
         ("Note of the source", plan.source.note.clone()),

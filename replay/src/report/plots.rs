@@ -12,6 +12,11 @@ use hdrhistogram::Histogram;
 /// Points along a line at most.
 const POINTS_MAX: usize = 120;
 
+/// Requests of a point on average at least, where that leaves [`POINTS_LEAST`]: the p99 of three is
+/// their slowest.
+const REQUESTS_LEAST: u64 = 20;
+const POINTS_LEAST: usize = 10;
+
 /// A stretch of the run.
 struct Part {
     /// Seconds from the start.
@@ -46,8 +51,15 @@ pub fn plots(run: &RunResult) -> Vec<String> {
     ]
 }
 
+/// Windows that are one point.
+fn group(windows: usize, requests: u64) -> usize {
+    let full = (windows as u64 * REQUESTS_LEAST).div_ceil(requests.max(1));
+    let full = usize::try_from(full).unwrap_or(usize::MAX).min(windows / POINTS_LEAST);
+    windows.div_ceil(POINTS_MAX).max(full).max(1)
+}
+
 fn parts(run: &RunResult) -> Vec<Part> {
-    let group = run.windows.len().div_ceil(POINTS_MAX).max(1);
+    let group = group(run.windows.len(), run.whole.planned);
     run.windows
         .chunks(group)
         .map(|windows| {
@@ -217,8 +229,8 @@ fn statuses(parts: &[Part], x: &Scale) -> String {
     };
     let lost: Of = |counts| counts.faulty() + counts.unfinished + counts.shed + counts.unsent;
     let bands = [
-        ("200 bid", "s1", (|counts: &Counts| counts.status(200)) as Of),
-        ("204 no bid", "s2", |counts: &Counts| counts.status(204)),
+        ("200", "s1", (|counts: &Counts| counts.status(200)) as Of),
+        ("204", "s2", |counts: &Counts| counts.status(204)),
         ("other", "s5", other),
         ("4xx", "s3", |_| 0),
         ("5xx", "s4", |_| 0),
@@ -300,4 +312,24 @@ fn queue(parts: &[Part], x: &Scale) -> String {
         y: Scale::linear(bounds(&lines).1, "requests, connections", a_second),
     };
     plot.lines(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_point_has_requests_enough_or_the_line_points_enough() {
+        for (windows, requests, expected) in [
+            (0, 0, 1),
+            (100, 5_000, 1),
+            (1_200, 1_000_000, 10),
+            (411, 690, 12),
+            (100, 50, 10),
+            (100, 0, 10),
+            (5, 1, 1),
+        ] {
+            assert_eq!(group(windows, requests), expected, "{windows} {requests}");
+        }
+    }
 }
