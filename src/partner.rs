@@ -40,6 +40,9 @@ pub struct Partner {
     pub margin: Margin,
     /// What is agreed of deals, by their ids.
     pub deals: DealTerms,
+    /// Most bids for one imp in our answer: more than 1 for a partner that holds an auction behind
+    /// ours.
+    pub multibid: u8,
     /// Merged with the request's lists.
     /// `bcat` is of Content Taxonomy 1.0, whatever taxonomy a request's is of.
     pub bcat: Vec<String>,
@@ -187,6 +190,7 @@ impl Partner {
             floor: Cpm::ZERO,
             margin: Margin::default(),
             deals: DealTerms::default(),
+            multibid: 1,
             bcat: Vec::new(),
             badv: Vec::new(),
             bapp: Vec::new(),

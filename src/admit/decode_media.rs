@@ -11,7 +11,7 @@ use crate::json::value::{Kind, Members, Value};
 use crate::money::{Cpm, CpmPerSecond};
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::Media;
-use crate::request::stream::{ByDuration, DurFloor, PriceSpot, SpotPrice, Stream};
+use crate::request::stream::{ByDuration, DurFloor, Pod, PriceSpot, SpotPrice, Stream};
 use crate::request::{Banner, Key, List, Native, Ratio, Size};
 
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.
@@ -111,7 +111,7 @@ pub fn stream(
     members: Members<'_>,
     media: Media,
 ) -> Result<Stream, Refusal> {
-    let mut stream = Stream::default();
+    let (mut stream, mut pod) = (Stream::default(), Pod::default());
     let mut walk = Walk::over(members);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
@@ -125,6 +125,11 @@ pub fn stream(
             }
             Key::Rqddurs => stream.rqddurs = reader.numbers(value, Field::StreamRqddurs)?,
             Key::Battr => stream.battr = reader.numbers(value, Field::StreamBattr)?,
+            Key::Podid => pod.id = reader.text(value, Field::StreamPod)?,
+            Key::Poddur => {
+                pod.seconds = seconds(reader, value, Field::StreamPod, media)?.unwrap_or(0);
+            }
+            Key::Maxseq => pod.ads = seconds(reader, value, Field::StreamPod, media)?.unwrap_or(0),
             Key::Maxextended => {
                 stream.maxextended =
                     reader.known(value, Field::StreamMaxextended)?.unwrap_or_default();
@@ -132,6 +137,7 @@ pub fn stream(
             _ => by_duration(reader, &mut stream.floors, (entry.key, value), None)?,
         }
     }
+    stream.pod = (pod.seconds > 0 || !pod.id.is_empty()).then_some(pod);
     Ok(stream)
 }
 
@@ -193,7 +199,7 @@ fn dur_floors(
     Ok(since(&reader.view.dur_floors, first))
 }
 
-/// A duration: a negative one contradicts itself.
+/// A duration, or a number of ads: a negative one contradicts itself.
 fn seconds(
     reader: &mut Reader<'_>,
     value: Value<'_>,

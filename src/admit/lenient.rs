@@ -18,7 +18,7 @@ pub enum LenientField {
     Regs, RegsCoppa, RegsGdpr, RegsUsPrivacy, RegsGpp, RegsGppSid, RegsExt, Source, SourceExt,
     Schain, ImpId, ImpInstl, ImpSecure, ImpExp, ImpBidfloor, ImpBidfloorcur, ImpExt, Banner,
     BannerFormat, BannerSize, BannerBattr, Video, Audio, StreamMimes, StreamMinduration,
-    StreamMaxduration, StreamMaxextended, StreamRqddurs, StreamBattr, Mincpmpersec, Durfloors,
+    StreamMaxduration, StreamMaxextended, StreamPod, StreamRqddurs, StreamBattr, Mincpmpersec, Durfloors,
     Native, NativeRequest, NativeBattr, Pmp, PmpPrivateAuction, PmpDeals, DealId, DealBidfloor,
     DealBidfloorcur, DealAt, DealWseat, DealWadomain, ByteOrderMark,
 }
@@ -39,7 +39,7 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
     "regs.gpp_sid", "regs.ext", "source", "source.ext", "source.schain", "imp.id", "imp.instl",
     "imp.secure", "imp.exp", "imp.bidfloor", "imp.bidfloorcur", "imp.ext", "banner",
     "banner.format", "banner.size", "banner.battr", "video", "audio", "stream.mimes",
-    "stream.minduration", "stream.maxduration", "stream.maxextended", "stream.rqddurs",
+    "stream.minduration", "stream.maxduration", "stream.maxextended", "stream.pod", "stream.rqddurs",
     "stream.battr", "mincpmpersec", "durfloors", "native", "native.request", "native.battr", "pmp",
     "pmp.private_auction", "pmp.deals", "deal.id", "deal.bidfloor", "deal.bidfloorcur", "deal.at",
     "deal.wseat", "deal.wadomain", "byte_order_mark",
@@ -48,7 +48,7 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
 impl LenientField {
     /// All, in the order of their discriminants.
     #[rustfmt::skip]
-    pub const ALL: [Self; 99] = [
+    pub const ALL: [Self; 100] = [
         Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Acat,
         Self::Bcat, Self::Badv, Self::Bapp, Self::Cattax, Self::Imp, Self::Site, Self::App,
         Self::Dooh, Self::InventoryId, Self::InventoryName, Self::InventoryDomain,
@@ -64,7 +64,7 @@ impl LenientField {
         Self::SourceExt, Self::Schain, Self::ImpId, Self::ImpInstl, Self::ImpSecure, Self::ImpExp,
         Self::ImpBidfloor, Self::ImpBidfloorcur, Self::ImpExt, Self::Banner, Self::BannerFormat,
         Self::BannerSize, Self::BannerBattr, Self::Video, Self::Audio, Self::StreamMimes,
-        Self::StreamMinduration, Self::StreamMaxduration, Self::StreamMaxextended,
+        Self::StreamMinduration, Self::StreamMaxduration, Self::StreamMaxextended, Self::StreamPod,
         Self::StreamRqddurs, Self::StreamBattr, Self::Mincpmpersec, Self::Durfloors, Self::Native,
         Self::NativeRequest, Self::NativeBattr, Self::Pmp, Self::PmpPrivateAuction, Self::PmpDeals,
         Self::DealId, Self::DealBidfloor, Self::DealBidfloorcur, Self::DealAt, Self::DealWseat,

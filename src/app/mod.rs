@@ -14,6 +14,7 @@ mod memory;
 pub mod pack;
 mod push;
 mod queue;
+mod rates;
 mod reload;
 mod status;
 mod team;
@@ -302,12 +303,13 @@ fn announce(config: &Config, team: &Team) {
 }
 
 /// Looks after what goes wrong slowly: memory that fills, bidders that fall silent.
-fn watch_over(config: &Config, team: &Team, status: &Status) -> [JoinHandle<()>; 2] {
+fn watch_over(config: &Config, team: &Team, status: &Status) -> [JoinHandle<()>; 3] {
     let (memory, silent) = status.watched();
     let hub = team.vitals().hub;
     [
         spawn_local(memory::watch(config.memory, team.loads(), memory)),
         spawn_local(health::watch(hub, config.telling.silent_after, silent)),
+        spawn_local(rates::watch(team.live())),
     ]
 }
 

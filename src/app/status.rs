@@ -130,9 +130,15 @@ impl Status {
                 })
                 .collect()
         });
+        let now = clock::wall();
+        let rates = live.as_ref().and_then(|snapshot| {
+            let rates = &snapshot.rates;
+            rates.age(now).map(|age| (age, rates.are_stale(now)))
+        });
         let reloads = self.progress.state().clone();
         ProcessState {
-            now: clock::wall(),
+            now,
+            rates,
             started: self.started,
             version: env!("CARGO_PKG_VERSION"),
             generation: live.as_ref().map_or(0, |snapshot| snapshot.generation),

@@ -1,6 +1,6 @@
 //! Which offers win.
 //!
-//! Owns: tiers, ties and groups. Never: what is paid (`price`).
+//! Owns: tiers, ties and groups. Never: how many win an imp (`pick`), what is paid (`price`).
 //!
 //! - Tiers: an offer under a deal outranks every offer without one, whatever the prices, and one
 //!   under a deal that the partner put in a tier before another's outranks that; within a tier the
@@ -17,73 +17,90 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::offer::{AuctionResult, Loss, LossReason, Offer, Terms, Win};
+use super::pick::{self, Picked};
 use super::price;
 use super::screen::{Group, Screened, Short};
 use crate::negatives::rejection::Rejection;
-use smallvec::SmallVec;
 use std::cmp::Ordering;
-
-/// The best offer of each imp, as indexes of the offers.
-type Best = SmallVec<[Option<usize>; 8]>;
 
 /// Sells every imp.
 pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     let Screened { mut offers, mut losses, short, mut groups } = screened;
-    let mut best = best_of_each(terms, &offers);
+    let mut picked = pick(terms, &offers);
     if !groups.is_empty() {
-        best = settle_groups(terms, &mut offers, &mut losses, &mut groups);
+        picked = settle_groups(terms, &mut offers, &mut losses, &mut groups);
     }
-    let winner_of =
-        |imp: u32| best.get(imp as usize).copied().flatten().and_then(|at| offers.get(at));
-    let wins = best.iter().flatten().filter_map(|at| offers.get(*at));
-    let wins: Vec<_> = wins.map(|winner| price::win(terms, winner, &offers)).collect();
-    let sold = |imp: u32| Some((winner_of(imp)?, wins.iter().find(|win| win.imp == imp)?));
-    tell_short(terms, &short, &mut losses, sold);
+    let wins = price::wins(terms, &offers, &picked.winners);
+    let sold = Sold { terms, offers: &offers, picked: &picked, wins: &wins };
+    sold.tell_short(&short, &mut losses);
     losses.reserve(offers.len().saturating_sub(wins.len()));
-    losses.extend(offers.iter().filter_map(|offer| {
-        let (winner, win) = sold(offer.imp)?;
-        let is_outranked = winner.deal.is_some() && winner.tier > offer.tier;
-        let reason = if is_outranked { LossReason::Deal } else { LossReason::HigherBid };
-        let min_to_win = price::to_tie(terms, (winner, win), &offer.into());
-        (winner.at != offer.at).then(|| Loss { min_to_win, ..lost(offer, reason) })
-    }));
+    losses.extend(offers.iter().enumerate().filter_map(|(at, offer)| sold.loss(at, offer)));
     losses.sort_unstable_by_key(|loss| (loss.bidder, loss.at));
     AuctionResult { currency: terms.currency, auction_type: terms.auction_type, wins, losses }
 }
 
-/// Bids below their floors are told what would have won: the floor, where nothing did.
-fn tell_short<'s>(
-    terms: &Terms<'_>,
-    short: &[Short],
-    losses: &mut [Loss],
-    sold: impl Fn(u32) -> Option<(&'s Offer<'s>, &'s Win)>,
-) {
-    for short in short {
-        let Some(loss) = losses.get_mut(short.loss) else { continue };
-        let bid = price::Losing::short(short, loss.at);
-        loss.min_to_win = match sold(short.imp) {
-            Some(sold) => price::to_tie(terms, sold, &bid),
-            None => price::told(terms, loss.at, short.floor),
-        };
+fn pick(terms: &Terms<'_>, offers: &[Offer<'_>]) -> Picked {
+    pick::pick(terms, offers, |one, other| rank(terms, one, other))
+}
+
+/// An auction whose winners are known.
+struct Sold<'s> {
+    terms: &'s Terms<'s>,
+    offers: &'s [Offer<'s>],
+    picked: &'s Picked,
+    /// Beside `picked.winners`.
+    wins: &'s [Win],
+}
+
+impl<'s> Sold<'s> {
+    /// The winner that a bid for the imp had to tie with: the best, or in a dynamic pod, where
+    /// each ad is sold by itself, the last (4.4.1: of bids that go on into another auction one
+    /// alone is the winner).
+    fn bar(&self, imp: u32) -> Option<(&'s Offer<'s>, &'s Win)> {
+        let at = self.wins.iter().position(|win| win.imp == imp)?;
+        let best = self.at(at)?;
+        if !pick::is_dynamic(self.terms, best.0) {
+            return Some(best);
+        }
+        self.at(self.wins.iter().rposition(|win| win.imp == imp)?)
+    }
+
+    fn at(&self, place: usize) -> Option<(&'s Offer<'s>, &'s Win)> {
+        Some((self.offers.get(*self.picked.winners.get(place)?)?, self.wins.get(place)?))
+    }
+
+    /// What becomes of an offer that did not win.
+    fn loss(&self, at: usize, offer: &Offer<'s>) -> Option<Loss> {
+        if self.picked.winners.contains(&at) {
+            return None;
+        }
+        if self.picked.crowded_out.contains(&at) {
+            return Some(lost(offer, LossReason::NoRoom));
+        }
+        let last = self.wins.iter().rposition(|win| win.imp == offer.imp)?;
+        let (last, _) = self.at(last)?;
+        let is_outranked = last.deal.is_some() && last.tier > offer.tier;
+        let reason = if is_outranked { LossReason::Deal } else { LossReason::HigherBid };
+        let min_to_win = price::to_tie(self.terms, self.bar(offer.imp)?, &offer.into());
+        Some(Loss { min_to_win, ..lost(offer, reason) })
+    }
+
+    /// Bids below their floors are told what would have won: the floor, where nothing did.
+    fn tell_short(&self, short: &[Short], losses: &mut [Loss]) {
+        for short in short {
+            let Some(loss) = losses.get_mut(short.loss) else { continue };
+            let bid = price::Losing::short(short, loss.at);
+            loss.min_to_win = match self.bar(short.imp) {
+                Some(bar) => price::to_tie(self.terms, bar, &bid),
+                None => price::told(self.terms, loss.at, short.floor),
+            };
+        }
     }
 }
 
 fn lost(offer: &Offer<'_>, reason: LossReason) -> Loss {
     let Offer { at, bidder, imp, .. } = *offer;
     Loss { at, bidder, imp: Some(imp), reason, min_to_win: None }
-}
-
-/// The best offer of each imp.
-fn best_of_each(terms: &Terms<'_>, offers: &[Offer<'_>]) -> Best {
-    let mut best: Best = SmallVec::from_elem(None, terms.input.request.view.imps.len());
-    for (at, offer) in offers.iter().enumerate() {
-        let Some(place) = best.get_mut(offer.imp as usize) else { continue };
-        let leader = place.and_then(|leader: usize| offers.get(leader));
-        if leader.is_none_or(|leader| rank(terms, offer, leader) == Ordering::Greater) {
-            *place = Some(at);
-        }
-    }
-    best
 }
 
 /// Which of two offers for one imp is better; never `Equal` for different bids.
@@ -118,17 +135,17 @@ fn settle_groups(
     offers: &mut Vec<Offer<'_>>,
     losses: &mut Vec<Loss>,
     groups: &mut Vec<Group>,
-) -> Best {
+) -> Picked {
     let mut round = 0u32;
     loop {
-        let best = best_of_each(terms, offers);
+        let picked = pick(terms, offers);
         let incomplete =
-            |group: &Group| group.is_hopeless || won(group, &best, offers) != group.imps;
+            |group: &Group| group.is_hopeless || won(group, &picked, offers) != group.imps;
         let worst = groups.iter().filter(|group| incomplete(group)).min_by(|one, other| {
             let worth = |group: &Group| worth(group, offers);
             worth(one).cmp(&worth(other)).then_with(|| order(terms, one).cmp(&order(terms, other)))
         });
-        let Some(worst) = worst.copied() else { return best };
+        let Some(worst) = worst.copied() else { return picked };
         let is_last_round = round >= terms.input.settings.group_rounds_max;
         let goes =
             |answer: u32, seat: u32| is_last_round || (answer, seat) == (worst.answer, worst.seat);
@@ -145,8 +162,8 @@ fn settle_groups(
 }
 
 /// The imps that a group wins.
-fn won(group: &Group, best: &Best, offers: &[Offer<'_>]) -> u64 {
-    let winners = best.iter().flatten().filter_map(|at| offers.get(*at));
+fn won(group: &Group, picked: &Picked, offers: &[Offer<'_>]) -> u64 {
+    let winners = picked.winners.iter().filter_map(|at| offers.get(*at));
     let own =
         winners.filter(|offer| (offer.at.answer, offer.at.seat) == (group.answer, group.seat));
     own.fold(0, |imps, offer| imps | 1u64.checked_shl(offer.imp).unwrap_or(0))

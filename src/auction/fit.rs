@@ -37,6 +37,7 @@ pub fn judge(
                 && longest(stream).is_none_or(|max| dur <= max)
         } else {
             exact.iter().any(|seconds| i64::from(*seconds) == i64::from(dur))
+                && longest(stream).is_none_or(|max| dur <= max)
         };
         if !is_offered {
             return Err(Rejection::DurationMismatch);
@@ -49,12 +50,15 @@ pub fn judge(
 }
 
 /// The longest ad that may be shown, in seconds: `maxduration`, and as far beyond it as
-/// `maxextended` allows (-1: any length; 3.2.7, 3.2.8). `None`: any length.
+/// `maxextended` allows (-1: any length; 3.2.7, 3.2.8); never longer than the pod that it is in
+/// (`poddur`). `None`: any length.
 pub fn longest(stream: &Stream) -> Option<u32> {
-    match stream.maxextended {
+    let own = match stream.maxextended {
         -1 => None,
         more => stream.maxduration.map(|max| max.saturating_add_signed(more.max(0))),
-    }
+    };
+    let pod = stream.pod.map(|pod| pod.seconds).filter(|seconds| *seconds > 0);
+    own.into_iter().chain(pod).min()
 }
 
 /// A banner's size: its own, else the only one that the imp offers.

@@ -11,6 +11,7 @@ pub mod floor;
 mod html;
 mod markup;
 pub mod offer;
+mod pick;
 mod price;
 pub mod pricing;
 mod references;

@@ -25,6 +25,8 @@ pub struct AuctionSettings {
     /// How often an auction is run again without one incomplete group (`seatbid.group`). Past
     /// it, every group that is still in is removed at once.
     pub group_rounds_max: u32,
+    /// Most ads of a dynamic pod, also where its `maxseq` is higher or absent.
+    pub pod_ads_max: u32,
 }
 
 impl Default for AuctionSettings {
@@ -34,6 +36,7 @@ impl Default for AuctionSettings {
             vast_bytes_max: 512 << 10,
             native_bytes_max: 64 << 10,
             group_rounds_max: 64,
+            pod_ads_max: 16,
         }
     }
 }
@@ -151,7 +154,7 @@ pub struct AuctionResult {
     pub currency: Currency,
     /// Of the open auction.
     pub auction_type: AuctionType,
-    /// At most one an imp; by imp.
+    /// By imp, then the best first. More than one of an imp: a dynamic pod, or `multibid`.
     pub wins: Vec<Win>,
     /// By bidder, then by the bid's place in its answer.
     pub losses: Vec<Loss>,
@@ -204,6 +207,9 @@ pub enum LossReason {
     HigherBid,
     /// A bid under a deal outranked it.
     Deal,
+    /// It could not stand beside a winner: the creative is its seat's already, the advertiser is in
+    /// the pod already, or the pod has no time left for it.
+    NoRoom,
 }
 
 impl LossReason {
@@ -213,6 +219,7 @@ impl LossReason {
             Self::Rejected(rejection) => rejection.label(),
             Self::HigherBid => "lost_to_higher_bid",
             Self::Deal => "lost_to_deal",
+            Self::NoRoom => "no_room",
         }
     }
 
@@ -220,7 +227,7 @@ impl LossReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Rejected(rejection) => rejection.loss_reason(),
-            Self::HigherBid => loss::LOST_TO_HIGHER_BID,
+            Self::HigherBid | Self::NoRoom => loss::LOST_TO_HIGHER_BID,
             Self::Deal => loss::LOST_TO_DEAL,
         }
     }

@@ -9,6 +9,10 @@
 //!   costs its `bidfloor` (3.2.12); without one it costs the bid.
 //! - A soft floor (`rules`) is for second-price auctions: a winner that does not reach it pays its
 //!   bid, one that does at least the soft floor.
+//! - Several winners of one imp (`pick`): each has a price of its own. With `multibid` the second
+//!   price is of the next offer, also where that wins too; in a pod of the next that does not win.
+//!   MIN_TO_WIN of all but the best is that of losers, since their auction goes on; in a pod that
+//!   of winners.
 //! - MIN_TO_WIN of a winner is what the next offer of its tier is worth, at least its floor: by
 //!   that it would have tied. Of a bid that lost to a higher one, or that is below its floor, it
 //!   is the winner's clearing price, as in the tables of 4.4.1, or what the winner is worth where
@@ -25,6 +29,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::offer::{BidRef, Offer, Terms, Win};
+use super::pick;
 use super::screen::Short;
 use crate::money::Cpm;
 use crate::openrtb::ids::AuctionType;
@@ -56,9 +61,29 @@ impl Losing {
     }
 }
 
-/// What the winner of an imp pays.
-pub fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
-    let next = runner_up(winner, offers);
+/// What each winner pays, in the order of `picked` (by imp, then the best first).
+pub fn wins(terms: &Terms<'_>, offers: &[Offer<'_>], picked: &[usize]) -> Vec<Win> {
+    let mut wins: Vec<Win> = Vec::with_capacity(picked.len());
+    let mut best: Option<(&Offer<'_>, Win)> = None;
+    for (place, at) in picked.iter().enumerate() {
+        let Some(winner) = offers.get(*at) else { continue };
+        best = best.filter(|(best, _)| best.imp == winner.imp);
+        let is_pod = pick::is_dynamic(terms, winner);
+        let apart = if is_pod { picked } else { picked.get(..place).unwrap_or_default() };
+        let mut win = win(terms, winner, runner_up(winner, offers, apart));
+        match &best {
+            None => best = Some((winner, win)),
+            Some(_) if is_pod => {}
+            // it goes on into another auction: here the best alone is the winner
+            Some((best, top)) => win.min_to_win = to_tie(terms, (best, top), &winner.into()),
+        }
+        wins.push(win);
+    }
+    wins
+}
+
+/// What a winner pays; `next`: what the next offer is worth.
+fn win(terms: &Terms<'_>, winner: &Offer<'_>, next: Option<Cpm>) -> Win {
     let clearing = match winner.auction_type {
         AuctionType::FirstPrice => winner.value,
         AuctionType::SecondPrice if winner.soft.is_some_and(|soft| winner.value < soft) => {
@@ -98,14 +123,17 @@ pub fn win(terms: &Terms<'_>, winner: &Offer<'_>, offers: &[Offer<'_>]) -> Win {
     }
 }
 
-/// The highest other worth in the winner's tier, of another bidder or seat.
-fn runner_up(winner: &Offer<'_>, offers: &[Offer<'_>]) -> Option<Cpm> {
-    let others = offers.iter().filter(|offer| {
+/// The highest other worth in the winner's tier, of another bidder or seat, that is not above it:
+/// those in `apart`, and those that money did not keep out, do not count.
+fn runner_up(winner: &Offer<'_>, offers: &[Offer<'_>], apart: &[usize]) -> Option<Cpm> {
+    let others = offers.iter().enumerate().filter(|(at, offer)| {
         offer.imp == winner.imp
             && offer.tier == winner.tier
             && (offer.bidder, offer.seat) != (winner.bidder, winner.seat)
+            && offer.worth() <= winner.worth()
+            && !apart.contains(at)
     });
-    others.map(Offer::worth).max()
+    others.map(|(_, offer)| offer.worth()).max()
 }
 
 /// The price by which a bid would have tied with the one that won its imp, in the bid's currency.

@@ -189,6 +189,12 @@ fn auction(root: &mut Table) -> AuctionSettings {
             1..=1000,
             "How often an auction is run again without one incomplete group.",
         ),
+        pod_ads_max: t.integer(
+            "pod_ads_max",
+            d.pod_ads_max,
+            1..=64,
+            "Most ads of a dynamic pod, also where its `maxseq` is higher or absent.",
+        ),
     };
     t.end();
     settings

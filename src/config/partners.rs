@@ -45,6 +45,13 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
         floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
         margin: margin(t),
         deals: deals(t),
+        multibid: t.integer(
+            "multibid",
+            1,
+            1..=MULTIBID_MAX,
+            "Most bids for one imp in our answer, the best first, each at its own price: more than \
+             1 for header bidding.",
+        ),
         bcat: t.list(
             "bcat",
             "a category",
@@ -82,6 +89,9 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
     table.end();
     name.map(|_| (partner, rules))
 }
+
+/// Header bidding wrappers take up to nine bids of a bidder for one imp.
+const MULTIBID_MAX: u8 = 9;
 
 const PRICE: &str = "a price from 0 to 10^9";
 const PERCENT: &str = "a percentage from 0 to 90 with at most two decimals";

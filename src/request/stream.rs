@@ -2,7 +2,7 @@
 //!
 //! Owns: the part of the view that is about time. Never: a rule over it.
 
-use super::{Element, List};
+use super::{Element, List, Text};
 use crate::money::{Cpm, CpmPerSecond};
 
 /// The floor of creatives that last between two durations, in seconds, both included (3.2.35).
@@ -40,9 +40,22 @@ pub struct Stream {
     pub maxextended: i32,
     /// In `View::numbers`; exclusive with `minduration` and `maxduration`.
     pub rqddurs: List,
+    /// `None`: not in a pod.
+    pub pod: Option<Pod>,
     pub battr: List,
     /// In the imp's `bidfloorcur`.
     pub floors: ByDuration,
+}
+
+/// What a video or an audio says of the pod that it is in, or that it is (3.2.7, 3.2.8).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pod {
+    /// `podid`: imps of one pod have one; empty where absent.
+    pub id: Text,
+    /// `poddur`: the imp is a dynamic pod of so many seconds; 0: it is one ad.
+    pub seconds: u32,
+    /// `maxseq`: most ads of a dynamic pod; 0 where absent.
+    pub ads: u32,
 }
 
 /// Where a floor stands that is not the imp's `bidfloor`, for an edit.

@@ -73,6 +73,8 @@ pub struct ProcessState {
     pub generation: u64,
     pub listeners: Vec<ListenerState>,
     pub databases: Vec<DatabaseState>,
+    /// How old the exchange rates are, where that is known, and whether that is too old.
+    pub rates: Option<(Duration, bool)>,
     pub is_degraded: bool,
     pub sources: Vec<SourceState>,
     pub capture: CaptureState,
@@ -434,6 +436,10 @@ impl Hub {
         emit(&m::MEMORY_PRESSURE, &[], Value::Whole(u64::from(memory.pressure)));
         for silent in &process.silent {
             emit(&m::SILENT, &[&silent.bidder], Value::Real(silent.silent.as_secs_f64()));
+        }
+        if let Some((age, is_stale)) = process.rates {
+            emit(&m::RATES_AGE, &[], Value::Whole(age.as_secs()));
+            emit(&m::RATES_STALE, &[], Value::Whole(u64::from(is_stale)));
         }
         for (stratum, count) in &process.capture.records {
             emit(&m::CAPTURED, &[stratum], Value::Whole(*count));

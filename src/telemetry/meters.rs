@@ -339,6 +339,16 @@ pub static SILENT: Meter = gauge(
     "How long a bidder that is wanted has given no answer, not even a no-bid; 0 after any answer",
     &[BIDDER],
 );
+pub static RATES_AGE: Meter = gauge(
+    "gavel_rates_age_seconds",
+    "Time since the exchange rates held, where they say when they did (`rates.as_of`)",
+    &[],
+);
+pub static RATES_STALE: Meter = gauge(
+    "gavel_rates_stale",
+    "1 while the exchange rates are older than `rates.age_max` and convert nothing",
+    &[],
+);
 pub static CAPTURED: Meter = counter(
     "gavel_capture_records_total",
     "Requests written to a recording, by why they were kept",
@@ -364,7 +374,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 48] = [
+pub static ALL: [&Meter; 50] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -406,6 +416,8 @@ pub static ALL: [&Meter; 48] = [
     &MEMORY_LIMIT,
     &MEMORY_PRESSURE,
     &SILENT,
+    &RATES_AGE,
+    &RATES_STALE,
     &CAPTURED,
     &CAPTURE_DROPPED,
     &CAPTURE_BYTES,

@@ -181,6 +181,7 @@ mod tests {
                 waiting: 3,
                 overflows_and_drops: Some((5, 6)),
             }],
+            rates: Some((Duration::from_secs(60), false)),
             is_degraded: false,
             capture: CaptureState {
                 records: vec![("sample", 3)],

@@ -114,6 +114,7 @@ impl Server {
             version: "test",
             generation: 1,
             listeners: Vec::new(),
+            rates: None,
             is_degraded: false,
             capture: CaptureState::default(),
             sources: Vec::new(),

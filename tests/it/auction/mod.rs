@@ -10,3 +10,4 @@ mod min_to_win;
 mod money;
 mod properties;
 mod safety;
+mod several;

@@ -1,0 +1,193 @@
+//! Which offers win an imp, where it may be won by several.
+//!
+//! Owns: [`Picked`], and what keeps an offer out that money alone would have let in. Never: the
+//! order of offers (`clear`), a price.
+//!
+//! - Most imps have one winner: the best offer.
+//! - A partner that holds an auction of its own behind ours (`multibid`) gets up to so many of the
+//!   best offers for an imp, the best first. Of two with one seat and creative only the better.
+//! - A dynamic pod (3.2.7 `poddur`, implementation notes 7.6) is one imp for as many ads as fit:
+//!   no more than `maxseq` (or the limit in the settings), no longer in all than `poddur`. Offers
+//!   are taken best first as long as they fit, which earns well and is not always the most that
+//!   could be earned. A bid that does not say how long it lasts counts as the longest that it may
+//!   last. All ads of a pod are of the best offer's media.
+//! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are of one
+//!   advertiser (`adomain`).
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::fit;
+use super::offer::{Offer, Terms};
+use crate::bid::{Bid, BidAnswer};
+use crate::request::Imp;
+use smallvec::SmallVec;
+use std::cmp::Ordering;
+
+/// Winners, as indexes of the offers.
+#[derive(Debug, Default)]
+pub struct Picked {
+    /// By imp, then the best first.
+    pub winners: SmallVec<[usize; 8]>,
+    /// What would have won by its price alone.
+    pub crowded_out: SmallVec<[usize; 4]>,
+}
+
+/// What an imp has room for.
+#[derive(Clone, Copy)]
+struct Room {
+    ads: usize,
+    /// Seconds that are left; `None`: it does not matter how long ads last.
+    seconds: Option<u32>,
+    is_pod: bool,
+}
+
+/// Whether an imp is one of a pod, or a whole one.
+pub fn is_in_pod(imp: &Imp) -> bool {
+    [&imp.video, &imp.audio].iter().any(|stream| stream.pod.is_some())
+}
+
+/// Whether an imp that an offer won is a dynamic pod: each of its ads is sold by itself.
+pub fn is_dynamic(terms: &Terms<'_>, offer: &Offer<'_>) -> bool {
+    room(terms, offer).seconds.is_some()
+}
+
+/// The winners of every imp; `rank` orders offers of one imp.
+pub fn pick<'o>(
+    terms: &Terms<'_>,
+    offers: &'o [Offer<'o>],
+    rank: impl Fn(&Offer<'o>, &Offer<'o>) -> Ordering,
+) -> Picked {
+    let imps = &terms.input.request.view.imps;
+    if terms.input.partner.multibid <= 1 && !imps.iter().any(is_in_pod) {
+        return best_of_each(imps.len(), offers, rank);
+    }
+    let mut picked = Picked::default();
+    let mut own: Vec<usize> = Vec::new();
+    for imp in 0..u32::try_from(imps.len()).unwrap_or(u32::MAX) {
+        own.clear();
+        own.extend(offers.iter().enumerate().filter(|(_, one)| one.imp == imp).map(|(at, _)| at));
+        own.sort_by(|one, other| match (offers.get(*one), offers.get(*other)) {
+            (Some(one), Some(other)) => rank(other, one),
+            _ => Ordering::Equal,
+        });
+        fill(terms, offers, &own, &mut picked);
+    }
+    picked
+}
+
+/// The best offer of each imp.
+fn best_of_each<'o>(
+    imps: usize,
+    offers: &'o [Offer<'o>],
+    rank: impl Fn(&Offer<'o>, &Offer<'o>) -> Ordering,
+) -> Picked {
+    let mut best: SmallVec<[Option<usize>; 8]> = SmallVec::from_elem(None, imps);
+    for (at, offer) in offers.iter().enumerate() {
+        let Some(place) = best.get_mut(offer.imp as usize) else { continue };
+        let leader = place.and_then(|leader: usize| offers.get(leader));
+        if leader.is_none_or(|leader| rank(offer, leader) == Ordering::Greater) {
+            *place = Some(at);
+        }
+    }
+    Picked { winners: best.into_iter().flatten().collect(), crowded_out: SmallVec::new() }
+}
+
+/// Takes offers of one imp, best first, for as long as there is room.
+fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Picked) {
+    let Some(best) = own.first().and_then(|at| offers.get(*at)) else { return };
+    let mut room = room(terms, best);
+    for at in own {
+        let Some(offer) = offers.get(*at) else { continue };
+        if room.ads == 0 {
+            return;
+        }
+        let others = picked.winners.iter().filter_map(|winner| offers.get(*winner));
+        let is_apart = others.into_iter().all(|other| goes_with(terms, offer, other));
+        let is_alike = !room.is_pod || offer.media == best.media;
+        let left = match room.seconds {
+            None => Some(None),
+            Some(left) => left.checked_sub(seconds(terms, offer)).map(Some),
+        };
+        match left.filter(|_| is_apart && is_alike) {
+            Some(left) => {
+                picked.winners.push(*at);
+                room.seconds = left;
+                room.ads = room.ads.saturating_sub(1);
+            }
+            None => picked.crowded_out.push(*at),
+        }
+    }
+}
+
+/// What an imp has room for, by its best offer.
+fn room(terms: &Terms<'_>, best: &Offer<'_>) -> Room {
+    let input = terms.input;
+    let imp = input.request.view.imps.get(best.imp as usize);
+    let pod = imp.and_then(|imp| imp.stream(best.media)).and_then(|stream| stream.pod);
+    match pod {
+        Some(pod) if pod.seconds > 0 => {
+            let most = input.settings.pod_ads_max;
+            let ads = if pod.ads == 0 { most } else { pod.ads.min(most) };
+            Room { ads: ads as usize, seconds: Some(pod.seconds), is_pod: true }
+        }
+        Some(_) => Room { ads: 1, seconds: None, is_pod: true },
+        None => {
+            let ads = usize::from(input.partner.multibid.max(1));
+            Room { ads, seconds: None, is_pod: false }
+        }
+    }
+}
+
+/// Whether two offers may both win.
+fn goes_with(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> bool {
+    let (Some((answer, bid)), Some((other_answer, other_bid))) =
+        (bid(terms, one), bid(terms, other))
+    else {
+        return false;
+    };
+    if one.imp == other.imp {
+        let is_creative = !bid.crid.is_empty()
+            && (one.bidder, one.seat) == (other.bidder, other.seat)
+            && answer.text_bytes(bid.crid) == other_answer.text_bytes(other_bid.crid);
+        if is_creative {
+            return false;
+        }
+    }
+    if !is_of_one_pod(terms, one, other) {
+        return true;
+    }
+    let mut domains = answer.texts_bytes(bid.adomain);
+    !domains.any(|domain| {
+        let mut others = other_answer.texts_bytes(other_bid.adomain);
+        others.any(|one| one.eq_ignore_ascii_case(domain))
+    })
+}
+
+fn is_of_one_pod(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> bool {
+    let request = terms.input.request;
+    let pod = |offer: &Offer<'_>| {
+        let imp = request.view.imps.get(offer.imp as usize)?;
+        imp.stream(offer.media)?.pod
+    };
+    let (Some(first), Some(second)) = (pod(one), pod(other)) else { return false };
+    let ids = (request.text_bytes(first.id), request.text_bytes(second.id));
+    one.imp == other.imp || (!ids.0.is_empty() && ids.0 == ids.1)
+}
+
+/// How long an ad lasts: as its bid says, else as long as it may.
+fn seconds(terms: &Terms<'_>, offer: &Offer<'_>) -> u32 {
+    let own = bid(terms, offer).and_then(|(_, bid)| bid.dur).filter(|dur| *dur > 0);
+    own.unwrap_or_else(|| {
+        let imp = terms.input.request.view.imps.get(offer.imp as usize);
+        let stream = imp.and_then(|imp| imp.stream(offer.media));
+        stream.map_or(u32::MAX, |stream| {
+            let exact = terms.input.request.numbers(stream.rqddurs).iter().max();
+            let exact = exact.and_then(|seconds| u32::try_from(*seconds).ok());
+            exact.or(fit::longest(stream)).unwrap_or(u32::MAX)
+        })
+    })
+}
+
+fn bid<'a>(terms: &Terms<'a>, offer: &Offer<'_>) -> Option<(&'a BidAnswer, &'a Bid)> {
+    let (answered, _, bid) = offer.at.resolve(terms.input.answers)?;
+    Some((answered.answer, bid))
+}

@@ -1,0 +1,212 @@
+//! Several winners of one imp: for header bidding, and in ad pods.
+
+use super::fixture::{Case, banner, bid, bids, cpm};
+use super::properties::any_case;
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use std::collections::HashSet;
+
+const VAST: &str = "<VAST version=\"4.0\"><Ad/></VAST>";
+
+fn multibid(at: u8, most: u8, imp: &Json, answers: &[(&str, Json)]) -> Case {
+    let mut case = Case::new(&json!({ "at": at, "imp": [banner(imp)] }), answers);
+    case.partner.multibid = most;
+    case
+}
+
+fn of(seat: &str, each: &[Json]) -> Json {
+    json!({ "seatbid": [{ "seat": seat, "bid": each }] })
+}
+
+#[test]
+fn a_partner_with_an_auction_of_its_own_gets_the_best_bids_each_at_its_price() {
+    let price = |price: f64| bids(&[bid("x", "1", price, &json!({}))]);
+    let three = [("a", price(1.0)), ("b", price(3.0)), ("c", price(2.0))];
+    for (at, most, expected) in [
+        (1, 1, &["1: b/x 3 USD", "a/x lost_to_higher_bid", "c/x lost_to_higher_bid"][..]),
+        (1, 2, &["1: b/x 3 USD", "1: c/x 2 USD", "a/x lost_to_higher_bid"]),
+        (1, 5, &["1: b/x 3 USD", "1: c/x 2 USD", "1: a/x 1 USD"]),
+        // the second price is of the next, also where that goes along
+        (2, 3, &["1: b/x 2.01 USD", "1: c/x 1.01 USD", "1: a/x 0.5 USD"]),
+    ] {
+        assert_eq!(multibid(at, most, &json!({}), &three).outcome(), expected, "{at} {most}");
+    }
+}
+
+#[test]
+fn of_one_seat_and_creative_only_the_better_bid_goes_along() {
+    let with = |id: &str, price: f64, crid: Json| bid(id, "1", price, &json!({ "crid": crid }));
+    for (one, other, expected) in [
+        (json!("c1"), json!("c1"), &["1: a/x 3 USD", "a/y no_room"][..]),
+        (json!("c1"), json!("c2"), &["1: a/x 3 USD", "1: a/y 2 USD"]),
+        (json!(null), json!(null), &["1: a/x 3 USD", "1: a/y 2 USD"]),
+    ] {
+        let each = [with("x", 3.0, one), with("y", 2.0, other)];
+        assert_eq!(multibid(1, 3, &json!({}), &[("a", of("s", &each))]).outcome(), expected);
+    }
+    // an id of a creative means nothing beyond its bidder
+    let answers = [
+        ("a", of("s", &[with("x", 3.0, json!("c"))])),
+        ("b", of("s", &[with("y", 2.0, json!("c"))])),
+    ];
+    assert_eq!(multibid(1, 3, &json!({}), &answers).outcome(), ["1: a/x 3 USD", "1: b/y 2 USD"]);
+}
+
+#[test]
+fn deals_go_along_before_open_bids_and_a_loser_is_measured_by_the_last_winner() {
+    let imp = json!({ "pmp": { "deals": [{ "id": "d", "bidfloor": 1.0 }] } });
+    let answers = [
+        ("a", bids(&[bid("x", "1", 9.0, &json!({}))])),
+        ("b", bids(&[bid("x", "1", 1.0, &json!({ "dealid": "d" }))])),
+        ("c", bids(&[bid("x", "1", 8.0, &json!({}))])),
+    ];
+    let outcome = multibid(1, 2, &imp, &answers).outcome();
+    assert_eq!(outcome, ["1: b/x 1 USD", "1: a/x 9 USD", "c/x lost_to_higher_bid"]);
+    assert_eq!(
+        multibid(1, 1, &imp, &answers).outcome()[1..],
+        ["a/x lost_to_deal", "c/x lost_to_deal"]
+    );
+}
+
+#[test]
+fn section_4_4_1_where_bids_go_on_into_another_auction_one_alone_is_the_winner() {
+    let price = |price: f64| bids(&[bid("x", "1", price, &json!({}))]);
+    let case =
+        multibid(1, 2, &json!({}), &[("a", price(1.0)), ("b", price(0.9)), ("c", price(0.8))]);
+    let result = case.run();
+    let told: Vec<_> = result.wins.iter().map(|win| win.min_to_win.unwrap()).collect();
+    assert_eq!(told, [cpm(0.9), cpm(1.0)]);
+    assert_eq!(result.losses[0].min_to_win, Some(cpm(1.0)));
+}
+
+#[test]
+fn a_group_goes_along_whole_or_not_at_all() {
+    let request = json!({ "imp": [banner(&json!({})), banner(&json!({ "id": "2" }))] });
+    let group = json!({ "seatbid": [{ "group": 1, "bid": [
+        bid("x", "1", 1.0, &json!({})), bid("y", "2", 1.0, &json!({})) ] }] });
+    let single = bids(&[bid("z", "2", 2.0, &json!({}))]);
+    let case = |most| {
+        let mut case = Case::new(&request, &[("a", group.clone()), ("b", single.clone())]);
+        case.partner.multibid = most;
+        case.outcome()
+    };
+    assert_eq!(case(1), ["2: b/z 2 USD", "a/x group_incomplete", "a/y group_incomplete"]);
+    assert_eq!(case(2), ["1: a/x 1 USD", "2: b/z 2 USD", "2: a/y 1 USD"]);
+}
+
+/// A pod on one imp, and bids of `(price, seconds, advertiser)`.
+fn pod(video: &Json, each: &[(f64, Option<u32>, &str)]) -> Vec<String> {
+    let mut imp = json!({ "id": "1", "bidfloor": 0.5, "video": { "mimes": ["x/y"] } });
+    for (key, value) in video.as_object().unwrap() {
+        imp["video"][key] = value.clone();
+    }
+    let names = ["a", "b", "c", "d"];
+    let answers: Vec<_> = names
+        .into_iter()
+        .zip(each)
+        .map(|(name, (price, dur, advertiser))| {
+            let more = json!({ "adm": VAST, "dur": dur, "adomain": [advertiser] });
+            (name, bids(&[bid("x", "1", *price, &more)]))
+        })
+        .collect();
+    Case::new(&json!({ "imp": [imp] }), &answers).outcome()
+}
+
+#[test]
+fn a_dynamic_pod_takes_the_best_ads_that_fit_its_time_and_number() {
+    let pod_of = |seconds: u32, ads: Json| json!({ "poddur": seconds, "maxseq": ads });
+    for (video, each, expected) in [
+        (
+            pod_of(60, json!(3)),
+            vec![(3.0, Some(30), "k"), (2.0, Some(15), "l"), (1.0, Some(15), "m")],
+            &["1: a/x 3 USD", "1: b/x 2 USD", "1: c/x 1 USD"][..],
+        ),
+        // one that does not fit leaves room for the next
+        (
+            pod_of(45, json!(3)),
+            vec![(3.0, Some(30), "k"), (2.0, Some(30), "l"), (1.0, Some(15), "m")],
+            &["1: a/x 3 USD", "1: c/x 1 USD", "b/x no_room"],
+        ),
+        (
+            pod_of(60, json!(2)),
+            vec![(3.0, Some(15), "k"), (2.0, Some(15), "l"), (1.0, Some(15), "m")],
+            &["1: a/x 3 USD", "1: b/x 2 USD", "c/x lost_to_higher_bid"],
+        ),
+        // no two of one advertiser
+        (
+            pod_of(60, json!(null)),
+            vec![(3.0, Some(15), "k"), (2.0, Some(15), "K"), (1.0, Some(15), "m")],
+            &["1: a/x 3 USD", "1: c/x 1 USD", "b/x no_room"],
+        ),
+        // one that does not say how long it lasts may last for all of it
+        (
+            pod_of(60, json!(3)),
+            vec![(3.0, None, "k"), (2.0, Some(15), "l")],
+            &["1: a/x 3 USD", "b/x no_room"],
+        ),
+        (
+            json!({ "poddur": 60, "maxseq": 3, "maxduration": 30 }),
+            vec![(3.0, None, "k"), (2.0, Some(15), "l")],
+            &["1: a/x 3 USD", "1: b/x 2 USD"],
+        ),
+        // an ad that is longer than the pod
+        (pod_of(20, json!(3)), vec![(3.0, Some(30), "k")], &["a/x duration_mismatch"]),
+        (
+            json!({ "poddur": 20, "rqddurs": [15, 30] }),
+            vec![(3.0, Some(30), "k"), (2.0, Some(15), "l")],
+            &["1: b/x 2 USD", "a/x duration_mismatch"],
+        ),
+    ] {
+        assert_eq!(pod(&video, &each), expected, "{video}");
+    }
+}
+
+#[test]
+fn in_the_imps_of_one_pod_no_advertiser_stands_twice() {
+    let slot = |id: &str, pod: &str| json!({ "id": id, "bidfloor": 0.5, "video": { "mimes": ["x/y"], "podid": pod } });
+    let ad = |id: &str, imp: &str, price: f64, advertiser: &str| {
+        bid(id, imp, price, &json!({ "adm": VAST, "adomain": [advertiser] }))
+    };
+    for (pods, expected) in [
+        (("p", "p"), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y no_room"][..]),
+        (("p", "q"), &["1: a/x 3 USD", "2: a/y 2 USD", "b/z lost_to_higher_bid"]),
+    ] {
+        let request = json!({ "imp": [slot("1", pods.0), slot("2", pods.1)] });
+        let answers = [
+            ("a", bids(&[ad("x", "1", 3.0, "k"), ad("y", "2", 2.0, "k")])),
+            ("b", bids(&[ad("z", "2", 1.0, "m")])),
+        ];
+        assert_eq!(Case::new(&request, &answers).outcome(), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn several_winners_are_the_best_ones_and_every_bid_still_ends_once(
+        case in any_case(),
+        most in 1..=4u8,
+    ) {
+        let mut case = case;
+        case.partner.multibid = most;
+        let result = case.run();
+        let answers = case.answered();
+        let ends: Vec<_> = result.wins.iter().map(|win| win.at)
+            .chain(result.losses.iter().map(|loss| loss.at)).collect();
+        prop_assert_eq!(ends.iter().collect::<HashSet<_>>().len(), ends.len());
+        let all: usize = answers.iter().map(|answered| answered.answer.bids.len()).sum();
+        prop_assert_eq!(ends.len(), all);
+        let mut imps: Vec<u32> = result.wins.iter().map(|win| win.imp).collect();
+        prop_assert!(imps.is_sorted());
+        imps.dedup();
+        for imp in imps {
+            let wins: Vec<_> = result.wins.iter().filter(|win| win.imp == imp).collect();
+            prop_assert!(wins.len() <= usize::from(most));
+            // deals before the open auction, as long as there is room
+            prop_assert!(wins.is_sorted_by_key(|win| !win.is_deal));
+        }
+        for win in &result.wins {
+            prop_assert!(win.net <= win.clearing && win.clearing <= win.value);
+            prop_assert!(win.clearing_in_bid_currency <= win.price);
+        }
+    }
+}
