@@ -145,7 +145,7 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- $faults := list -}}
 {{- $written := dict
   "include" "`rules.files`" "checksums" "nothing: files of one ConfigMap change together" "replicas" "`qpsShares`"
-  "sellers_json" "`rules.sellersJson`" "drain" "`drain`" "partners" "`rules.files`" "bidders" "`rules.files`" "rates" "`rules.files`"
+  "sellers_json" "`rules.sellersJson`" "drain" "`drain`" "partners" "`rules.files`" "bidders" "`rules.files`" "floors" "`rules.files`" "rates" "`rules.files`"
   "http.listen" "`listenIp`" "admin.listen" "nothing: the admin listener stays on loopback" "network.ca_file" "`caBundle`" -}}
 {{- range $role := list "city" "country" "isp" "asn" "connection_type" "anonymous" "device_regexes" "device_models" -}}
 {{- $_ := set $written (printf "databases.%s" $role) "`databases.files`" -}}

@@ -13,7 +13,7 @@ from tools import ROOT
 CHART = ROOT / "k8s" / "gavel"
 IS_BLESSED = os.environ.get("BLESS") == "1"
 # Read by gavel from the rules' files, where the chart does not look.
-RULES = ("partners", "bidders", "rates")
+RULES = ("partners", "bidders", "floors", "rates")
 # A name that Prometheus itself writes.
 PROMETHEUS_OWN = {"up"}
 
