@@ -14,6 +14,7 @@ use gavel::auction::rules::NO_RULES;
 use gavel::bid::BidAnswer;
 use gavel::bidder::answer::{self, AnswerScratch};
 use gavel::exchange::respond::{self, Response};
+use gavel::exchange::sell::Seller;
 use gavel::money::Rates;
 use gavel::openrtb::ids::BidderId;
 use gavel::partner::Partner;
@@ -95,6 +96,7 @@ fn last_leg(c: &mut Criterion) {
             bidid: (0x5_a1f0, 1),
             nbr: 0,
             ext: None,
+            seller: Seller::plain(&partner),
         };
         b.iter(|| respond::write(black_box(&response)));
     });

@@ -35,6 +35,7 @@ pub mod admit;
 pub mod auction;
 pub mod enrich;
 pub mod ledger;
+pub mod macros;
 pub mod token;
 
 // floor 4: what the user allows

@@ -68,6 +68,8 @@ pub struct Partner {
     pub is_secure: bool,
     /// Whether a bid without `adm` may be served from its `nurl`.
     pub allows_nurl_markup: bool,
+    /// `${AUCTION_LOSS}` and `${AUCTION_IMP_TS}` in markup are left to it; else they become empty.
+    pub passes_adm_macros: bool,
     /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
     pub bid_max: Option<Cpm>,
     /// Whose pages may call us from a browser.
@@ -203,6 +205,7 @@ impl Partner {
             is_direct: false,
             is_secure: false,
             allows_nurl_markup: false,
+            passes_adm_macros: false,
             bid_max: None,
             origins: Origins::default(),
         }

@@ -13,6 +13,7 @@
 #   ledger   a report over a million events, and its memory
 #   replay   the driver: a target that stalls for 1 s of 10 s, pacing at a receiver of its own, and the
 #            memory of a million requests; on a machine that does nothing else
+#   tokens   ten million altered tokens: none may be taken
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -77,6 +78,10 @@ fuzz() {
   done
 }
 
+tokens() {
+  GAVEL_FULL=1 cargo test --release --package gavel --lib --quiet -- --nocapture no_mutation_of_a_token
+}
+
 journal() {
   cargo test --package gavel --release --no-run --quiet
   local it=(cargo test --release --package gavel --test it --quiet --)
@@ -115,9 +120,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | ledger | replay | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | cold) "$@" ;;
   *)
-    sed -n '2,20s/^# \{0,1\}//p' "$0"
+    sed -n '2,21s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -8,12 +8,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::enrich::databases::Databases;
 use crate::exchange::{Exchange, ExchangeSettings};
+use crate::http::events::EventDesk;
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
+use crate::notice::event_log::EventLog;
 use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
 use crate::runtime::cpu;
@@ -63,6 +65,7 @@ impl Team {
         config: &Config,
         databases: Arc<Databases>,
         lifecycle: &Arc<Lifecycle>,
+        log: Option<EventLog>,
     ) -> Result<(Self, QueueWatch), String> {
         acceptor::raise_descriptor_limit();
         let counted = cpu::worker_count(config.edge.cpu);
@@ -103,7 +106,7 @@ impl Team {
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
-        let main = worker_main(config, &net, &hub, &live, inboxes);
+        let main = worker_main(config, &net, (&hub, &live), (inboxes, log));
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
         let watch = QueueWatch::new(&bound, config.edge.listener.backlog);
@@ -179,13 +182,13 @@ impl Team {
 fn worker_main(
     config: &Config,
     net: &Arc<Net>,
-    hub: &Arc<Hub>,
-    live: &Arc<Live>,
-    trials: Vec<mpsc::Receiver<Trial>>,
+    (hub, live): (&Arc<Hub>, &Arc<Live>),
+    (trials, log): (Vec<mpsc::Receiver<Trial>>, Option<EventLog>),
 ) -> impl Fn(Seat) -> Box<dyn Fn(TcpStream, SocketAddr) -> Serving> + Send + Sync + 'static {
     let (net, hub, live) = (Arc::clone(net), Arc::clone(hub), Arc::clone(live));
     let http = Arc::new(config.edge.http.clone());
     let admission = config.edge.admission;
+    let waiting_max = config.events.in_flight_max;
     // each worker takes its own
     let trials: Vec<_> = trials.into_iter().map(|inbox| Mutex::new(Some(inbox))).collect();
     let engine = &config.engine;
@@ -198,7 +201,9 @@ fn worker_main(
     move |seat| {
         let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
         let desk = Desk::new(Arc::clone(&net), seat.index);
-        let road = Rc::new(Exchange::new(settings, desk, Rc::clone(&cells)));
+        let journal = log.as_ref().map(|log| log.journal().clone());
+        let road = Exchange::new(settings, desk, Rc::clone(&cells)).recording_in(journal);
+        let road = Rc::new(road);
         let inbox = trials
             .get(seat.index)
             .and_then(|inbox| inbox.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -212,6 +217,8 @@ fn worker_main(
             };
             tokio::task::spawn_local(trial::serve(inbox, seat));
         }
+        let cells_of_events = Rc::clone(&cells);
+        let desk = log.clone().map(|log| EventDesk::new(log, cells_of_events, waiting_max));
         let gates = Gates::new(GatesParts {
             worker: seat.index,
             admission,
@@ -227,6 +234,7 @@ fn worker_main(
             load: seat.load,
             lifecycle: seat.lifecycle,
             gates,
+            events: desk,
         });
         Box::new(move |stream, peer| Box::pin(Rc::clone(&front).serve(stream, peer)))
     }

@@ -82,6 +82,7 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
             false,
             "A bid without `adm` may be served from its `nurl`.",
         ),
+        passes_adm_macros: adm_macros(t),
         bid_max: bid_max(t),
         origins: origins(t),
     };
@@ -223,6 +224,13 @@ fn no_bid(table: &mut Table) -> NoBidStyle {
 fn shed(table: &mut Table) -> ShedStyle {
     let names = [("status", ShedStyle::Status), ("no_bid", ShedStyle::NoBid)];
     table.choice("shed", &names, "429 and 503 with Retry-After, or 204.").unwrap_or_default()
+}
+
+fn adm_macros(table: &mut Table) -> bool {
+    let names = [("settle", false), ("pass", true)];
+    let doc = "`${AUCTION_LOSS}` and `${AUCTION_IMP_TS}` in markup: emptied here, or left to the \
+               partner. All others are settled here.";
+    table.choice("adm_macros", &names, doc).unwrap_or_default()
 }
 
 fn deadline(table: &mut Table) -> DeadlineSettings {

@@ -10,6 +10,7 @@ pub mod explain;
 mod record;
 pub mod respond;
 mod seen;
+pub mod sell;
 mod story;
 pub mod trace;
 
@@ -29,6 +30,7 @@ use crate::clock;
 use crate::deadline::Deadline;
 use crate::enrich::{self, EnrichScratch, EnrichSettings};
 use crate::facts::Facts;
+use crate::journal::handle::Journal;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -42,6 +44,7 @@ use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::stages::Stage;
 use bytes::Bytes;
 use seen::Seen;
+use sell::Seller;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -86,6 +89,10 @@ pub struct Exchange {
     desk: Rc<Desk>,
     cells: Rc<WorkerCells>,
     scratch: RefCell<Scratch>,
+    /// Of this process and worker: what ids of sales are cut from.
+    secret: [u8; 32],
+    /// Where auctions are recorded; `None`: nowhere.
+    journal: Option<Journal>,
 }
 
 /// Buffers that each request uses in turn; never borrowed across a wait.
@@ -149,6 +156,9 @@ impl Verdict {
 
 impl Exchange {
     /// On the worker's own thread.
+    ///
+    /// # Panics
+    /// Where the system gives no random numbers.
     pub fn new(settings: ExchangeSettings, desk: Rc<Desk>, cells: Rc<WorkerCells>) -> Self {
         let scratch = Scratch {
             admit: admit::Scratch::new(&settings.limits),
@@ -157,7 +167,16 @@ impl Exchange {
             shape: ShapeScratch::new(settings.shape),
             answer: AnswerScratch::new(settings.limits.depth_max),
         };
-        Self { settings, desk, cells, scratch: RefCell::new(scratch) }
+        let mut secret = [0; 32];
+        // without it ids could be guessed, and two processes could give the same: better not to serve
+        aws_lc_rs::rand::fill(&mut secret).expect("the system gives random numbers");
+        Self { settings, desk, cells, scratch: RefCell::new(scratch), secret, journal: None }
+    }
+
+    /// Records its auctions there.
+    #[must_use]
+    pub fn recording_in(self, journal: Option<Journal>) -> Self {
+        Self { journal, ..self }
     }
 
     /// Forgets all look-ups, and remembers an eighth of them while memory is short.
@@ -308,7 +327,15 @@ impl Exchange {
         seen.end(Stage::Auction);
         let pricing = Pricing::new(&asked.request, partner, rates, &ruling);
         let settled = Settled { answers: &answers, answered: &answered, result: &result, pricing };
-        let verdict = verdict(snapshot, partner, arrival, &asked, &settled);
+        let seller = Seller {
+            partner,
+            issuer: snapshot.issuer.as_deref().filter(|_| !arrival.is_trial),
+            secret: &self.secret,
+            serial: arrival.serial,
+            generation: snapshot.generation,
+            wall: arrival.wall,
+        };
+        let verdict = verdict(snapshot, arrival, &asked, &settled, seller);
 
         seen.end(Stage::Respond);
         let whole = clock::monotonic().saturating_duration_since(arrival.at);
@@ -317,6 +344,12 @@ impl Exchange {
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
         if !asked.request.view.is_test {
             record::won(&self.cells, snapshot, arrival.partner, &result);
+        }
+        // a test is no auction that anybody is paid for
+        if let Some(journal) =
+            self.journal.as_ref().filter(|_| !asked.request.view.is_test && !arrival.is_trial)
+        {
+            record::keep(journal, (snapshot, partner), (arrival, whole), &asked, &settled);
         }
         let scratch = &mut *self.scratch.borrow_mut();
         scratch.admit.recycle(asked.request);
@@ -352,12 +385,12 @@ impl Stop<'_> {
 /// What the partner is told of an auction.
 fn verdict(
     snapshot: &Snapshot,
-    partner: &Partner,
     arrival: &Arrival,
     asked: &Asked,
     settled: &Settled<'_>,
+    seller: Seller<'_>,
 ) -> Verdict {
-    let explanation = explain::is_wanted(&asked.request, partner, arrival.is_trial)
+    let explanation = explain::is_wanted(&asked.request, seller.partner, arrival.is_trial)
         .then(|| story::tell(snapshot, arrival, asked, settled, clock::monotonic()));
     if settled.result.wins.is_empty() && explanation.is_none() {
         let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));
@@ -371,6 +404,7 @@ fn verdict(
         bidid: (arrived_us, arrival.serial),
         nbr: nbr::UNKNOWN_ERROR,
         ext: explanation.as_deref(),
+        seller,
     })))
 }
 

@@ -3,17 +3,22 @@
 //! Owns: which fact of a request goes into which cell. Never: a label that is not of a closed
 //! list, a shared write (the cells are the worker's own).
 
-use super::Settled;
+use super::{Asked, Settled};
 use crate::admit::Admitted;
 use crate::arrival::Arrival;
 use crate::auction::offer::{AuctionResult, LossReason};
 use crate::bidder::Answer;
+use crate::journal::handle::Journal;
 use crate::money::Currency;
+use crate::money_event::codec::write_auction;
+use crate::money_event::{AuctionRecord, BIDDERS_MAX, BidderPart, kind};
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, PartnerId};
+use crate::partner::Partner;
 use crate::snapshot::Snapshot;
 use crate::telemetry::cells::WorkerCells;
+use std::time::Duration;
 use tracing::info;
 
 /// What was overlooked in a request that was taken, and the imps that it cost.
@@ -85,4 +90,53 @@ pub fn won(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, result: &Auc
         cells.bidder(snapshot.bidder_slot(win.bidder)).owes(dollars(win.clearing));
         cells.partner(snapshot.partner_slot(id)).earned(dollars(win.net));
     }
+}
+
+/// The record of an auction; one that the journal has no room for is dropped, and counted there.
+pub fn keep(
+    journal: &Journal,
+    (snapshot, partner): (&Snapshot, &Partner),
+    (arrival, took): (&Arrival, Duration),
+    asked: &Asked,
+    settled: &Settled<'_>,
+) {
+    let Settled { answers, result, .. } = settled;
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let name = |id| snapshot.bidder(id).map_or_else(String::new, |bidder| bidder.name.clone());
+    let called = answers.iter().map(|answer| {
+        let id = answer.invitation.bidder;
+        BidderPart {
+            bidder: name(id),
+            negative: answer
+                .result
+                .as_ref()
+                .map_or_else(|why| why.label().to_owned(), |_| String::new()),
+            bids: answer.result.as_ref().map_or(0, |read| count(read.bids.len())),
+            wins: count(result.wins.iter().filter(|win| win.bidder == id).count()),
+        }
+    });
+    let left_out = asked.not_called.iter().map(|(id, why)| BidderPart {
+        bidder: name(*id),
+        negative: why.label().to_owned(),
+        ..BidderPart::default()
+    });
+    let bidders: Vec<_> = called.chain(left_out).take(BIDDERS_MAX).collect();
+    let record = AuctionRecord {
+        auction_id: asked.request.text(asked.request.view.id).to_owned(),
+        partner: partner.name.clone(),
+        generation: snapshot.generation,
+        at_us: micros(arrival.wall),
+        took_us: micros(took),
+        imps: count(asked.request.view.imps.len()),
+        called: count(answers.len()),
+        not_called: count(asked.not_called.len()),
+        bids: bidders.iter().map(|one| one.bids).sum(),
+        wins: count(result.wins.len()),
+        outcome: if result.wins.is_empty() { "no_bid" } else { "won" }.to_owned(),
+        bidders,
+    };
+    let mut payload = Vec::with_capacity(512);
+    write_auction(&record, &mut payload);
+    journal.append_buffered(kind::AUCTION, payload);
 }

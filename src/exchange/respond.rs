@@ -5,12 +5,15 @@
 //! A winning bid is copied from its bidder's bytes member by member, so that unknown members and
 //! `ext` arrive as they were sent; but ids that are numbers, and markup that is an object, become
 //! the strings that they have to be (4.2.3). Ours are: `price`, what the partner gets, in the currency of our
-//! answer; `impid`, as the request wrote it; `mtype`, which we know even where the bid has none.
+//! answer; `impid`, as the request wrote it; `mtype`, which we know even where the bid has none;
+//! `nurl`, `burl` and `lurl` where events are taken. Macros are settled, see [`super::sell`].
 //! Invariant: no object that is written has one key twice.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::sell::{Sale, Seller};
 use crate::auction::offer::{Answered, AuctionResult, Win};
 use crate::bid::{Bid, SeatBid};
+use crate::macros;
 use crate::money::Currency;
 use crate::request::{Key, Member, ValidRequest};
 use smallvec::SmallVec;
@@ -28,6 +31,7 @@ pub struct Response<'a> {
     pub nbr: u16,
     /// A JSON object for `ext`, such as the explanation.
     pub ext: Option<&'a [u8]>,
+    pub seller: Seller<'a>,
 }
 
 /// What goes around the winning bids, in bytes: about 80, and the names of a few seats.
@@ -55,7 +59,7 @@ pub fn write(response: &Response<'_>) -> Vec<u8> {
         write_number(&mut out, response.nbr.into());
     } else {
         out.extend_from_slice(b",\"seatbid\":[");
-        write_seats(&mut out, response.request, &winners);
+        write_seats(&mut out, response, &winners);
         out.extend_from_slice(b"],\"bidid\":\"");
         write_hex(&mut out, response.bidid.0);
         out.push(b'-');
@@ -98,6 +102,17 @@ impl<'a> Winner<'a> {
         Some(Self { win, answered, seatbid, bid, seat: answered.seat_name(seatbid) })
     }
 
+    fn sale(&self, response: &Response<'a>) -> Sale<'a> {
+        Sale {
+            request: response.request,
+            win: self.win,
+            answered: self.answered,
+            bid: self.bid,
+            seat: self.seat,
+            currency: response.result.currency,
+        }
+    }
+
     fn seat_key(&self) -> SeatKey<'a> {
         (self.win.bidder.0, self.seatbid.is_group.then_some(self.win.at.seat), self.seat)
     }
@@ -107,7 +122,8 @@ impl<'a> Winner<'a> {
     }
 }
 
-fn write_seats(out: &mut Vec<u8>, request: &ValidRequest, winners: &[Winner<'_>]) {
+fn write_seats(out: &mut Vec<u8>, response: &Response<'_>, winners: &[Winner<'_>]) {
+    let mut scratch = Vec::new();
     let seats = winners.chunk_by(|one, other| one.seat_key() == other.seat_key());
     for (seat, is_first) in seats.zip(std::iter::once(true).chain(std::iter::repeat(false))) {
         let Some(any) = seat.first() else { continue };
@@ -118,7 +134,7 @@ fn write_seats(out: &mut Vec<u8>, request: &ValidRequest, winners: &[Winner<'_>]
         }
         out.extend_from_slice(b",\"bid\":[");
         for winner in seat {
-            write_bid(out, request, winner);
+            write_bid(out, response, winner, &mut scratch);
             out.push(b',');
         }
         // the comma behind the last bid
@@ -128,8 +144,15 @@ fn write_seats(out: &mut Vec<u8>, request: &ValidRequest, winners: &[Winner<'_>]
 }
 
 /// One bid (4.2.3).
-fn write_bid(out: &mut Vec<u8>, request: &ValidRequest, winner: &Winner<'_>) {
+fn write_bid(
+    out: &mut Vec<u8>,
+    response: &Response<'_>,
+    winner: &Winner<'_>,
+    scratch: &mut Vec<u8>,
+) {
+    let (request, seller) = (response.request, response.seller);
     let answer = winner.answered.answer;
+    let sale = winner.sale(response);
     out.push(b'{');
     for member in answer.members(winner.bid) {
         match member.key {
@@ -146,18 +169,37 @@ fn write_bid(out: &mut Vec<u8>, request: &ValidRequest, winner: &Winner<'_>) {
                     id.map_or_else(|| answer.value(member), |id| request.value(id)),
                 );
             }
+            key if seller.replaces(&sale, key) => continue,
             Key::Adm if winner.bid.adm_object.is_some() => {
                 out.extend_from_slice(b"\"adm\":");
-                write_text(out, answer.value(member));
+                let value = answer.value(member);
+                if macros::are_in(value) {
+                    scratch.clear();
+                    sale.macros(seller.open(Key::Adm)).expand(value, scratch);
+                    write_text(out, scratch);
+                } else {
+                    write_text(out, value);
+                }
+            }
+            key @ (Key::Adm | Key::Nurl | Key::Burl | Key::Lurl) => {
+                let plain = answer.text_bytes(match key {
+                    Key::Adm => winner.bid.adm,
+                    Key::Nurl => winner.bid.nurl,
+                    Key::Burl => winner.bid.burl,
+                    _ => winner.bid.lurl,
+                });
+                let name = member.key_at as usize..member.value_at as usize;
+                out.extend_from_slice(answer.body.get(name).unwrap_or(b"\"\":"));
+                seller.write_settled(&sale, key, (answer.value(member), plain), out);
             }
             Key::Id | Key::Adid | Key::Cid | Key::Crid | Key::Dealid | Key::Bundle => {
                 write_id(out, winner, member);
             }
-            // `nurl`, `burl`, `lurl` and the macros of `adm` too: here our notices will take over.
             _ => write_member(out, winner, member),
         }
         out.push(b',');
     }
+    seller.write_notices(&sale, scratch, out);
     out.extend_from_slice(b"\"mtype\":");
     write_number(out, winner.win.media.mtype().into());
     out.push(b'}');
@@ -208,7 +250,7 @@ fn digit(byte: u8) -> u8 {
 }
 
 /// A JSON string (RFC 8259, 7).
-fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for byte in text.iter().copied() {
         match byte {

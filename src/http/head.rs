@@ -40,11 +40,7 @@ pub fn read<'a>(
     settings: &HttpSettings,
     is_page: bool,
 ) -> Result<Head<'a>, Denial> {
-    check_host(parts).map_err(Denial::Ambiguous)?;
-    check_transfer_encoding(&parts.headers).map_err(Denial::Ambiguous)?;
-    if parts.headers.len() > settings.headers_max {
-        return Err(Denial::TooManyHeaders);
-    }
+    framing(parts, settings)?;
     let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
     if path_and_query.len() > settings.uri_bytes_max {
         return Err(Denial::UriTooLong);
@@ -88,6 +84,16 @@ fn says_gzip(query: Option<&str>) -> bool {
 /// Whether a browser asks whether a page may send what it wants to (Fetch, "CORS-preflight").
 pub fn is_preflight(parts: &Parts) -> bool {
     parts.method == Method::OPTIONS && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// What no request may have, whatever it wants.
+pub fn framing(parts: &Parts, settings: &HttpSettings) -> Result<(), Denial> {
+    check_host(parts).map_err(Denial::Ambiguous)?;
+    check_transfer_encoding(&parts.headers).map_err(Denial::Ambiguous)?;
+    if parts.headers.len() > settings.headers_max {
+        return Err(Denial::TooManyHeaders);
+    }
+    Ok(())
 }
 
 /// Who sends it; asked under the snapshot that the request keeps.

@@ -6,6 +6,7 @@
 
 use crate::exchange::Verdict;
 use crate::http::Denial;
+use crate::http::events::EventReply;
 use crate::negatives::refusal::Refusal;
 use crate::partner::{NoBidStyle, ShedStyle};
 use bytes::Bytes;
@@ -37,7 +38,14 @@ const MAY_SEND: HeaderValue = HeaderValue::from_static(
 const MAY_READ: HeaderValue =
     HeaderValue::from_static("retry-after, x-gavel-reason, x-openrtb-version");
 const ASKED_FOR_S: HeaderValue = HeaderValue::from_static("7200");
+const GIF: HeaderValue = HeaderValue::from_static("image/gif");
+const NEVER_STORED: HeaderValue = HeaderValue::from_static("no-store");
 const VERSION: HeaderValue = HeaderValue::from_static("2.6");
+
+/// The smallest image there is: one transparent pixel, 43 bytes.
+const PIXEL: &[u8; 43] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\
+\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
 
 /// How one partner wants to be told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -138,6 +146,28 @@ impl Replier {
         }
     }
 
+    /// The answer to an event: the same for one that counts and for one that does not.
+    pub fn event(&self, event: EventReply, table: Table) -> Reply {
+        let mut reply = match event {
+            EventReply::Done => empty_in(table, StatusCode::NO_CONTENT),
+            EventReply::Pixel => {
+                let mut reply = empty_in(table, StatusCode::OK);
+                *reply.body_mut() = Full::new(Bytes::from_static(PIXEL));
+                reply.headers_mut().insert(CONTENT_TYPE, GIF);
+                reply
+            }
+            EventReply::Later => {
+                let mut reply = empty_in(table, StatusCode::SERVICE_UNAVAILABLE);
+                reply.headers_mut().insert(RETRY_AFTER, self.retry_after.clone());
+                reply
+            }
+            EventReply::Method => return not_allowed("GET, POST"),
+            EventReply::TooLong => return empty(StatusCode::URI_TOO_LONG),
+        };
+        reply.headers_mut().insert(CACHE_CONTROL, NEVER_STORED);
+        reply
+    }
+
     fn refused(&self, refusal: Refusal, shed: ShedStyle, table: Table) -> Reply {
         let status = status(refusal, shed);
         let mut reply = empty_in(table, status);
@@ -156,11 +186,15 @@ impl Replier {
 fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
     match refusal {
         Refusal::Unauthorised => StatusCode::UNAUTHORIZED,
-        Refusal::PartnerQps | Refusal::Overload if shed == ShedStyle::NoBid => {
+        Refusal::PartnerQps | Refusal::Overload | Refusal::NowhereToBill
+            if shed == ShedStyle::NoBid =>
+        {
             StatusCode::NO_CONTENT
         }
         Refusal::PartnerQps => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::Overload | Refusal::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Overload | Refusal::NotReady | Refusal::NowhereToBill => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Refusal::BodyTooLarge | Refusal::ExpansionRatio => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
         Refusal::ContentEncoding | Refusal::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -398,7 +432,7 @@ mod tests {
             let expected = match refusal {
                 Refusal::Unauthorised => 401,
                 Refusal::PartnerQps => 429,
-                Refusal::Overload | Refusal::NotReady => 503,
+                Refusal::Overload | Refusal::NotReady | Refusal::NowhereToBill => 503,
                 Refusal::BodyTooLarge | Refusal::ExpansionRatio => 413,
                 Refusal::BodyTooSlow => 408,
                 Refusal::ContentEncoding | Refusal::ContentType => 415,
@@ -428,6 +462,7 @@ mod tests {
         for (refusal, status) in [
             (Refusal::PartnerQps, 204),
             (Refusal::Overload, 204),
+            (Refusal::NowhereToBill, 204),
             (Refusal::NotReady, 503),
             (Refusal::Unauthorised, 401),
             (Refusal::NotJson, 400),

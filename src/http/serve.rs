@@ -13,6 +13,7 @@ use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
+use crate::http::events::{self, EventDesk};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
@@ -57,6 +58,8 @@ pub struct FrontParts<R> {
     pub load: Rc<Load>,
     pub lifecycle: Arc<Lifecycle>,
     pub gates: Gates,
+    /// Where events are taken; `None`: nowhere.
+    pub events: Option<EventDesk>,
 }
 
 /// Serves the public connections of one worker.
@@ -71,6 +74,7 @@ pub struct Front<R> {
     ledger: Rc<Ledger>,
     replier: Replier,
     tap: Rc<Tap>,
+    events: Option<EventDesk>,
     connections: Connections,
     serial: Cell<u64>,
     correlator: Correlator,
@@ -138,6 +142,7 @@ impl<R: Road> Front<R> {
             latest,
             replier: Replier::new(settings.retry_after_s),
             tap,
+            events: parts.events,
             connections,
             settings,
             tasks: parts.tasks,
@@ -181,6 +186,25 @@ impl<R: Road> Front<R> {
         let open = line.watch.open();
         let (parts, body) = request.into_parts();
         let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let mut reply = match self.desk_of(&parts, &line) {
+            Some(desk) => self.event(desk, parts, body, (at, &line)).await,
+            None => self.request(parts, body, (at, &line)).await,
+        };
+        self.finish(&mut reply, &line, length);
+        drop(open);
+        Ok(reply)
+    }
+
+    /// Where an event is taken; `None`: it is none, or one that could be read in two ways.
+    fn desk_of(&self, parts: &Parts, line: &Line) -> Option<&EventDesk> {
+        let is_one = events::is_event(parts)
+            && !line.watch.lines.is_bare()
+            && head::framing(parts, &self.settings).is_ok();
+        self.events.as_ref().filter(|_| is_one)
+    }
+
+    /// What a partner sends, or anybody.
+    async fn request(&self, parts: Parts, body: Incoming, (at, line): (Instant, &Line)) -> Reply {
         let page = self.page(&parts);
         let serial = self.next_serial();
         let correlation = self.correlator.of(&parts.headers, (serial, at), self.gates.cells());
@@ -188,7 +212,7 @@ impl<R: Road> Front<R> {
         let judged = if line.watch.lines.is_bare() {
             Err(Denial::Ambiguous(Ambiguity::BareLineFeed))
         } else {
-            self.judge(&parts, page.is_some(), (at, serial, correlation), &line)
+            self.judge(&parts, page.is_some(), (at, serial, correlation), line)
         };
         let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
@@ -201,12 +225,12 @@ impl<R: Road> Front<R> {
                 }
                 match self.take_in(body, coding, declared).await {
                     Ok(body) => self.walk(admitted, body, table, &mut noted).await,
-                    Err(refusal) => self.broken_off(refusal, &admitted, &line),
+                    Err(refusal) => self.broken_off(refusal, &admitted, line),
                 }
             }
             Err(denial) => {
                 let reply = self.other(denial, &parts, page.is_some());
-                self.turn_away(denial, reply, &parts, body, &line).await
+                self.turn_away(denial, reply, &parts, body, line).await
             }
         };
         if let Some(origin) = page {
@@ -219,13 +243,7 @@ impl<R: Road> Front<R> {
         let partner = partner.map_or("", |partner| partner.name.as_str());
         correlate::tell(&reply, (&named, partner), self.gates.cells(), at);
         correlate::name(&mut reply, &named.request_id);
-        let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
-        if is_last && !line.is_h2 {
-            reply::close_after(&mut reply);
-        }
-        line.watch.done(length);
-        drop(open);
-        Ok(reply)
+        reply
     }
 
     /// The origin of the web page that calls, where it may; a server names none.
@@ -234,6 +252,37 @@ impl<R: Road> Front<R> {
             return None;
         }
         head::page_of(parts, &*self.latest.take()?).cloned()
+    }
+
+    /// Says that the connection ends, where it does.
+    fn finish(&self, reply: &mut Reply, line: &Line, length: Option<usize>) {
+        let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
+        if is_last && !line.is_h2 {
+            reply::close_after(reply);
+        }
+        line.watch.done(length);
+    }
+
+    /// An event from upstream: neither a partner's limits nor the worker's admission hold it back.
+    async fn event(
+        &self,
+        desk: &EventDesk,
+        parts: Parts,
+        body: Incoming,
+        (at, line): (Instant, &Line),
+    ) -> Reply {
+        let Some(snapshot) = self.latest.take() else {
+            return self.turn_away(Refusal::NotReady.into(), None, &parts, body, line).await;
+        };
+        // nobody says anything in it; an event is worth more than a connection
+        let is_read = body::drain(body, self.bounds()).await || line.is_h2;
+        let told = desk.take(&parts, &snapshot, self.gates.wall_at(at)).await;
+        let mut reply = self.replier.event(told, Table::emptied(parts.headers));
+        if !is_read {
+            reply::close_after(&mut reply);
+            line.watch.linger();
+        }
+        reply
     }
 
     /// Whether the body is worth reading; counts who is refused.
@@ -272,7 +321,13 @@ impl<R: Road> Front<R> {
             shed: partner.shed,
         });
         let slot = self.gates.slot(&snapshot, partner);
-        let permit = self.gates.enter(&snapshot, partner, at).map_err(|refusal| {
+        let may_bill = self.events.as_ref().is_none_or(EventDesk::may_bill);
+        let entered = if may_bill {
+            self.gates.enter(&snapshot, partner, at)
+        } else {
+            Err(Refusal::NowhereToBill)
+        };
+        let permit = entered.map_err(|refusal| {
             self.gates.count_refusal(slot, refusal);
             Denial::Refused(refusal, styles.shed)
         })?;

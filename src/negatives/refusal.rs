@@ -14,8 +14,10 @@ pub enum Refusal {
     PartnerQps,
     /// The worker has as much in flight as it can serve in time.
     Overload,
-    /// No snapshot yet, or nowhere to bill.
+    /// No snapshot yet.
     NotReady,
+    /// The events of an auction would have no place to go: it is not held.
+    NowhereToBill,
     /// The body, or what it decodes to, is over the limit.
     BodyTooLarge,
     /// The body did not arrive in time.
@@ -120,11 +122,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::Unauthorised,
         Self::PartnerQps,
         Self::Overload,
         Self::NotReady,
+        Self::NowhereToBill,
         Self::BodyTooLarge,
         Self::BodyTooSlow,
         Self::BodyBroken,
@@ -189,6 +192,7 @@ impl Refusal {
             Self::PartnerQps => "partner_qps",
             Self::Overload => "overload",
             Self::NotReady => "not_ready",
+            Self::NowhereToBill => "nowhere_to_bill",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
@@ -245,7 +249,9 @@ impl Refusal {
     /// `OpenRTB` no-bid reason code.
     pub const fn nbr(self) -> u16 {
         match self {
-            Self::PartnerQps | Self::Overload | Self::NotReady => nbr::TECHNICAL_ERROR,
+            Self::PartnerQps | Self::Overload | Self::NotReady | Self::NowhereToBill => {
+                nbr::TECHNICAL_ERROR
+            }
             Self::NoTimeLeft => nbr::INSUFFICIENT_TIME,
             Self::KnownSpider => nbr::KNOWN_SPIDER,
             Self::DataCenter => nbr::DATA_CENTER_OR_PROXY,

@@ -8,11 +8,14 @@
 
 use super::budget::Budget;
 use super::histogram::{Histogram, Scale};
-use super::meters::{CALL_ENDS, CONNECTION_CUTS, HTTP_DENIALS, REQUEST_ENDS};
+use super::meters::{
+    CALL_ENDS, CONNECTION_CUTS, EVENT_ENDS, EVENT_REJECTIONS, EVENTS, HTTP_DENIALS, REQUEST_ENDS,
+};
 use super::row::{Row, Table, bump};
 use super::slots::Slot;
 use super::spans::{AuctionSpan, Tracer};
 use super::stages::{Marks, Stage};
+use crate::money_event::EventType;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -63,6 +66,9 @@ pub struct WorkerBlock {
     pub(super) parents_malformed: AtomicU64,
     pub(super) denied: Row<{ HTTP_DENIALS.len() }>,
     pub(super) cut: Row<{ CONNECTION_CUTS.len() }>,
+    /// By event, then by end.
+    pub(super) events: Row<{ EVENTS.len() * EVENT_ENDS.len() }>,
+    pub(super) event_rejections: Row<{ EVENT_REJECTIONS.len() }>,
     pub(super) accepted: AtomicU64,
     pub(super) closed: AtomicU64,
     pub(super) in_flight: AtomicU64,
@@ -85,6 +91,27 @@ pub enum HttpDenied {
     TooManyHeaders,
     UriTooLong,
     UnreadableHead,
+}
+
+/// What became of an event, in the order of [`EVENT_ENDS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventEnd {
+    New,
+    Repeat,
+    Refused,
+    Busy,
+}
+
+/// Why what came is no event, in the order of [`EVENT_REJECTIONS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EventRejected {
+    Malformed,
+    UnknownKey,
+    Forged,
+    Expired,
+    Early,
 }
 
 /// Why a connection was cut, in the order of [`CONNECTION_CUTS`].
@@ -148,6 +175,8 @@ impl WorkerBlock {
             parents_malformed: AtomicU64::new(0),
             denied: Row::default(),
             cut: Row::default(),
+            events: Row::default(),
+            event_rejections: Row::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -259,6 +288,17 @@ impl WorkerCells {
     /// An HTTP request was no bid request.
     pub fn http_denied(&self, why: HttpDenied) {
         self.block.denied.count(why as usize);
+    }
+
+    /// An event with a good token came to its end.
+    pub fn event(&self, event: EventType, end: EventEnd) {
+        let row = EventType::ALL.iter().position(|one| *one == event).unwrap_or(0);
+        self.block.events.count(row * EVENT_ENDS.len() + end as usize);
+    }
+
+    /// What came is no event.
+    pub fn event_rejected(&self, why: EventRejected) {
+        self.block.event_rejections.count(why as usize);
     }
 
     /// So many connections were cut.

@@ -450,8 +450,25 @@ impl Hub {
         emit(&m::CAPTURE_BYTES, &[], Value::Whole(process.capture.bytes));
         emit(&m::CAPTURE_FILES, &[], Value::Whole(process.capture.files));
         emit(&m::CAPTURE_QUEUE, &[], Value::Whole(process.capture.queued));
+        self.collect_events(sink);
+        let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
         emit(&m::BUILD, &[process.version], Value::Whole(1));
+    }
+
+    fn collect_events(&self, sink: &mut dyn FnMut(&Sample<'_>)) {
+        let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
+        let events = |at| self.workers.iter().map(|block| block.events.get(at)).sum();
+        for (row, event) in m::EVENTS.iter().enumerate() {
+            for (at, end) in m::EVENT_ENDS.iter().enumerate() {
+                let count = events(row * m::EVENT_ENDS.len() + at);
+                emit(&m::EVENTS_TAKEN, &[event, end], Value::Whole(count));
+            }
+        }
+        let rejected = |at| self.workers.iter().map(|block| block.event_rejections.get(at)).sum();
+        for (at, why) in m::EVENT_REJECTIONS.iter().enumerate() {
+            emit(&m::EVENTS_REJECTED, &[why], Value::Whole(rejected(at)));
+        }
     }
 
     fn partner_blocks(&self, slot: usize) -> impl Iterator<Item = &PartnerBlock> {

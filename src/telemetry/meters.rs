@@ -164,6 +164,12 @@ pub const CAPTURE_DROPS: &[&str] = &["queue_full", "too_large", "write", "stoppe
 pub const STAGES: &[&str] = &["read", "admit", "enrich", "select", "wait", "auction", "respond"];
 /// What became of a trace.
 pub const TRACE_ENDS: &[&str] = &["sent", "queue_full", "not_delivered"];
+/// Events that come back from upstream, in the order of their cells.
+pub const EVENTS: &[&str] = &["win", "billing", "loss", "impression"];
+/// What became of one.
+pub const EVENT_ENDS: &[&str] = &["new", "repeat", "refused", "busy"];
+/// Why one was none.
+pub const EVENT_REJECTIONS: &[&str] = &["malformed", "unknown_key", "forged", "expired", "early"];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -365,6 +371,19 @@ pub static CAPTURE_FILES: Meter =
     counter("gavel_capture_files_total", "Files of recordings that were finished", &[]);
 pub static CAPTURE_QUEUE: Meter =
     gauge("gavel_capture_queue_records", "Requests that wait to be written to a recording", &[]);
+pub static EVENTS_TAKEN: Meter = counter(
+    "gavel_events_total",
+    "Events from upstream with a good token: counted, counted before, not made durable (503), or beyond `events.in_flight_max` (503)",
+    &[
+        Label { name: "event", values: Values::Fixed(EVENTS) },
+        Label { name: "result", values: Values::Fixed(EVENT_ENDS) },
+    ],
+);
+pub static EVENTS_REJECTED: Meter = counter(
+    "gavel_events_rejected_total",
+    "What came as an event without a good token; it was answered as one",
+    &[Label { name: "reason", values: Values::Fixed(EVENT_REJECTIONS) }],
+);
 pub static STARTED: Meter =
     gauge("gavel_start_timestamp_seconds", "When the process started, since the Unix epoch", &[]);
 pub static BUILD: Meter = gauge(
@@ -423,6 +442,8 @@ pub static ALL: [&Meter; 50] = [
     &CAPTURE_BYTES,
     &CAPTURE_FILES,
     &CAPTURE_QUEUE,
+    &EVENTS_TAKEN,
+    &EVENTS_REJECTED,
     &STARTED,
     &BUILD,
 ];

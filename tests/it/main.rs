@@ -17,6 +17,7 @@ mod console;
 mod corpus;
 mod drain;
 mod enrich;
+mod events;
 mod fuzz;
 mod harness;
 mod journal;

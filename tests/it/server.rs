@@ -181,6 +181,7 @@ impl Server {
                 load: seat.load,
                 lifecycle: seat.lifecycle,
                 gates,
+                events: None,
             });
             move |stream, peer| front.clone().serve(stream, peer)
         })

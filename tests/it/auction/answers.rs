@@ -8,6 +8,7 @@ use gavel::auction::rules::NO_RULES;
 use gavel::bidder::answer::{AnswerScratch, read};
 use gavel::exchange::explain::{BidderStory, Call, Explanation, explain, is_wanted};
 use gavel::exchange::respond::{Response, id_json, write};
+use gavel::exchange::sell::Seller;
 use gavel::facts::{Facts, Geo};
 use gavel::json::scratch::Scratch;
 use gavel::json::unique::Unique;
@@ -29,6 +30,7 @@ fn respond(case: &Case, ext: Option<&[u8]>) -> String {
         bidid: (0x5_a1f0, 1),
         nbr: 2,
         ext,
+        seller: Seller::plain(&case.partner),
     };
     String::from_utf8(write(&response)).unwrap()
 }
@@ -66,7 +68,7 @@ fn a_winner_is_copied_byte_for_byte_but_for_price_imp_and_media() {
         concat!(
             r#"{"id":"r\u00e9\"1","seatbid":[{"seat":"s \"1\"","bid":[{"id" : "b\/1","impid":"\u0031","price":0.01,"#,
             r#""adm":"<p title=\"\u00e9\">\n<\/p>","ext":{"a":[1.0,{"b":null}],"a2":1e2},"#,
-            r#""nurl":"https://b.example/w?p=${AUCTION_PRICE}","x":[ ],"mtype":1}]}],"bidid":"5a1f0-1","cur":"USD"}"#
+            r#""nurl":"https://b.example/w?p=0.01","x":[ ],"mtype":1}]}],"bidid":"5a1f0-1","cur":"USD"}"#
         )
     );
 }

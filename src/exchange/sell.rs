@@ -1,0 +1,222 @@
+//! What a win becomes on its way out: macros settled, notices of the bidder's replaced by ours.
+//!
+//! Owns: [`Seller`] and [`Sale`]: whose price stands where, and how long a token lives. Never: who
+//! wins, the order of members in our answer. Invariant: a macro in what a bidder sent gets the
+//! bidder's own price, in its currency, never the net.
+
+use crate::auction::offer::{Answered, Win};
+use crate::bid::Bid;
+use crate::macros::{self, Macros, Open};
+use crate::money::Currency;
+use crate::money_event::{Amount, EventType, SaleId, URL_BYTES_MAX};
+use crate::openrtb::ids::{Channel, Media};
+use crate::partner::Partner;
+use crate::request::{Key, ValidRequest};
+use crate::token::Claims;
+use crate::token::issuer::Issuer;
+use memchr::memmem;
+use std::time::Duration;
+
+/// What all sales of one auction have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Seller<'a> {
+    pub partner: &'a Partner,
+    /// `None`: bids keep the notices of their bidders.
+    pub issuer: Option<&'a Issuer>,
+    /// Of this process: what ids of sales are cut from.
+    pub secret: &'a [u8; 32],
+    /// Unique in this process.
+    pub serial: u64,
+    pub generation: u64,
+    /// When the request came, since the epoch.
+    pub wall: Duration,
+}
+
+/// A win with the bytes behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sale<'a> {
+    pub request: &'a ValidRequest,
+    pub win: &'a Win,
+    pub answered: &'a Answered<'a>,
+    pub bid: &'a Bid,
+    pub seat: &'a [u8],
+    /// Of our answer.
+    pub currency: Currency,
+}
+
+/// The notices of a bid and the events that they tell of.
+const NOTICES: [(Key, EventType, &[u8]); 3] = [
+    (Key::Nurl, EventType::Win, b"\"nurl\":\""),
+    (Key::Burl, EventType::Billing, b"\"burl\":\""),
+    (Key::Lurl, EventType::Loss, b"\"lurl\":\""),
+];
+
+impl<'a> Seller<'a> {
+    /// One that takes no events: bids keep the notices of their bidders, macros settled.
+    pub fn plain(partner: &'a Partner) -> Self {
+        let (serial, generation, wall) = (0, 0, Duration::ZERO);
+        Self { partner, issuer: None, secret: &[0; 32], serial, generation, wall }
+    }
+
+    /// Whether a bid's own member is left out, since one of ours comes in its place.
+    pub fn replaces(&self, sale: &Sale<'_>, key: Key) -> bool {
+        self.issuer(sale).is_some()
+            && match key {
+                Key::Nurl => !self.is_markup(sale),
+                Key::Burl | Key::Lurl => true,
+                _ => false,
+            }
+    }
+
+    /// Nothing is billed for a test.
+    fn issuer(&self, sale: &Sale<'_>) -> Option<&'a Issuer> {
+        self.issuer.filter(|_| !sale.request.view.is_test)
+    }
+
+    /// The bid's `nurl` gives its markup: who shows it must call it, and not us.
+    fn is_markup(&self, sale: &Sale<'_>) -> bool {
+        let answer = sale.answered.answer;
+        self.partner.allows_nurl_markup
+            && sale.bid.adm_object.is_none()
+            && answer.text_bytes(sale.bid.adm).is_empty()
+    }
+
+    /// Appends a bidder's URL or markup, a value as it stands in JSON, with its macros settled.
+    /// `plain` is the same without escapes.
+    pub fn write_settled(
+        &self,
+        sale: &Sale<'_>,
+        key: Key,
+        (value, plain): (&[u8], &[u8]),
+        out: &mut Vec<u8>,
+    ) {
+        if !macros::are_in(plain) {
+            out.extend_from_slice(value);
+        } else if memmem::find(value, br"\u00").is_none() {
+            sale.macros(self.open(key)).expand(value, out);
+        } else {
+            // a letter of a macro may be escaped
+            let mut settled = Vec::with_capacity(plain.len());
+            sale.macros(self.open(key)).expand(plain, &mut settled);
+            super::respond::write_text(out, &settled);
+        }
+    }
+
+    /// What is known only later, and by others.
+    pub fn open(&self, key: Key) -> Open {
+        match key {
+            Key::Adm if !self.partner.passes_adm_macros => Open::Nothing,
+            _ => Open::Upstream,
+        }
+    }
+
+    /// Appends our notices, a comma behind each.
+    pub fn write_notices(&self, sale: &Sale<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
+        let Some(issuer) = self.issuer(sale) else { return };
+        let id = self.sale_id(sale);
+        for (key, event, name) in NOTICES {
+            if !self.replaces(sale, key) {
+                continue;
+            }
+            let url = notice(sale, key);
+            out.extend_from_slice(name);
+            issuer.write_url(&self.claims(sale, (id, event), issuer, &url), scratch, out);
+            out.extend_from_slice(b"\",");
+        }
+    }
+
+    /// 128 bits that no other sale has, of whichever process, and that nobody can guess.
+    fn sale_id(&self, sale: &Sale<'_>) -> SaleId {
+        let mut hasher = blake3::Hasher::new_keyed(self.secret);
+        hasher.update(&self.serial.to_le_bytes());
+        hasher.update(&self.wall.as_nanos().to_le_bytes());
+        for part in [sale.win.at.answer, sale.win.at.bid, sale.win.imp] {
+            hasher.update(&part.to_le_bytes());
+        }
+        let bits = hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default();
+        SaleId::new(u128::from_le_bytes(bits))
+    }
+
+    fn claims<'b>(
+        &self,
+        sale: &Sale<'b>,
+        (id, event): (SaleId, EventType),
+        issuer: &Issuer,
+        url: &'b str,
+    ) -> Claims<'b>
+    where
+        'a: 'b,
+    {
+        let Sale { request, win, answered, bid, seat, currency } = *sale;
+        let imp = request.view.imps.get(win.imp as usize);
+        let ttl = match win.media {
+            Media::Banner | Media::Native if request.view.channel == Channel::Site => {
+                issuer.banner_ttl
+            }
+            _ => issuer.video_ttl,
+        };
+        Claims {
+            event,
+            sale: id,
+            auction_id: request.text(request.view.id),
+            imp_id: imp.map_or("", |imp| request.text(imp.id)),
+            partner: &self.partner.name,
+            bidder: answered.name,
+            seat: std::str::from_utf8(seat).unwrap_or(""),
+            deal: if win.is_deal { answered.answer.text(bid.dealid) } else { "" },
+            gross: Amount {
+                price: win.clearing_in_bid_currency,
+                currency: answered.answer.currency.unwrap_or_default(),
+            },
+            net: Amount { price: win.net, currency },
+            min_to_win: win.min_to_win,
+            generation: self.generation,
+            auction_us: u64::try_from(self.wall.as_micros()).unwrap_or(u64::MAX),
+            expires_s: (self.wall + ttl).as_secs(),
+            url,
+        }
+    }
+}
+
+impl Sale<'_> {
+    /// What its bidder may know.
+    pub fn macros(&self, open: Open) -> Macros<'_> {
+        let Sale { request, win, answered, bid, seat, .. } = *self;
+        let imp = request.view.imps.get(win.imp as usize);
+        let answer = answered.answer;
+        Macros {
+            auction_id: request.text(request.view.id),
+            bid_id: answer.text(answer.bidid),
+            imp_id: imp.map_or("", |imp| request.text(imp.id)),
+            seat_id: std::str::from_utf8(seat).unwrap_or(""),
+            ad_id: answer.text(bid.adid),
+            price: Some(win.clearing_in_bid_currency),
+            bid: Some(win.price),
+            currency: answer.currency,
+            loss: None,
+            min_to_win: win.min_to_win,
+            multiplier: None,
+            imp_ts: None,
+            is_test: request.view.is_test,
+            open,
+        }
+    }
+}
+
+/// The bidder's own notice for the token: what is known is settled, how it ended is not. One that
+/// grows over the limit of a notice is none.
+fn notice(sale: &Sale<'_>, key: Key) -> String {
+    let answer = sale.answered.answer;
+    let text = answer.text_bytes(match key {
+        Key::Nurl => sale.bid.nurl,
+        Key::Burl => sale.bid.burl,
+        _ => sale.bid.lurl,
+    });
+    if text.is_empty() {
+        return String::new();
+    }
+    let mut url = Vec::with_capacity(text.len());
+    sale.macros(Open::Outcome).expand(text, &mut url);
+    let is_short = url.len() <= URL_BYTES_MAX;
+    String::from_utf8(url).ok().filter(|_| is_short).unwrap_or_default()
+}

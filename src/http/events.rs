@@ -1,0 +1,297 @@
+//! Events that come back from upstream: `GET|POST /e/{token}`.
+//!
+//! Owns: [`EventDesk`], one a worker: its own cap, the order of an event's life, its counts. Never:
+//! a status code, a key, a partner's limits: whatever is done to auctions, events are taken.
+//! Invariant: what is answered as done is durable, or was no event of ours; which of the two
+//! nobody is told.
+
+use crate::macros::Macros;
+use crate::money::Cpm;
+use crate::money_event::{EventType, MoneyEvent, URL_BYTES_MAX};
+use crate::notice::event_log::{Counted, EventLog};
+use crate::snapshot::Held;
+use crate::telemetry::cells::{EventEnd, EventRejected, WorkerCells};
+use crate::token::{Claims, Invalid};
+use http::Method;
+use http::header::ACCEPT;
+use http::request::Parts;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Where they come.
+pub const PATH: &str = "/e/";
+
+/// Longest path and query of one, whatever other requests may have: one of ours, with what the
+/// upstream filled in.
+const URI_BYTES_MAX: usize = 8 << 10;
+
+/// Digits of a number in the query.
+const NUMBER_BYTES_MAX: usize = 20;
+
+/// What whoever brought an event is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventReply {
+    /// It is done with.
+    Done,
+    /// The same, for what shows an image.
+    Pixel,
+    /// It is to come again.
+    Later,
+    /// Neither GET nor POST.
+    Method,
+    /// Longer than any of ours.
+    TooLong,
+}
+
+/// What the query says; nothing of it is signed, and no price of ours follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `l`: the loss reason.
+    pub loss: Option<u32>,
+    /// `m`: what would have won upstream, in the currency of our answer.
+    pub min_to_win: Option<Cpm>,
+    /// `t`: when the imp was fulfilled, in milliseconds since the epoch.
+    pub imp_ts: Option<u64>,
+}
+
+/// Takes events.
+#[derive(Debug)]
+pub struct EventDesk {
+    log: EventLog,
+    cells: Rc<WorkerCells>,
+    waiting: Cell<u32>,
+    most: u32,
+    scratch: RefCell<Vec<u8>>,
+}
+
+/// One that waits.
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl EventDesk {
+    /// With room for so many that wait.
+    pub fn new(log: EventLog, cells: Rc<WorkerCells>, most: u32) -> Self {
+        Self { log, cells, waiting: Cell::new(0), most, scratch: RefCell::default() }
+    }
+
+    /// Whether an auction may be held: its events have a place to go.
+    pub fn may_bill(&self) -> bool {
+        self.log.may_bill()
+    }
+
+    /// Takes one to its end. `wall` is since the epoch.
+    pub async fn take(&self, parts: &Parts, snapshot: &Held, wall: Duration) -> EventReply {
+        let uri = parts.uri.path_and_query().map_or("", |whole| whole.as_str());
+        if parts.method != Method::GET && parts.method != Method::POST {
+            return EventReply::Method;
+        }
+        if uri.len() > URI_BYTES_MAX {
+            return EventReply::TooLong;
+        }
+        let (token, is_gif) = token_of(parts.uri.path());
+        let done = if is_gif || wants_image(parts) { EventReply::Pixel } else { EventReply::Done };
+        let event = match self.read(token, parts.uri.query(), snapshot, wall) {
+            Ok(event) => event,
+            Err(why) => {
+                self.log.reject();
+                self.cells.event_rejected(why);
+                return done;
+            }
+        };
+        if self.waiting.get() >= self.most {
+            self.cells.event(event.event, EventEnd::Busy);
+            return EventReply::Later;
+        }
+        self.waiting.set(self.waiting.get().saturating_add(1));
+        let _waiting = Waiting(&self.waiting);
+        let (end, reply) = match self.log.count_once(&event).await {
+            Counted::New => (EventEnd::New, done),
+            Counted::Repeat => (EventEnd::Repeat, done),
+            Counted::Refused(_) => (EventEnd::Refused, EventReply::Later),
+            Counted::Forgotten => {
+                self.cells.event_rejected(EventRejected::Expired);
+                return done;
+            }
+        };
+        self.cells.event(event.event, end);
+        reply
+    }
+
+    fn read(
+        &self,
+        token: &str,
+        query: Option<&str>,
+        snapshot: &Held,
+        wall: Duration,
+    ) -> Result<MoneyEvent, EventRejected> {
+        let issuer = snapshot.issuer.as_ref().ok_or(EventRejected::UnknownKey)?;
+        let scratch = &mut *self.scratch.borrow_mut();
+        let claims = issuer.keys.accept(token.as_bytes(), wall, scratch).map_err(rejected)?;
+        let told = told(query.unwrap_or_default());
+        let received_us = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
+        let mut event = claims.event(received_us, resolve(&claims, told));
+        if claims.event == EventType::Loss {
+            event.loss_reason = told.loss.unwrap_or(0);
+        }
+        Ok(event)
+    }
+}
+
+const fn rejected(why: Invalid) -> EventRejected {
+    match why {
+        Invalid::Malformed => EventRejected::Malformed,
+        Invalid::UnknownKey => EventRejected::UnknownKey,
+        Invalid::Forged => EventRejected::Forged,
+        Invalid::Expired => EventRejected::Expired,
+        Invalid::Early => EventRejected::Early,
+    }
+}
+
+/// Whether a request is an event, and not one for a partner.
+pub fn is_event(parts: &Parts) -> bool {
+    parts.uri.path().starts_with(PATH)
+}
+
+/// The token in a path, and whether a pixel is asked for.
+fn token_of(path: &str) -> (&str, bool) {
+    let token = path.strip_prefix(PATH).unwrap_or_default();
+    token.strip_suffix(".gif").map_or((token, false), |token| (token, true))
+}
+
+/// An `<img>` asks for images first; a server asks for anything or says nothing.
+fn wants_image(parts: &Parts) -> bool {
+    let accept = parts.headers.get(ACCEPT).map_or(&b""[..], |value| value.as_bytes());
+    accept.trim_ascii_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"image/"))
+}
+
+/// What the upstream filled in; what it left (`${AUCTION_LOSS}`) or wrote otherwise is not known.
+fn told(query: &str) -> Told {
+    let mut told = Told::default();
+    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        if value.len() > NUMBER_BYTES_MAX {
+            continue;
+        }
+        match name {
+            "l" => told.loss = value.parse().ok(),
+            "m" => {
+                let units = value.parse::<f64>().ok().filter(|units| *units >= 0.0);
+                told.min_to_win = units.and_then(Cpm::from_wire);
+            }
+            "t" => told.imp_ts = value.parse().ok(),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// The bidder's notice with how it ended.
+fn resolve(claims: &Claims<'_>, told: Told) -> String {
+    if claims.url.is_empty() {
+        return String::new();
+    }
+    let macros = Macros {
+        loss: match claims.event {
+            EventType::Loss => told.loss,
+            // 4.4: a win's loss reason is 0
+            _ => Some(0),
+        },
+        min_to_win: min_to_win(claims, told.min_to_win),
+        imp_ts: told.imp_ts,
+        ..Macros::default()
+    };
+    let mut url = Vec::with_capacity(claims.url.len());
+    macros.expand(claims.url.as_bytes(), &mut url);
+    let is_short = url.len() <= URL_BYTES_MAX;
+    String::from_utf8(url).ok().filter(|_| is_short).unwrap_or_default()
+}
+
+/// What the bidder would have had to bid for both auctions, ours and the upstream's: what the
+/// upstream says is in terms of the net, and goes back to the bidder's side by the ratio of the
+/// two, so that our margin does not show in it.
+fn min_to_win(claims: &Claims<'_>, upstream: Option<Cpm>) -> Option<Cpm> {
+    let gross = i128::from(claims.gross.price.micros());
+    let net = i128::from(claims.net.price.micros());
+    let theirs = upstream.and_then(|price| {
+        let scaled = i128::from(price.micros()).checked_mul(gross)?;
+        i64::try_from(scaled.checked_div(net)?).ok().map(Cpm::from_micros)
+    });
+    theirs.max(claims.min_to_win)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Currency;
+    use crate::money_event::Amount;
+
+    #[test]
+    fn what_the_upstream_says_is_read_or_not_known() {
+        let cents = |units: i64| Some(Cpm::from_micros(units * 10_000));
+        for (query, loss, min_to_win, imp_ts) in [
+            ("", None, None, None),
+            ("l=102&m=1.25&t=1800000000123", Some(102), cents(125), Some(1_800_000_000_123)),
+            ("l=${AUCTION_LOSS}&m=${AUCTION_MIN_TO_WIN}", None, None, None),
+            ("l=&m=&t=", None, None, None),
+            ("l=-1&m=-1&t=-1", None, None, None),
+            ("m=NaN&l=1e3&t=1.5", None, None, None),
+            ("m=inf&x=1&&=&l", None, None, None),
+            ("m=1e99", None, None, None),
+            ("l=000000000000000000000000001", None, None, None),
+        ] {
+            assert_eq!(told(query), Told { loss, min_to_win, imp_ts }, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_bidder_learns_what_would_have_won_on_its_own_side() {
+        let claims = Claims {
+            gross: Amount::new(2_000_000, Currency::USD),
+            net: Amount::new(1_600_000, Currency::USD),
+            min_to_win: Some(Cpm::from_micros(1_000_000)),
+            ..Claims::default()
+        };
+        for (upstream, expected) in
+            [(None, 1_000_000), (Some(1_200_000), 1_500_000), (Some(400_000), 1_000_000)]
+        {
+            let got = min_to_win(&claims, upstream.map(Cpm::from_micros));
+            assert_eq!(got, Some(Cpm::from_micros(expected)), "{upstream:?}");
+        }
+        let free = Claims { net: Amount::default(), min_to_win: None, ..claims };
+        assert_eq!(min_to_win(&free, Some(Cpm::CENT)), None);
+    }
+
+    #[test]
+    fn a_notice_says_how_it_ended() {
+        let url =
+            "https://b.example/l?r=${AUCTION_LOSS}&m=${AUCTION_MIN_TO_WIN}&t=${AUCTION_IMP_TS}";
+        let claims = Claims { event: EventType::Loss, url, ..Claims::default() };
+        let loss = Told { loss: Some(102), ..Told::default() };
+        assert_eq!(resolve(&claims, loss), "https://b.example/l?r=102&m=&t=");
+        let won = Claims { event: EventType::Billing, ..claims };
+        let told = Told { imp_ts: Some(5), ..Told::default() };
+        assert_eq!(resolve(&won, told), "https://b.example/l?r=0&m=&t=5");
+        assert_eq!(resolve(&Claims { url: "", ..claims }, loss), "");
+    }
+
+    #[test]
+    fn a_pixel_is_asked_for_by_its_name_or_by_what_is_taken() {
+        for (path, accept, expected) in [
+            ("/e/abc", "", ("abc", false)),
+            ("/e/abc.gif", "", ("abc", true)),
+            ("/e/abc", "image/avif,image/webp,*/*;q=0.8", ("abc", true)),
+            ("/e/abc", "*/*", ("abc", false)),
+            ("/e/", "", ("", false)),
+        ] {
+            let request = http::Request::get(path).header(ACCEPT, accept).body(()).unwrap();
+            let parts = request.into_parts().0;
+            let (token, is_gif) = token_of(parts.uri.path());
+            assert_eq!((token, is_gif || wants_image(&parts)), expected, "{path} {accept}");
+        }
+    }
+}
