@@ -11,6 +11,7 @@ mod health;
 pub mod load;
 mod log;
 mod memory;
+mod notices;
 pub mod pack;
 mod push;
 mod queue;

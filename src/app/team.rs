@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
+use super::notices::Sending;
 use crate::bidder::desk::{Desk, Net};
 use crate::capture::recorder::Recorder;
 use crate::clock;
@@ -12,10 +13,13 @@ use crate::http::events::EventDesk;
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
+use crate::journal::handle::Journal;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
 use crate::notice::event_log::EventLog;
+use crate::notice::plan::Outbox;
+use crate::notice::tally::Tally;
 use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
 use crate::runtime::cpu;
@@ -45,6 +49,7 @@ pub struct Team {
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
     net: Arc<Net>,
+    sending: Sending,
     trials: Vec<mpsc::Sender<Trial>>,
     traces: Option<Receiver<AuctionSpan>>,
 }
@@ -56,6 +61,7 @@ pub struct Vitals {
     pub hub: Arc<Hub>,
     pub live: Arc<Live>,
     pub queue: Arc<QueueCell>,
+    pub notices: Arc<Tally>,
 }
 
 impl Team {
@@ -106,7 +112,10 @@ impl Team {
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
-        let main = worker_main(config, &net, (&hub, &live), (inboxes, log));
+        let journal = log.as_ref().map(|log| log.journal().clone());
+        let sending = Sending::start(config, Arc::clone(&live), journal.as_ref())?;
+        let main =
+            worker_main(config, (&net, sending.outbox()), (&hub, &live), (inboxes, log));
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
         let watch = QueueWatch::new(&bound, config.edge.listener.backlog);
@@ -119,12 +128,23 @@ impl Team {
             settings: config.edge.accept,
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
-        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue: watch.cell() };
+        let (queue, notices) = (watch.cell(), sending.tally());
+        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue, notices };
         let (count, address) = (counted.count, bound.address);
-        Ok((
-            Self { workers, count, acceptor, address, live, bank, vitals, net, trials, traces },
-            watch,
-        ))
+        let team = Self {
+            workers,
+            count,
+            acceptor,
+            address,
+            live,
+            bank,
+            vitals,
+            net,
+            sending,
+            trials,
+            traces,
+        };
+        Ok((team, watch))
     }
 
     pub fn workers(&self) -> usize {
@@ -174,6 +194,8 @@ impl Team {
         let mut ended = self.workers.join();
         ended.panicked += usize::from(acceptor_died);
         self.vitals.recorder.stop();
+        // no worker is left that could hand over more
+        self.sending.end();
         ended
     }
 }
@@ -181,7 +203,7 @@ impl Team {
 /// What each worker builds on its own thread.
 fn worker_main(
     config: &Config,
-    net: &Arc<Net>,
+    (net, outbox): (&Arc<Net>, Outbox),
     (hub, live): (&Arc<Hub>, &Arc<Live>),
     (trials, log): (Vec<mpsc::Receiver<Trial>>, Option<EventLog>),
 ) -> impl Fn(Seat) -> Box<dyn Fn(TcpStream, SocketAddr) -> Serving> + Send + Sync + 'static {
@@ -202,7 +224,9 @@ fn worker_main(
         let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
         let desk = Desk::new(Arc::clone(&net), seat.index);
         let journal = log.as_ref().map(|log| log.journal().clone());
-        let road = Exchange::new(settings, desk, Rc::clone(&cells)).recording_in(journal);
+        let road = Exchange::new(settings, desk, Rc::clone(&cells))
+            .recording_in(journal)
+            .with_outbox(outbox.clone());
         let road = Rc::new(road);
         let inbox = trials
             .get(seat.index)

@@ -34,6 +34,7 @@ use crate::journal::handle::Journal;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
+use crate::notice::plan::{self, Outbox};
 use crate::openrtb::codes::nbr;
 use crate::openrtb::ids::BidderId;
 use crate::partner::Partner;
@@ -93,6 +94,7 @@ pub struct Exchange {
     secret: [u8; 32],
     /// Where auctions are recorded; `None`: nowhere.
     journal: Option<Journal>,
+    outbox: Option<Outbox>,
 }
 
 /// Buffers that each request uses in turn; never borrowed across a wait.
@@ -170,13 +172,20 @@ impl Exchange {
         let mut secret = [0; 32];
         // without it ids could be guessed, and two processes could give the same: better not to serve
         aws_lc_rs::rand::fill(&mut secret).expect("the system gives random numbers");
-        Self { settings, desk, cells, scratch: RefCell::new(scratch), secret, journal: None }
+        Self { settings, desk, cells, scratch: RefCell::new(scratch), secret, journal: None, outbox: None }
     }
 
     /// Records its auctions there.
     #[must_use]
     pub fn recording_in(self, journal: Option<Journal>) -> Self {
         Self { journal, ..self }
+    }
+
+    /// Leaves the notices of bids that lost there; without it they get none.
+    #[must_use]
+    pub fn with_outbox(mut self, outbox: Outbox) -> Self {
+        self.outbox = Some(outbox);
+        self
     }
 
     /// Forgets all look-ups, and remembers an eighth of them while memory is short.
@@ -350,6 +359,11 @@ impl Exchange {
             self.journal.as_ref().filter(|_| !asked.request.view.is_test && !arrival.is_trial)
         {
             record::keep(journal, (snapshot, partner), (arrival, whole), &asked, &settled);
+        }
+        if let Some(outbox) =
+            self.outbox.as_ref().filter(|_| !asked.request.view.is_test && !arrival.is_trial)
+        {
+            outbox.offer(plan::losses(&asked.request, &answered, &result));
         }
         let scratch = &mut *self.scratch.borrow_mut();
         scratch.admit.recycle(asked.request);
