@@ -13,7 +13,6 @@ use crate::http::events::EventDesk;
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
-use crate::journal::handle::Journal;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
@@ -114,8 +113,7 @@ impl Team {
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
         let journal = log.as_ref().map(|log| log.journal().clone());
         let sending = Sending::start(config, Arc::clone(&live), journal.as_ref())?;
-        let main =
-            worker_main(config, (&net, sending.outbox()), (&hub, &live), (inboxes, log));
+        let main = worker_main(config, (&net, sending.outbox()), (&hub, &live), (inboxes, log));
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
         let watch = QueueWatch::new(&bound, config.edge.listener.backlog);

@@ -172,7 +172,15 @@ impl Exchange {
         let mut secret = [0; 32];
         // without it ids could be guessed, and two processes could give the same: better not to serve
         aws_lc_rs::rand::fill(&mut secret).expect("the system gives random numbers");
-        Self { settings, desk, cells, scratch: RefCell::new(scratch), secret, journal: None, outbox: None }
+        Self {
+            settings,
+            desk,
+            cells,
+            scratch: RefCell::new(scratch),
+            secret,
+            journal: None,
+            outbox: None,
+        }
     }
 
     /// Records its auctions there.

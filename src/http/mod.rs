@@ -20,6 +20,7 @@ pub mod own;
 pub mod post;
 pub mod reply;
 pub mod serve;
+mod sweep;
 mod tap;
 pub mod trial;
 mod watch;

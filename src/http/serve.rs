@@ -17,17 +17,16 @@ use crate::http::events::{self, EventDesk};
 use crate::http::gates::Gates;
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
+use crate::http::sweep::{Swept, sweep};
 use crate::http::tap::{Noted, Tap};
 use crate::http::watch::{Ledger, Order};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
-use crate::lifecycle::pressure::Pressure;
 use crate::lifecycle::tasks::Tasks;
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Held, Latest, Live};
-use crate::telemetry::cells::ConnectionCut;
 use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::{EXPECT, HeaderValue, ORIGIN};
@@ -38,10 +37,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-use tokio::time::{MissedTickBehavior, interval};
 
 /// Where a buyer finds the document that says whose inventory we sell (sellers.json 1.0).
 const SELLERS: &str = "/sellers.json";
@@ -458,47 +456,5 @@ impl<R: Road> Front<R> {
         let serial = self.serial.get().wrapping_add(1);
         self.serial.set(serial);
         serial
-    }
-}
-
-/// What the sweep looks after.
-struct Swept<R> {
-    road: Rc<R>,
-    tap: Rc<Tap>,
-    ledger: Rc<Ledger>,
-    load: Rc<Load>,
-    latest: Rc<Latest>,
-    gates: Rc<Gates>,
-}
-
-async fn sweep<R: Road>(swept: Swept<R>, lifecycle: Arc<Lifecycle>, every: Duration) {
-    let Swept { road, tap, ledger, load, latest, gates } = swept;
-    let mut was_short = false;
-    let began = clock::monotonic();
-    let mut tick = interval(every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        ledger.sweep(clock::monotonic().saturating_duration_since(began), lifecycle.phase());
-        for why in ConnectionCut::ALL {
-            gates.cells().connections_cut(why, ledger.take_cuts(why));
-        }
-        let share = load.let_go.take();
-        if share > 0 {
-            ledger.let_go(share);
-        }
-        let pressure = load.pressure.get();
-        let is_short = pressure >= Pressure::Shrink;
-        if std::mem::replace(&mut was_short, is_short) != is_short {
-            road.remember(is_short);
-        }
-        if pressure == Pressure::Close {
-            ledger.close_idle();
-        }
-        // A worker without requests lets go of a replaced snapshot here.
-        if let Some(snapshot) = latest.take() {
-            tap.follow(&snapshot);
-        }
-        tap.sweep(clock::monotonic());
     }
 }

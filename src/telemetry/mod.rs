@@ -8,6 +8,7 @@ pub mod budget;
 pub mod cells;
 pub mod histogram;
 pub mod hub;
+pub mod meter;
 pub mod meters;
 pub mod notices;
 pub mod otlp;

@@ -3,7 +3,8 @@
 //! Owns: [`NoticeState`] and how it is shown. Never: a count of its own.
 
 use super::hub::Value;
-use super::meters::{self as m, Meter};
+use super::meter::Meter;
+use super::meters as m;
 use std::time::Duration;
 
 /// What has become of notices to bidders.

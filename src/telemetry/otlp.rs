@@ -8,7 +8,7 @@
 
 use super::histogram::Counts;
 use super::hub::{Hub, ProcessState, Sample, Value};
-use super::meters::{Kind, Meter};
+use super::meter::{Kind, Meter};
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyKind;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};

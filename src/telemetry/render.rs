@@ -100,7 +100,8 @@ mod tests {
         AcceptFault, CaptureState, DatabaseState, ListenerState, MemoryNumbers, SilentState,
         SourceState, TelemetrySettings,
     };
-    use crate::telemetry::meters::{self, Kind};
+    use crate::telemetry::meter::Kind;
+    use crate::telemetry::meters;
     use crate::telemetry::notices::NoticeState;
     use crate::telemetry::slots::UNKNOWN;
     use crate::telemetry::stages::{Marks, Stage};

@@ -5,7 +5,7 @@
 
 use crate::telemetry::histogram::Counts;
 use crate::telemetry::hub::{Sample, Value as Number};
-use crate::telemetry::meters::{Kind, Meter};
+use crate::telemetry::meter::{Kind, Meter};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
