@@ -9,12 +9,16 @@
 //! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
 //!
 //! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
-//! [--city FILE] [--open-loop RATE] [--capture]`. Absolute figures drift with the machine; the ratios
-//! of one run do not.
+//! [--city FILE] [--open-loop RATE] [--capture | --telemetry]`. Absolute figures drift with the
+//! machine; the ratios of one run do not.
 //!
 //! With `--capture` the servers are four of gavel's instead: recording off, at its default sample,
 //! of every request, and of every request with all that bidders were sent and said. What recording
 //! costs counts as a whole, its writing thread too; what was dropped is shown, since a drop is cheap.
+//!
+//! With `--telemetry` they are three: without times of stages, log lines of requests and a
+//! collector; with all of that as it comes, sent each second; and with the stages of every request
+//! and a trace of one in a hundred.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -70,6 +74,9 @@ struct Arguments {
     /// Compare gavel with recording off, sampled and in full instead.
     #[arg(long, conflicts_with = "overload")]
     capture: bool,
+    /// Compare gavel with telemetry off, as it comes, and with ten times the traces instead.
+    #[arg(long, conflicts_with_all = ["overload", "capture"])]
+    telemetry: bool,
     /// Run once, shortly: that it works, not what it costs.
     #[arg(long)]
     test: bool,
@@ -130,7 +137,11 @@ fn play(part: &str, arguments: &Arguments) -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let latency_ms = if arguments.open_loop.is_some() { 20.0 } else { 0.0 };
-    let contest = if arguments.capture { &world::CAPTURE } else { &world::YARDSTICKS };
+    let contest = match (arguments.capture, arguments.telemetry) {
+        (true, _) => &world::CAPTURE,
+        (_, true) => &world::TELEMETRY,
+        _ => &world::YARDSTICKS,
+    };
     let world = World::build(contest, arguments.city.as_deref(), latency_ms, arguments.test)?;
     println!("{}", world.describe());
     let generator = Generator::new(GenerateSettings { seed: 7, broken: 0.0 });

@@ -33,14 +33,16 @@ struct Contestant {
     part: &'static str,
     /// Its settings of `[capture]`; `None`: it records nothing.
     capture: Option<&'static str>,
+    /// More of its settings; `COLLECTOR` stands for an address that takes what is sent.
+    more: &'static str,
 }
 
 const fn plain(name: &'static str) -> Contestant {
-    Contestant { name, part: name, capture: None }
+    Contestant { name, part: name, capture: None, more: "" }
 }
 
 const fn recording(name: &'static str, capture: &'static str) -> Contestant {
-    Contestant { name, part: "gavel", capture: Some(capture) }
+    Contestant { name, part: "gavel", capture: Some(capture), more: "" }
 }
 
 pub const YARDSTICKS: Contest = Contest {
@@ -50,12 +52,31 @@ pub const YARDSTICKS: Contest = Contest {
 
 pub const CAPTURE: Contest = Contest {
     servers: &[
-        Contestant { name: "off", part: "gavel", capture: None },
+        Contestant { name: "off", part: "gavel", capture: None, more: "" },
         recording("sample", ""),
         recording("full", "sample_ppm = 1000000"),
         recording("bodies", "sample_ppm = 1000000\nbidders = 'bodies'"),
     ],
     pairs: &[("sample", "off"), ("full", "off"), ("bodies", "off")],
+};
+
+const fn telling(name: &'static str, more: &'static str) -> Contestant {
+    Contestant { name, part: "gavel", capture: None, more }
+}
+
+/// Counters are cells that each worker writes for itself: they cannot be switched off, and
+/// `benches/cells` says what they cost.
+pub const TELEMETRY: Contest = Contest {
+    servers: &[
+        telling("off", "[telemetry]\nstages_of = 0\nlines_per_second_max = 0\n"),
+        telling("on", "[telemetry.otlp]\nendpoint = 'http://COLLECTOR'\nevery = '1s'\n"),
+        telling(
+            "traced",
+            "[telemetry]\nstages_of = 1\n[telemetry.otlp]\nendpoint = 'http://COLLECTOR'\n\
+             every = '1s'\n[telemetry.traces]\nratio = 0.01\nper_second_max = 1000\n",
+        ),
+    ],
+    pairs: &[("on", "off"), ("traced", "off")],
 };
 
 impl Contest {
@@ -124,7 +145,9 @@ impl World {
         for one in contest.servers {
             let config = folder.path().join(format!("{}.toml", one.name));
             let section = capture_section(one, folder.path())?;
-            std::fs::write(&config, format!("{plain}{section}"))?;
+            let collector = stub.addresses().first().map(ToString::to_string).unwrap_or_default();
+            let more = one.more.replace("COLLECTOR", &collector);
+            std::fs::write(&config, format!("{plain}{section}{more}"))?;
             servers.push(start(one, &config, stub.addresses())?);
         }
         Ok(Self { servers, stub, city: shown, _folder: folder })

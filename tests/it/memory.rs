@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 const REQUEST: &str =
     r#"{"id":"r-1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
 
+/// One worker: each is told by itself, within 50 ms.
 fn config(folder: &Path, memory: &str) -> PathBuf {
     let path = folder.join("gavel.toml");
     let text = format!(
         "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
-         [memory]\n{memory}\n[[partners]]\nname = 'pub'\nopen = true\n"
+         [runtime]\nworkers = 1\n[memory]\n{memory}\n[[partners]]\nname = 'pub'\nopen = true\n"
     );
     std::fs::write(&path, text).unwrap();
     path
