@@ -13,6 +13,11 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// The monotonic clock as timers see it: a test may stop it, and let it run ahead.
+pub fn timer() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// The wall clock as time since the Unix epoch: records, tokens, ages of files.
 ///
 /// A clock set before 1970 reads as the epoch itself: an age is then too large, never negative.

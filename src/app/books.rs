@@ -9,6 +9,7 @@ use crate::journal::{Condition, Settings};
 use crate::lifecycle::{Lifecycle, ReadyHandle};
 use crate::money_event::codec::identify;
 use crate::notice::event_log::EventLog;
+use crate::notice::shelf::SINK;
 use crate::reload::chain;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,9 @@ impl Books {
 /// Recovers the journal, on a thread of its own: `/ready` answers meanwhile. The error is a line
 /// for the report.
 pub async fn open(events: &Events) -> Result<Books, String> {
-    let Some(settings) = events.journal.clone() else { return Ok(Books::default()) };
+    let Some(mut settings) = events.journal.clone() else { return Ok(Books::default()) };
+    // what bidders have not been told yet holds its records back
+    settings.sinks.push(SINK.to_owned());
     let dir = settings.dir.display().to_string();
     let Opened { journal, report, running } =
         opened(settings).await.map_err(|fault| format!("journal.dir: {fault}"))?;

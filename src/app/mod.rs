@@ -11,6 +11,7 @@ mod health;
 pub mod load;
 mod log;
 mod memory;
+mod notices;
 pub mod pack;
 mod push;
 mod queue;
@@ -177,7 +178,9 @@ async fn muster(
 ) -> Result<Mustered, StartFault> {
     let fault = |line| StartFault::new(vec![line]);
     let books = books::open(&config.events).await.map_err(fault)?;
-    let (team, queue) = Team::start(config, databases, lifecycle).map_err(fault)?;
+    let journal = books.log().map(|log| log.journal().clone());
+    let (team, queue) =
+        Team::start(config, databases, lifecycle, journal.as_ref()).map_err(fault)?;
     Ok(Mustered { books, team, queue })
 }
 

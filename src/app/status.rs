@@ -12,6 +12,7 @@ use crate::clock;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::pressure::Pressure;
+use crate::notice::tally::Tally;
 use crate::reload::progress::{Progress, Source};
 use crate::runtime::queue::QueueState;
 use crate::snapshot::{Live, Snapshot};
@@ -19,6 +20,7 @@ use crate::telemetry::hub::{
     CaptureState, DatabaseState, ListenerState, MemoryNumbers, ProcessState, Sample, SilentState,
     SourceState,
 };
+use crate::telemetry::notices::NoticeState;
 use crate::telemetry::{otlp, render};
 use serde_json::{Value, json};
 use std::cell::{OnceCell, RefCell};
@@ -143,6 +145,7 @@ impl Status {
             capture: capture_state(&vitals.recorder.counters()),
             memory: self.memory_numbers(),
             silent: self.silent.borrow().clone(),
+            notices: notice_state(&vitals.notices, clock::wall()),
         }
     }
 
@@ -206,6 +209,19 @@ fn capture_state(counters: &Counters) -> CaptureState {
         bytes: counters.bytes(),
         files: counters.files(),
         queued: counters.queued(),
+    }
+}
+
+fn notice_state(tally: &Tally, now: Duration) -> NoticeState {
+    let age = |us: u64| now.saturating_sub(Duration::from_micros(us));
+    let waiting = tally.waiting().into_iter().map(|(bidder, one)| {
+        (bidder, one.pending, one.dead, one.oldest_us.map_or(Duration::ZERO, age))
+    });
+    NoticeState {
+        results: tally.results(),
+        failures: tally.failures(),
+        blocked: tally.blocked(),
+        waiting: waiting.collect(),
     }
 }
 

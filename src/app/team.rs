@@ -2,6 +2,7 @@
 //!
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
+use super::notices::Sending;
 use crate::bidder::desk::{Desk, Net};
 use crate::capture::recorder::Recorder;
 use crate::clock;
@@ -11,9 +12,12 @@ use crate::exchange::{Exchange, ExchangeSettings};
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
+use crate::journal::handle::Journal;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
+use crate::notice::plan::Outbox;
+use crate::notice::tally::Tally;
 use crate::reload::chain;
 use crate::runtime::acceptor::{self, AcceptorParts};
 use crate::runtime::cpu;
@@ -43,6 +47,7 @@ pub struct Team {
     bank: Arc<Mutex<Bank>>,
     vitals: Vitals,
     net: Arc<Net>,
+    sending: Sending,
     trials: Vec<mpsc::Sender<Trial>>,
     traces: Option<Receiver<AuctionSpan>>,
 }
@@ -54,6 +59,7 @@ pub struct Vitals {
     pub hub: Arc<Hub>,
     pub live: Arc<Live>,
     pub queue: Arc<QueueCell>,
+    pub notices: Arc<Tally>,
 }
 
 impl Team {
@@ -63,6 +69,7 @@ impl Team {
         config: &Config,
         databases: Arc<Databases>,
         lifecycle: &Arc<Lifecycle>,
+        journal: Option<&Journal>,
     ) -> Result<(Self, QueueWatch), String> {
         acceptor::raise_descriptor_limit();
         let counted = cpu::worker_count(config.edge.cpu);
@@ -103,7 +110,8 @@ impl Team {
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
-        let main = worker_main(config, &net, &hub, &live, inboxes);
+        let sending = Sending::start(config, Arc::clone(&live), journal)?;
+        let main = worker_main(config, (&net, sending.outbox()), &hub, &live, inboxes);
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
         let watch = QueueWatch::new(&bound, config.edge.listener.backlog);
@@ -116,12 +124,23 @@ impl Team {
             settings: config.edge.accept,
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
-        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue: watch.cell() };
+        let (queue, notices) = (watch.cell(), sending.tally());
+        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue, notices };
         let (count, address) = (counted.count, bound.address);
-        Ok((
-            Self { workers, count, acceptor, address, live, bank, vitals, net, trials, traces },
-            watch,
-        ))
+        let team = Self {
+            workers,
+            count,
+            acceptor,
+            address,
+            live,
+            bank,
+            vitals,
+            net,
+            sending,
+            trials,
+            traces,
+        };
+        Ok((team, watch))
     }
 
     pub fn workers(&self) -> usize {
@@ -171,6 +190,8 @@ impl Team {
         let mut ended = self.workers.join();
         ended.panicked += usize::from(acceptor_died);
         self.vitals.recorder.stop();
+        // no worker is left that could hand over more
+        self.sending.end();
         ended
     }
 }
@@ -178,7 +199,7 @@ impl Team {
 /// What each worker builds on its own thread.
 fn worker_main(
     config: &Config,
-    net: &Arc<Net>,
+    (net, outbox): (&Arc<Net>, Outbox),
     hub: &Arc<Hub>,
     live: &Arc<Live>,
     trials: Vec<mpsc::Receiver<Trial>>,
@@ -198,7 +219,8 @@ fn worker_main(
     move |seat| {
         let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
         let desk = Desk::new(Arc::clone(&net), seat.index);
-        let road = Rc::new(Exchange::new(settings, desk, Rc::clone(&cells)));
+        let road = Exchange::new(settings, desk, Rc::clone(&cells));
+        let road = Rc::new(road.with_outbox(outbox.clone()));
         let inbox = trials
             .get(seat.index)
             .and_then(|inbox| inbox.lock().unwrap_or_else(PoisonError::into_inner).take());

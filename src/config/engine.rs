@@ -2,6 +2,7 @@
 //!
 //! Owns: names, defaults and ranges of their keys. Never: opens what they name.
 
+use super::notices::{self, NoticeSettings};
 use super::reader::Table;
 use super::words;
 use crate::admit::limits::{IMPS_CEILING, Limits};
@@ -32,6 +33,7 @@ pub struct Engine {
     pub roster: RosterSettings,
     pub shape: ShapeSettings,
     pub net: NetSettings,
+    pub notices: NoticeSettings,
 }
 
 /// All sections of this file; paths are relative to `folder`.
@@ -46,6 +48,7 @@ pub fn read(root: &mut Table, folder: &Path) -> Engine {
         roster,
         shape,
         net: network(root, folder),
+        notices: notices::read(root),
     }
 }
 

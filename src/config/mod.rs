@@ -12,6 +12,7 @@ pub mod fault;
 pub mod files;
 mod floors;
 mod memory;
+pub mod notices;
 mod partners;
 pub mod reader;
 mod recording;

@@ -32,6 +32,7 @@ use crate::facts::Facts;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
+use crate::notice::plan::{self, Outbox};
 use crate::openrtb::codes::nbr;
 use crate::openrtb::ids::BidderId;
 use crate::partner::Partner;
@@ -86,6 +87,7 @@ pub struct Exchange {
     desk: Rc<Desk>,
     cells: Rc<WorkerCells>,
     scratch: RefCell<Scratch>,
+    outbox: Option<Outbox>,
 }
 
 /// Buffers that each request uses in turn; never borrowed across a wait.
@@ -157,7 +159,14 @@ impl Exchange {
             shape: ShapeScratch::new(settings.shape),
             answer: AnswerScratch::new(settings.limits.depth_max),
         };
-        Self { settings, desk, cells, scratch: RefCell::new(scratch) }
+        Self { settings, desk, cells, scratch: RefCell::new(scratch), outbox: None }
+    }
+
+    /// Leaves the notices of bids that lost there; without it they get none.
+    #[must_use]
+    pub fn with_outbox(mut self, outbox: Outbox) -> Self {
+        self.outbox = Some(outbox);
+        self
     }
 
     /// Forgets all look-ups, and remembers an eighth of them while memory is short.
@@ -317,6 +326,9 @@ impl Exchange {
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
         if !asked.request.view.is_test {
             record::won(&self.cells, snapshot, arrival.partner, &result);
+        }
+        if let Some(outbox) = &self.outbox {
+            outbox.offer(plan::losses(&asked.request, &answered, &result));
         }
         let scratch = &mut *self.scratch.borrow_mut();
         scratch.admit.recycle(asked.request);

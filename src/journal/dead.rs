@@ -8,6 +8,7 @@
 //! oldest on when all their letters are done with.
 
 pub mod form;
+pub mod known;
 pub mod look;
 
 use super::disk::{Disk, ReadAt};
@@ -20,6 +21,7 @@ use super::survey::path_of;
 use super::walk::{Bounds, Piece, Record, Walk};
 use super::{JournalFault, Refused, Settings};
 use crate::money_event::kind::{LETTER, LETTER_CLOSED};
+use known::{Known, apply, note};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::io;
@@ -90,35 +92,6 @@ pub struct Change {
     /// When its time began anew, of one that is tried again by a person; 0: it did not.
     pub since_us: u64,
     pub reason: String,
-}
-
-/// What is known of an open letter without reading it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Known {
-    pub sink: String,
-    pub sequence: u64,
-    pub state: LetterState,
-    pub group: String,
-    pub tries: u32,
-    pub due_us: u64,
-    pub buried_us: u64,
-    /// Where it is another than the letter's own.
-    reason: String,
-}
-
-impl Known {
-    fn of(letter: &Letter, state: LetterState) -> Self {
-        Self {
-            sink: letter.sink.clone(),
-            sequence: letter.sequence,
-            state,
-            group: letter.group.clone(),
-            tries: letter.tries,
-            due_us: letter.due_us,
-            buried_us: letter.buried_us,
-            reason: String::new(),
-        }
-    }
 }
 
 /// The letters of a journal. Used by one thread at a time; each change is durable when it returns.
@@ -463,45 +436,4 @@ fn settings(journal: &Settings) -> Settings {
 /// Where the dead letters of a journal are.
 pub fn folder(journal: &Path) -> std::path::PathBuf {
     journal.join("dead")
-}
-
-fn note(
-    record: &Record<'_>,
-    known: &mut BTreeMap<u64, Known>,
-    by_record: &mut HashMap<(String, u64), u64>,
-) {
-    match record.tag.kind {
-        LETTER => {
-            if let Ok((letter, state)) = form::parse(record.payload) {
-                by_record.insert((letter.sink.clone(), letter.sequence), record.sequence);
-                known.insert(record.sequence, Known::of(&letter, state));
-            }
-        }
-        LETTER_CLOSED => {
-            if let Ok(change) = form::parse_change(record.payload) {
-                apply(&change, known, by_record);
-            }
-        }
-        _ => {}
-    }
-}
-
-fn apply(
-    change: &Change,
-    known: &mut BTreeMap<u64, Known>,
-    by_record: &mut HashMap<(String, u64), u64>,
-) {
-    if change.state.is_open() {
-        if let Some(one) = known.get_mut(&change.number) {
-            (one.state, one.tries, one.due_us) = (change.state, change.tries, change.due_us);
-            if change.since_us > 0 {
-                one.buried_us = change.since_us;
-            }
-            if !change.reason.is_empty() {
-                one.reason.clone_from(&change.reason);
-            }
-        }
-    } else if let Some(gone) = known.remove(&change.number) {
-        by_record.remove(&(gone.sink, gone.sequence));
-    }
 }

@@ -219,6 +219,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
 
     fn job(since: Instant) -> Job {
         let (bidder, url) = ("b".to_owned(), String::new());
@@ -228,7 +229,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bidder_that_fails_is_left_alone_but_for_one_probe_at_a_time() {
-        let now = Instant::now();
+        let now = clock::timer();
         let mut lane = Lane::new(LaneSettings::default(), now);
         for number in 0..5 {
             assert_eq!(lane.gate(now), Gate::Open, "{number}");
@@ -254,7 +255,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn urls_that_are_refused_or_blocked_say_nothing_of_the_bidder() {
         use crate::notice::guard::Blocked;
-        let now = Instant::now();
+        let now = clock::timer();
         let mut lane = Lane::new(LaneSettings::default(), now);
         for failure in [Failure::Status(404), Failure::Blocked(Blocked::Port)].repeat(10) {
             lane.starts();
@@ -269,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_too_long_or_is_too_many_does_not_hold_up_the_others() {
-        let now = Instant::now();
+        let now = clock::timer();
         let settings = LaneSettings { queue_max: 2, ..LaneSettings::default() };
         let mut lane = Lane::new(settings, now);
         assert!(lane.queue(job(now), now).is_none());

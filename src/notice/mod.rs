@@ -13,6 +13,7 @@ pub mod event_log;
 pub mod guard;
 pub mod lane;
 pub mod orders;
+pub mod plan;
 pub mod schedule;
 pub mod sender;
 pub mod shelf;

@@ -98,7 +98,7 @@ impl Sender {
         shelf: Option<Shelf>,
         seed: u64,
     ) -> Self {
-        let started = (Instant::now(), micros(clock::wall()));
+        let started = (clock::timer(), micros(clock::wall()));
         let mut sender = Self {
             settings,
             deliver,
@@ -170,7 +170,7 @@ impl Sender {
 
     fn lane(&mut self, bidder: &str) -> &mut Lane {
         if !self.lanes.contains_key(bidder) {
-            let lane = Lane::new(self.settings.lane, Instant::now());
+            let lane = Lane::new(self.settings.lane, clock::timer());
             self.lanes.insert(bidder.to_owned(), lane);
         }
         self.lanes.get_mut(bidder).expect("it has just been put there")
@@ -186,7 +186,7 @@ impl Sender {
 
     /// Orders of people, and the figures.
     fn look(&mut self) {
-        let now = Instant::now();
+        let now = clock::timer();
         if self.looked.is_some_and(|looked| now.duration_since(looked) < LOOK_EVERY) {
             return;
         }
@@ -232,7 +232,7 @@ impl Sender {
             let Some(batch) = self.shelf.as_mut().and_then(Shelf::read) else { return };
             let store = &self.shelf;
             let known = |sequence| store.as_ref().and_then(|store| store.state_of(sequence));
-            let at = (now_us, Instant::now());
+            let at = (now_us, clock::timer());
             let (id, jobs, unreadable) = self.window.open(batch, &known, at);
             for letter in unreadable {
                 self.tally.count(EventType::default(), Ended::Dead);
@@ -240,7 +240,7 @@ impl Sender {
             }
             for job in jobs {
                 let bidder = job.bidder.clone();
-                if let Some(job) = self.lane(&bidder).queue(job, Instant::now()) {
+                if let Some(job) = self.lane(&bidder).queue(job, clock::timer()) {
                     self.set_aside(job, "left alone", None);
                 }
             }
@@ -249,7 +249,7 @@ impl Sender {
 
     /// Loss notices of an auction: now or never.
     fn lose(&mut self, plan: Vec<Notice>) {
-        let (now, first_us) = (Instant::now(), self.now_us());
+        let (now, first_us) = (clock::timer(), self.now_us());
         for Notice { kind, bidder, url } in plan {
             let job =
                 Job { source: Source::Loss, kind, bidder, url, tries: 0, first_us, since: now };
@@ -262,7 +262,7 @@ impl Sender {
 
     /// Starts what may be started.
     fn start(&mut self) {
-        let (now, now_us) = (Instant::now(), self.now_us());
+        let (now, now_us) = (clock::timer(), self.now_us());
         let mut bidders: Vec<String> = self.lanes.keys().cloned().collect();
         // nobody is always the first to take what room there is
         self.turns = self.turns.wrapping_add(1);
@@ -352,7 +352,7 @@ impl Sender {
         };
         let Some(job) = self.jobs.remove(&id) else { return };
         let chance = self.chance();
-        let at = (Instant::now(), self.now_us());
+        let at = (clock::timer(), self.now_us());
         self.lane(&job.bidder).ended(result, at, chance);
         match result {
             Ok(()) => {

@@ -121,3 +121,27 @@ impl Tally {
 fn load(cell: &AtomicU64) -> u64 {
     cell.load(Ordering::Relaxed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::words::{NOTICE_FAILED, NOTICE_KINDS, NOTICE_RESULTS, NOTICE_RULES};
+
+    #[test]
+    fn the_labels_are_those_of_the_table_of_instruments() {
+        assert_eq!(EventType::ALL.map(EventType::label), *NOTICE_KINDS);
+        assert_eq!(Result::ALL.map(Result::label), *NOTICE_RESULTS);
+        assert_eq!(Failure::LABELS, *NOTICE_FAILED);
+        assert_eq!(Blocked::ALL.map(Blocked::label), *NOTICE_RULES);
+    }
+
+    #[test]
+    fn a_bidder_that_has_everything_again_is_shown_with_zero() {
+        let tally = Tally::default();
+        let some = Waiting { pending: 2, dead: 1, oldest_us: Some(5) };
+        tally.is_waiting([("a".to_owned(), some)].into());
+        assert_eq!(tally.waiting()["a"], some);
+        tally.is_waiting(BTreeMap::new());
+        assert_eq!(tally.waiting()["a"], Waiting::default());
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Progress`], shared by the publisher (which writes) and the listeners (which read).
 //! Never: a secret, a decision. Invariant: results are of the closed list
-//! [`crate::telemetry::meters::RELOAD_RESULTS`].
+//! [`crate::telemetry::words::RELOAD_RESULTS`].
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

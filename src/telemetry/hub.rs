@@ -8,6 +8,7 @@ use super::budget::Budget;
 use super::cells::{Beside, BidderBlock, PartnerBlock, WorkerBlock, WorkerCells};
 use super::histogram::{Counts, Histogram, Scale};
 use super::meters::{self as m, Meter};
+use super::notices::{NoticeState, emit_notices};
 use super::slots::Slots;
 use super::spans::TraceRoad;
 use super::stages::Stage;
@@ -78,6 +79,7 @@ pub struct ProcessState {
     pub capture: CaptureState,
     pub memory: MemoryNumbers,
     pub silent: Vec<SilentState>,
+    pub notices: NoticeState,
 }
 
 /// The memory of the process.
@@ -376,7 +378,9 @@ impl Hub {
     }
 
     fn collect_process(&self, process: &ProcessState, sink: &mut dyn FnMut(&Sample<'_>)) {
-        let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
+        let mut emit = |meter: &'static Meter, labels: &[&str], value: Value<'static>| {
+            sink(&Sample { meter, labels, value });
+        };
         for (why, cell) in m::ACCEPT_FAULTS.iter().zip(&self.accept_faults) {
             emit(&m::ACCEPT_FAULTS_SEEN, &[why], Value::Whole(load(cell)));
         }
@@ -444,6 +448,7 @@ impl Hub {
         emit(&m::CAPTURE_BYTES, &[], Value::Whole(process.capture.bytes));
         emit(&m::CAPTURE_FILES, &[], Value::Whole(process.capture.files));
         emit(&m::CAPTURE_QUEUE, &[], Value::Whole(process.capture.queued));
+        emit_notices(&process.notices, &mut emit);
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
         emit(&m::BUILD, &[process.version], Value::Whole(1));
     }

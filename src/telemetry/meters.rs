@@ -4,6 +4,7 @@
 //! Invariant: a label's values are a closed list or names from configuration, in capped slots;
 //! nothing that comes over the network becomes a label.
 
+use super::words::{NOTICE_FAILED, NOTICE_KINDS, NOTICE_RESULTS, NOTICE_RULES, RELOAD_RESULTS};
 use std::fmt::Write;
 
 /// How an instrument moves.
@@ -144,18 +145,6 @@ pub const HTTP_DENIALS: &[&str] = &[
 ];
 /// Why a connection was cut.
 pub const CONNECTION_CUTS: &[&str] = &["slow_head", "slow_reader", "grace", "evicted"];
-/// What came of a try to take a source that changed.
-pub const RELOAD_RESULTS: &[&str] = &[
-    "ok",
-    "unchanged",
-    "unreadable",
-    "too_large",
-    "checksum",
-    "inconsistent",
-    "invalid",
-    "canary",
-    "older",
-];
 /// Why a request is kept in a recording.
 pub const STRATA: &[&str] = &["sample", "refused", "novel", "slow", "large"];
 /// Why one that was chosen is not there.
@@ -355,6 +344,39 @@ pub static CAPTURE_FILES: Meter =
     counter("gavel_capture_files_total", "Files of recordings that were finished", &[]);
 pub static CAPTURE_QUEUE: Meter =
     gauge("gavel_capture_queue_records", "Requests that wait to be written to a recording", &[]);
+pub static NOTICES: Meter = counter(
+    "gavel_notices_total",
+    "Notices to bidders by what became of them: `failed` is a try, of which a durable notice has more; `aside` waits without a try; `dead` is kept for `gavel dlq`; `dropped` is a loss notice beyond what may wait",
+    &[
+        Label { name: "kind", values: Values::Fixed(NOTICE_KINDS) },
+        Label { name: "result", values: Values::Fixed(NOTICE_RESULTS) },
+    ],
+);
+pub static NOTICE_FAILURES: Meter = counter(
+    "gavel_notice_failures_total",
+    "Tries to send a notice that failed, by why",
+    &[Label { name: "reason", values: Values::Fixed(NOTICE_FAILED) }],
+);
+pub static NOTICES_BLOCKED: Meter = counter(
+    "gavel_notices_blocked_total",
+    "Tries that were stopped before a connection, by the rule that the URL or its address breaks",
+    &[Label { name: "rule", values: Values::Fixed(NOTICE_RULES) }],
+);
+pub static NOTICES_PENDING: Meter = gauge(
+    "gavel_notices_pending",
+    "Durable notices that a bidder does not have yet and that are still tried",
+    &[BIDDER],
+);
+pub static NOTICES_DEAD: Meter = gauge(
+    "gavel_notices_dead",
+    "Durable notices of a bidder that were given up and wait for a person (`gavel dlq`)",
+    &[BIDDER],
+);
+pub static NOTICES_OLDEST: Meter = gauge(
+    "gavel_notices_oldest_seconds",
+    "Age of the oldest durable notice that a bidder does not have yet and that is still tried",
+    &[BIDDER],
+);
 pub static STARTED: Meter =
     gauge("gavel_start_timestamp_seconds", "When the process started, since the Unix epoch", &[]);
 pub static BUILD: Meter = gauge(
@@ -364,7 +386,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 48] = [
+pub static ALL: [&Meter; 54] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -411,6 +433,12 @@ pub static ALL: [&Meter; 48] = [
     &CAPTURE_BYTES,
     &CAPTURE_FILES,
     &CAPTURE_QUEUE,
+    &NOTICES,
+    &NOTICE_FAILURES,
+    &NOTICES_BLOCKED,
+    &NOTICES_PENDING,
+    &NOTICES_DEAD,
+    &NOTICES_OLDEST,
     &STARTED,
     &BUILD,
 ];

@@ -101,6 +101,7 @@ mod tests {
         SourceState, TelemetrySettings,
     };
     use crate::telemetry::meters::{self, Kind};
+    use crate::telemetry::notices::NoticeState;
     use crate::telemetry::slots::UNKNOWN;
     use crate::telemetry::stages::{Marks, Stage};
     use std::collections::BTreeMap;
@@ -196,6 +197,12 @@ mod tests {
                 auctions: 4,
                 is_long: false,
             }],
+            notices: NoticeState {
+                results: vec![("billing", "delivered", 7)],
+                failures: vec![("status", 2)],
+                blocked: vec![("port", 1)],
+                waiting: vec![("alpha".to_owned(), 3, 1, Duration::from_secs(60))],
+            },
             sources: vec![SourceState {
                 name: "rules",
                 taken: Duration::from_secs(1_700_000_002),

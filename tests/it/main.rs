@@ -21,6 +21,7 @@ mod harness;
 mod journal;
 mod ledger;
 mod memory;
+mod notices;
 mod probes;
 mod process;
 mod reload;

@@ -19,6 +19,7 @@ use gavel::runtime::workers::{Ended, WorkerSettings, Workers};
 use gavel::runtime::{acceptor, listener, workers};
 use gavel::snapshot::{Held, Live, Parts, Snapshot};
 use gavel::telemetry::hub::{CaptureState, Hub, ProcessState, TelemetrySettings, Value};
+use gavel::telemetry::notices::NoticeState;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
@@ -116,6 +117,7 @@ impl Server {
             listeners: Vec::new(),
             is_degraded: false,
             capture: CaptureState::default(),
+            notices: NoticeState::default(),
             sources: Vec::new(),
             databases: Vec::new(),
             ..ProcessState::default()

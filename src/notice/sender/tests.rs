@@ -118,7 +118,7 @@ fn on_a_paused_clock(test: impl Future<Output = ()>) {
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let begun = clock::timer();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(3 * 24 * 3600), "never: {what}");
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -152,7 +152,7 @@ fn a_bidder_that_was_down_for_ten_minutes_gets_everything_for_a_tenth_more_tries
         }
         assert!(!world.has_each(&urls[..1]));
         world.down.borrow_mut().clear();
-        let back = Instant::now();
+        let back = clock::timer();
         until("all has come", || world.has_each(&urls)).await;
         assert!(back.elapsed() < Duration::from_secs(60), "{:?}", back.elapsed());
         let (tries, notices) = (world.tries.get(), urls.len() + others.len());
@@ -173,7 +173,7 @@ fn a_bidder_that_is_slow_holds_up_neither_the_others_nor_the_cursor() {
         let running = start(&world, &opened.journal, quick());
         append(&opened.journal, "slow", 0, 500);
         let urls = append(&opened.journal, "fast", 1_000, 500);
-        let begun = Instant::now();
+        let begun = clock::timer();
         until("the others have all", || world.has_each(&urls)).await;
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         let behind = || opened.journal.status().figures.outlets[SINK].delivered;
@@ -194,7 +194,7 @@ fn a_notice_that_is_never_taken_is_a_dead_letter_and_arrives_when_a_person_has_i
         let running = start(&world, &opened.journal, quick());
         let urls = append(&opened.journal, "a", 0, 10);
         *world.poison.borrow_mut() = Some((urls[3].clone(), Failure::Status(404)));
-        let begun = Instant::now();
+        let begun = clock::timer();
         let dead = |tally: &Tally| tally.waiting().get("a").map_or(0, |one| one.dead);
         until("it is dead", || dead(&running.tally) == 1).await;
         let took = begun.elapsed();

@@ -1,0 +1,114 @@
+//! Starts the thread that sends notices, and ends it.
+//!
+//! Owns: [`Sending`]. Never: what is sent.
+
+use crate::bidder::tls::Tls;
+use crate::config::Config;
+use crate::journal::disk::real::RealDisk;
+use crate::journal::handle::Journal;
+use crate::notice::courier::{Courier, Permissions};
+use crate::notice::guard::{Guard, Permission};
+use crate::notice::plan::Outbox;
+use crate::notice::sender::{Deliver, Sender};
+use crate::notice::shelf::Shelf;
+use crate::notice::tally::Tally;
+use crate::reload::chain;
+use crate::snapshot::Live;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::mpsc::channel;
+use tracing::{error, warn};
+
+/// How much nicer than the workers the thread is.
+const NICE: i32 = 5;
+
+/// The thread.
+#[derive(Debug)]
+pub struct Sending {
+    outbox: Outbox,
+    tally: Arc<Tally>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Sending {
+    /// Starts it. With a journal it sends what is durable, too. The error is a line for the report.
+    pub fn start(
+        config: &Config,
+        live: Arc<Live>,
+        journal: Option<&Journal>,
+    ) -> Result<Self, String> {
+        let settings = config.engine.notices.clone();
+        let shelf = match journal {
+            Some(journal) => Shelf::open(journal, Arc::new(RealDisk), settings.sender.letters_max)
+                .map_err(|fault| chain(&fault))?,
+            None => None,
+        };
+        let tls = Tls::new(config.engine.net.ca_file.as_deref()).map_err(|fault| chain(&fault))?;
+        let (queue, losses) = channel(settings.sender.losses_max);
+        let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
+        let outbox = Outbox::new(queue, Arc::clone(&tally));
+        let (counts, ending) = (Arc::clone(&tally), Arc::clone(&stop));
+        let resolve = config.engine.net.resolve.clone();
+        let thread = std::thread::Builder::new().name("gavel-notices".to_owned());
+        let thread = thread.spawn(move || {
+            // On Linux the niceness is the thread's own.
+            if let Err(fault) = rustix::process::nice(NICE) {
+                warn!(%fault, "notices are sent at the workers' priority");
+            }
+            let mut builder = Builder::new_current_thread();
+            let runtime = match builder.enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(fault) => {
+                    error!(%fault, "no notices are sent");
+                    return;
+                }
+            };
+            runtime.block_on(async move {
+                let courier = settings.courier;
+                let courier = crate::notice::courier::CourierSettings { resolve, ..courier };
+                let guard = Guard::new(settings.guard);
+                let courier = Rc::new(Courier::new(guard, permissions(live), courier, tls));
+                let deliver: Deliver = Rc::new(move |bidder, url| {
+                    let courier = Rc::clone(&courier);
+                    Box::pin(async move { courier.deliver(&bidder, &url).await })
+                });
+                let seed = u64::try_from(crate::clock::wall().as_nanos()).unwrap_or(1);
+                Sender::new(settings.sender, deliver, counts, shelf, seed)
+                    .run(losses, ending)
+                    .await;
+            });
+        });
+        let thread = thread.map_err(|fault| fault.to_string())?;
+        Ok(Self { outbox, tally, stop, thread })
+    }
+
+    /// For the workers.
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// For metrics.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Ends it, after the tries that are under way. Blocks.
+    pub fn end(self) {
+        self.stop.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            error!("the thread that sends notices panicked");
+        }
+    }
+}
+
+/// Of the rules in force at the moment of a try.
+fn permissions(live: Arc<Live>) -> Permissions {
+    Box::new(move |name| {
+        let snapshot = live.take()?;
+        snapshot.bidders.iter().find(|bidder| bidder.name == name).map(Permission::of)
+    })
+}
