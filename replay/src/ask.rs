@@ -337,7 +337,7 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8(client.message(&asked)).unwrap(),
-            "POST /openrtb2/demo HTTP/1.1\r\nHost: 127.0.0.1:9\r\nX-Key: k\r\n\
+            "POST /openrtb2/demo HTTP/1.1\r\nHost: 127.0.0.1:9\r\nx-gavel-replay: 1\r\nX-Key: k\r\n\
              x-openrtb-version: 2.6\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
         );
     }

@@ -62,8 +62,8 @@ fn a_bid_that_lost_is_told_why_and_what_would_have_won_and_no_other_place_is_cal
     let delivered = server.metric("gavel_notices_total{kind=\"loss\",result=\"delivered\"}");
     assert!((delivered - 1.0).abs() < 0.1, "{}", server.metrics());
     // a test is nobody's loss
-    let test = REQUEST.replacen('{', "{\"test\":1,", 1);
-    assert_eq!(client.post("/openrtb2/pub", &[], test.as_bytes()).unwrap().status, 200);
+    let explained = REQUEST.replacen('{', "{\"test\":1,", 1);
+    assert_eq!(client.post("/openrtb2/pub", &[], explained.as_bytes()).unwrap().status, 200);
     drop(client);
     assert_eq!(server.terminate(), Some(0));
     assert_eq!((told.seen().len(), canary.connections()), (1, 0));

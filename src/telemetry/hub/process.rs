@@ -98,11 +98,10 @@ impl Hub {
         emit(&m::CAPTURE_BYTES, &[], Value::Whole(process.capture.bytes));
         emit(&m::CAPTURE_FILES, &[], Value::Whole(process.capture.files));
         emit(&m::CAPTURE_QUEUE, &[], Value::Whole(process.capture.queued));
-        emit_notices(&process.notices, &mut emit);
         self.collect_rest(process, sink);
     }
 
-    /// Events, and the process itself.
+    /// Events, notices, and the process itself.
     fn collect_rest(&self, process: &ProcessState, sink: &mut dyn FnMut(&Sample<'_>)) {
         let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
         let events = |at| self.workers.iter().map(|block| block.events.get(at)).sum();
@@ -116,6 +115,7 @@ impl Hub {
         for (at, why) in m::EVENT_REJECTIONS.iter().enumerate() {
             emit(&m::EVENTS_REJECTED, &[why], Value::Whole(rejected(at)));
         }
+        emit_notices(&process.notices, &mut emit);
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
         emit(&m::BUILD, &[process.version], Value::Whole(1));
     }
