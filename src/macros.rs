@@ -138,12 +138,18 @@ impl Macros<'_> {
         out.extend_from_slice(rest);
     }
 
+    /// Nothing is allocated for a value that needs no encoding.
     fn write(&self, name: Name, suffix: &[u8], out: &mut Vec<u8>) {
-        let mut value = Vec::with_capacity(32);
-        self.value(name, &mut value);
-        if value.is_empty() && self.is_test {
-            value.extend_from_slice(AUDIT.as_bytes());
+        let start = out.len();
+        self.value(name, out);
+        if out.len() == start && self.is_test {
+            out.extend_from_slice(AUDIT.as_bytes());
         }
+        let value = out.get(start..).unwrap_or_default();
+        if suffix.is_empty() && value.iter().all(is_unreserved) {
+            return;
+        }
+        let value = out.split_off(start);
         match suffix {
             b"" => encode(&value, out),
             b"B64" => encode(STANDARD.encode(&value).as_bytes(), out),
@@ -205,12 +211,17 @@ fn read(text: &[u8]) -> Option<(Name, &[u8], usize)> {
     Some((Name::of(name)?, suffix, end.checked_add(1)?))
 }
 
-/// Appends a value percent-encoded but for what is unreserved (RFC 3986, 2.3).
+/// RFC 3986, 2.3.
+fn is_unreserved(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(byte)
+}
+
+/// Appends a value percent-encoded but for what is unreserved.
 fn encode(value: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
     for byte in value.iter().copied() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if is_unreserved(&byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
