@@ -23,7 +23,7 @@ use crate::verdict::{Failure, Verdict};
 use args::{PaceArgs, PlayArgs};
 use gavel::capture::Record;
 use gavel::capture::read;
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -81,8 +81,11 @@ pub fn recorded(plan: &Plan, judge: &JudgeArgs) -> Result<Option<Summary>, Failu
 
 /// The most memory that this process has held so far, in bytes; none where the system does not say.
 fn memory_peak() -> Option<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    u64::try_from(usage.max_rss()).ok()?.checked_mul(1_024)
+    // not `getrusage`: its figure is carried over `exec` from the process that started this one
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let row = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = row.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
 }
 
 /// A target that answered nothing and refused connections was not there.
