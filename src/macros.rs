@@ -146,7 +146,7 @@ impl Macros<'_> {
             out.extend_from_slice(AUDIT.as_bytes());
         }
         let value = out.get(start..).unwrap_or_default();
-        if suffix.is_empty() && value.iter().all(is_unreserved) {
+        if suffix.is_empty() && value.iter().copied().all(is_unreserved) {
             return;
         }
         let value = out.split_off(start);
@@ -212,8 +212,8 @@ fn read(text: &[u8]) -> Option<(Name, &[u8], usize)> {
 }
 
 /// RFC 3986, 2.3.
-fn is_unreserved(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(byte)
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// Appends a value percent-encoded but for what is unreserved.
@@ -221,7 +221,7 @@ fn encode(value: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
     for byte in value.iter().copied() {
-        if is_unreserved(&byte) {
+        if is_unreserved(byte) {
             out.push(byte);
         } else {
             out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
