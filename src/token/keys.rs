@@ -2,19 +2,26 @@
 //!
 //! Owns: [`Keys`]. Never: where a secret is kept. Invariants: of two tokens that are not taken the
 //! one takes as long to check as the other, as far as the signature is concerned; a secret is never
-//! shown.
+//! shown; whoever holds a token learns from it which event of which sale it is, and nothing else.
 //!
-//! A token is the bytes of [`layout`](super::layout), which name version and key, and HMAC-SHA256
-//! over them, cut to its first 128 bits (RFC 2104, 5), in base64url without padding. A key is
+//! A token is the bytes of [`layout`](super::layout), which name version and key, what stands behind
+//! their head encrypted (AES-256 in counter mode, NIST SP 800-38A, 6.5), and HMAC-SHA256 over them as
+//! they are then, cut to its first 128 bits (RFC 2104, 5), in base64url without padding. It passes
+//! through the partner and the page: a signature alone would let both read what the bidder pays. The
+//! first counter is a hash of the head, of which there are no two alike. A key is
 //! rotated in three reloads: add the new one, sign with it, and take the old one away when its last
 //! token has ended. Replicas may be a reload apart at each of these steps.
 
 use super::{Claims, Invalid, SKEW, TOKEN_CHARS_MAX, layout};
+use aws_lc_rs::cipher::{
+    AES_256, AES_256_KEY_LEN, AES_CTR_IV_LEN, EncryptingKey, EncryptionContext, UnboundCipherKey,
+};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Bytes of a signature.
@@ -28,6 +35,8 @@ pub const SECRET_CHARS_MIN: usize = 32;
 
 /// What derives a signing key from a secret: the same secret elsewhere signs something else.
 const PURPOSE: &str = "gavel 2026 event token";
+/// ... and the key that hides.
+const HIDING: &str = "gavel 2026 event token, hidden part";
 
 /// One key.
 #[derive(Clone)]
@@ -35,6 +44,7 @@ pub struct Key {
     /// Stands in every token that it signs; never given to two keys.
     pub id: u8,
     secret: hmac::Key,
+    hides: Arc<EncryptingKey>,
     /// For telling two keys apart without their secrets.
     print: [u8; 8],
 }
@@ -48,10 +58,24 @@ pub struct Keys {
 
 impl Key {
     /// From a secret of [`SECRET_CHARS_MIN`] characters or more.
+    ///
+    /// # Panics
+    /// Never: the cipher takes every key of its length.
     pub fn new(id: u8, secret: &str) -> Self {
         let derived = blake3::derive_key(PURPOSE, secret.as_bytes());
         let print = blake3::hash(&derived).as_bytes().first_chunk().copied().unwrap_or_default();
-        Self { id, secret: hmac::Key::new(hmac::HMAC_SHA256, &derived), print }
+        let hides: [u8; AES_256_KEY_LEN] = blake3::derive_key(HIDING, secret.as_bytes());
+        let hides = UnboundCipherKey::new(&AES_256, &hides).and_then(EncryptingKey::ctr);
+        let hides = Arc::new(hides.expect("a key of the length that the cipher has"));
+        Self { id, secret: hmac::Key::new(hmac::HMAC_SHA256, &derived), hides, print }
+    }
+
+    /// Hides what stands behind the head, or shows it again: the two are one. `None`: too short.
+    fn turn(&self, bytes: &mut [u8]) -> Option<()> {
+        let (head, rest) = bytes.split_at_mut_checked(layout::HEAD_BYTES)?;
+        let counter: [u8; AES_CTR_IV_LEN] = *blake3::hash(head).as_bytes().first_chunk()?;
+        let context = EncryptionContext::Iv128(counter.into());
+        self.hides.less_safe_encrypt(rest, context).ok().map(drop)
     }
 
     fn tag(&self, bytes: &[u8]) -> [u8; TAG_BYTES] {
@@ -82,6 +106,10 @@ impl Keys {
     pub fn issue(&self, claims: &Claims<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         scratch.clear();
         layout::write(claims, self.signs.id, scratch);
+        // what cannot be hidden is not written: a token that nobody takes
+        if self.signs.turn(scratch).is_none() {
+            return;
+        }
         let tag = self.signs.tag(scratch);
         scratch.extend_from_slice(&tag);
         let at = out.len();
@@ -109,7 +137,8 @@ impl Keys {
         let [layout::VERSION, id, ..] = bytes else { return Err(Invalid::Malformed) };
         let known = std::iter::once(&self.signs).chain(&self.others).find(|key| key.id == *id);
         // an unknown key costs as much time as a known one
-        let expected = known.unwrap_or(&self.signs).tag(bytes);
+        let key = known.unwrap_or(&self.signs);
+        let expected = key.tag(bytes);
         let is_signed = verify_slices_are_equal(&expected, tag).is_ok();
         if known.is_none() {
             return Err(Invalid::UnknownKey);
@@ -117,7 +146,10 @@ impl Keys {
         if !is_signed {
             return Err(Invalid::Forged);
         }
-        let claims = layout::read(bytes).ok_or(Invalid::Malformed)?;
+        let length = bytes.len();
+        scratch.truncate(length);
+        key.turn(scratch).ok_or(Invalid::Malformed)?;
+        let claims = layout::read(scratch).ok_or(Invalid::Malformed)?;
         if now.as_secs() > claims.expires_s.saturating_add(SKEW.as_secs()) {
             return Err(Invalid::Expired);
         }

@@ -12,9 +12,12 @@ use crate::tlv::capped;
 /// The first byte; the second is the key's id.
 pub const VERSION: u8 = 1;
 
+/// Version, key, event and sale: what stands in the clear. No two tokens have the same.
+pub const HEAD_BYTES: usize = 1 + 1 + 1 + 16;
+
 /// What stands before the texts: version, key, event, sale, two amounts (8 + 3 each), `MIN_TO_WIN`
 /// (a mark and 8), generation, time and end.
-pub const FIXED_BYTES: usize = 1 + 1 + 1 + 16 + 2 * (8 + 3) + (1 + 8) + 3 * 8;
+pub const FIXED_BYTES: usize = HEAD_BYTES + 2 * (8 + 3) + (1 + 8) + 3 * 8;
 
 /// Appends the bytes of a token that the key signs.
 pub fn write(claims: &Claims<'_>, key: u8, out: &mut Vec<u8>) {

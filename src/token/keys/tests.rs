@@ -58,6 +58,30 @@ fn a_token_is_read_back_as_it_was_issued() {
 }
 
 #[test]
+fn whoever_holds_a_token_reads_neither_price_nor_name_nor_notice_in_it() {
+    let (keys, claims) = (keys(1, &[]), claims());
+    let clear: Vec<Vec<u8>> =
+        [claims.partner, claims.bidder, claims.auction_id, "b.example", "won"]
+            .iter()
+            .map(|text| text.as_bytes().to_vec())
+            .chain([claims.gross, claims.net].map(|one| one.price.micros().to_le_bytes().to_vec()))
+            .collect();
+    let hidden: Vec<Vec<u8>> = EventType::ALL
+        .into_iter()
+        .map(|event| URL_SAFE_NO_PAD.decode(issue(&keys, &Claims { event, ..claims })).unwrap())
+        .collect();
+    for bytes in &hidden {
+        for text in &clear {
+            assert!(!bytes.windows(text.len()).any(|window| window == text), "{text:?}");
+        }
+    }
+    // nor by laying two tokens of one sale over each other
+    let of = |at: usize| hidden[at][super::layout::HEAD_BYTES..].iter();
+    let alike = of(0).zip(of(1)).filter(|(one, other)| one == other).count();
+    assert!(alike < 10, "{alike} bytes are hidden alike");
+}
+
+#[test]
 fn the_longest_token_is_no_longer_than_it_may_be() {
     let (long, url) = ("é".repeat(500), format!("https://b.example/{}", "x".repeat(3_000)));
     let [auction_id, imp_id, partner, bidder, seat, deal] = [long.as_str(); 6];
