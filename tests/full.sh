@@ -7,13 +7,14 @@
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
 #   drain    twenty processes that end under load: nobody may be refused, reset or failed
-#   fuzz     ten minutes of libFuzzer for each parser; needs a nightly toolchain; goes on likewise
+#   fuzz     ten minutes of libFuzzer for each parser; goes on likewise
 #   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
 #            and what the journal costs; in chunks; goes on where it was interrupted
 #   ledger   a report over a million events, and its memory
 #   replay   the driver: a target that stalls for 1 s of 10 s, pacing at a receiver of its own, and the
 #            memory of a million requests; on a machine that does nothing else
 #   tokens   ten million altered tokens: none may be taken
+#   kill     the server killed a hundred times under load: no answered event lost, none counted twice
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -67,7 +68,7 @@ fuzz() {
   flags+=" --cfg fuzzing -Cdebug-assertions -Coverflow-checks"
   local host
   host=$(rustc -vV | sed -n 's/^host: //p')
-  (cd fuzz && RUSTFLAGS=$flags cargo +nightly build --release --target "$host" \
+  (cd fuzz && RUSTFLAGS=$flags cargo build --release --target "$host" \
     --target-dir "$root/target/fuzz")
   local target
   for target in request answer response coding rules forwarded agent capture journal; do
@@ -76,6 +77,10 @@ fuzz() {
       -rss_limit_mb=2000 -timeout=10 -max_len=65536 -print_final_stats=1 -verbosity=0 \
       "$done_in/corpus/$target"
   done
+}
+
+kill() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture events::kill
 }
 
 tokens() {
@@ -120,9 +125,9 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | kill | cold) "$@" ;;
   *)
-    sed -n '2,21s/^# \{0,1\}//p' "$0"
+    sed -n '2,22s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

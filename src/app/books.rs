@@ -3,7 +3,9 @@
 //! Owns: [`Books`], its log lines, and what readiness is told of it. Never: a record.
 
 use crate::config::events::{Ack, Events};
+use crate::journal::balance::Intake;
 use crate::journal::disk::real::RealDisk;
+use crate::journal::handle::Status;
 use crate::journal::open::{self, Opened, Running};
 use crate::journal::{Condition, Settings};
 use crate::lifecycle::{Lifecycle, ReadyHandle};
@@ -11,6 +13,7 @@ use crate::money_event::codec::identify;
 use crate::notice::event_log::EventLog;
 use crate::notice::shelf::SINK;
 use crate::reload::chain;
+use crate::telemetry::books::BooksState;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -108,5 +111,32 @@ fn tell(part: &ReadyHandle, condition: Condition) {
     match condition {
         Condition::Failed => part.missing("nothing can be made durable"),
         _ => part.ready(),
+    }
+}
+
+/// What the journal's figures are called outside.
+pub fn numbers(status: &Status) -> BooksState {
+    let Intake { received, in_hand, rejected, refused, duplicate, appended } =
+        status.figures.intake;
+    let outlets = status
+        .figures
+        .outlets
+        .iter()
+        .map(|(sink, one)| (sink.clone(), [one.carried, one.delivered, one.dead, one.pending]));
+    let buffered = status.figures.buffered;
+    let off = status.figures.differences().iter().map(|one| one.unsigned_abs()).sum::<u128>();
+    BooksState {
+        received,
+        in_hand,
+        intake: [rejected, refused, duplicate, appended],
+        outlets: outlets.collect(),
+        queued: buffered.queued,
+        records: [buffered.offered, buffered.dropped, buffered.written],
+        off: u64::try_from(off).unwrap_or(u64::MAX),
+        condition: status.condition as u8,
+        disk_bytes: status.disk_bytes,
+        segments: status.segments as u64,
+        damaged_segments: status.damaged_segments as u64,
+        commit: status.commit_p50.zip(status.commit_p99).map(|(half, most)| [half, most]),
     }
 }

@@ -13,6 +13,7 @@ use crate::http::events::EventDesk;
 use crate::http::gates::{Gates, GatesParts};
 use crate::http::serve::{Front, FrontParts};
 use crate::http::trial::{self, Trial, TrialSeat};
+use crate::journal::handle::Journal;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::LoadCell;
 use crate::limits::bank::Bank;
@@ -61,6 +62,7 @@ pub struct Vitals {
     pub live: Arc<Live>,
     pub queue: Arc<QueueCell>,
     pub notices: Arc<Tally>,
+    pub journal: Option<Journal>,
 }
 
 impl Team {
@@ -127,7 +129,7 @@ impl Team {
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
         let (queue, notices) = (watch.cell(), sending.tally());
-        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue, notices };
+        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue, notices, journal };
         let (count, address) = (counted.count, bound.address);
         let team = Self {
             workers,

@@ -6,6 +6,7 @@
 
 mod process;
 
+use super::books::BooksState;
 use super::budget::Budget;
 use super::cells::{Beside, BidderBlock, PartnerBlock, WorkerBlock, WorkerCells};
 use super::histogram::{Counts, Histogram, Scale};
@@ -85,6 +86,8 @@ pub struct ProcessState {
     pub memory: MemoryNumbers,
     pub silent: Vec<SilentState>,
     pub notices: NoticeState,
+    /// `None`: there is no journal.
+    pub books: Option<BooksState>,
 }
 
 /// The memory of the process.

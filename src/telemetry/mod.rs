@@ -4,6 +4,7 @@
 //! adds them up (`hub`), and ways to show them (`render`). Nothing here is known to a
 //! stage that computes: the road counts what the stages gave back.
 
+pub mod books;
 pub mod budget;
 pub mod cells;
 pub mod histogram;

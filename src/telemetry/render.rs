@@ -95,6 +95,7 @@ mod tests {
     use crate::negatives::not_called::NotCalled;
     use crate::negatives::refusal::Refusal;
     use crate::negatives::rejection::Rejection;
+    use crate::telemetry::books::BooksState;
     use crate::telemetry::cells::{ConnectionCut, HttpDenied};
     use crate::telemetry::hub::{
         AcceptFault, CaptureState, DatabaseState, ListenerState, MemoryNumbers, SilentState,
@@ -205,6 +206,15 @@ mod tests {
                 blocked: vec![("port", 1)],
                 waiting: vec![("alpha".to_owned(), 3, 1, Duration::from_secs(60))],
             },
+            books: Some(BooksState {
+                received: 10,
+                intake: [1, 0, 2, 7],
+                outlets: vec![("notices".to_owned(), [1, 5, 1, 2])],
+                records: [4, 1, 3],
+                segments: 2,
+                commit: Some([Duration::from_millis(1), Duration::from_millis(8)]),
+                ..BooksState::default()
+            }),
             sources: vec![SourceState {
                 name: "rules",
                 taken: Duration::from_secs(1_700_000_002),
@@ -235,6 +245,10 @@ mod tests {
             (r#"gavel_own_seconds_bucket{le="0.000048"}"#, 0.0),
             (r#"gavel_own_seconds_bucket{le="0.000056"}"#, 2.0),
             (r#"gavel_own_seconds_bucket{le="+Inf"}"#, 2.0),
+            (r#"gavel_journal_intake_total{end="appended"}"#, 7.0),
+            (r#"gavel_journal_outlet_events{sink="notices",state="pending"}"#, 2.0),
+            (r#"gavel_journal_records_total{end="dropped"}"#, 1.0),
+            (r#"gavel_journal_commit_seconds{part="0.99"}"#, 0.008),
             ("gavel_auction_seconds_count", 2.0),
             ("gavel_auction_seconds_sum", 0.0601),
             (r#"gavel_bidder_answer_seconds_count{bidder="x"}"#, 4.0),

@@ -3,6 +3,7 @@
 //! Owns: which part of [`ProcessState`] goes into which instrument, and in which order. Never: a
 //! worker's counter of requests.
 
+use super::super::books::emit_books;
 use super::super::cells::WorkerBlock;
 use super::super::meter::Meter;
 use super::super::meters as m;
@@ -101,7 +102,7 @@ impl Hub {
         self.collect_rest(process, sink);
     }
 
-    /// Events, notices, and the process itself.
+    /// Events, the journal, notices, and the process itself.
     fn collect_rest(&self, process: &ProcessState, sink: &mut dyn FnMut(&Sample<'_>)) {
         let mut emit = |meter, labels: &[&str], value| sink(&Sample { meter, labels, value });
         let events = |at| self.workers.iter().map(|block| block.events.get(at)).sum();
@@ -114,6 +115,9 @@ impl Hub {
         let rejected = |at| self.workers.iter().map(|block| block.event_rejections.get(at)).sum();
         for (at, why) in m::EVENT_REJECTIONS.iter().enumerate() {
             emit(&m::EVENTS_REJECTED, &[why], Value::Whole(rejected(at)));
+        }
+        if let Some(books) = &process.books {
+            emit_books(books, &mut emit);
         }
         emit_notices(&process.notices, &mut emit);
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));

@@ -1,5 +1,7 @@
 //! Events through the real server: from an auction over its URLs to the journal.
 
+mod kill;
+
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, Reply};
@@ -117,6 +119,8 @@ fn an_auctions_urls_become_events_that_are_there_once_after_any_start() {
     };
     assert!((server.metric(&series("billing", "repeat")) - 1.0).abs() < f64::EPSILON);
     assert!((server.metric(&series("win", "new")) - 1.0).abs() < f64::EPSILON);
+    assert_eq!(send(&server, "GET", "/e/forged", "").status, 204);
+    the_books_hold(&server.metrics(), [3, 1, 0, 1, 1]);
     assert_eq!(server.terminate(), Some(0));
 
     let rows = exported(&dir.path().join("j"));
@@ -135,6 +139,27 @@ fn an_auctions_urls_become_events_that_are_there_once_after_any_start() {
     }
     let loss = rows.iter().find(|row| row["type"] == "loss").unwrap();
     assert_eq!(loss["loss_reason"], 102, "{loss}");
+}
+
+/// The equations of the journal, in what anybody can read; and what came, and where it went:
+/// received, rejected, refused, duplicate, appended.
+fn the_books_hold(metrics: &str, expected: [u64; 5]) {
+    let value = |series: &str| -> u64 {
+        let row = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        row.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse().unwrap()
+    };
+    let ends = ["rejected", "refused", "duplicate", "appended"]
+        .map(|end| value(&format!("gavel_journal_intake_total{{end=\"{end}\"}}")));
+    let received = value("gavel_journal_received_total");
+    assert_eq!(received, value("gavel_journal_in_hand_events") + ends.iter().sum::<u64>());
+    let [rejected, refused, duplicate, appended] = ends;
+    assert_eq!([received, rejected, refused, duplicate, appended], expected);
+    let outlet = |state: &str| {
+        value(&format!("gavel_journal_outlet_events{{sink=\"notices\",state=\"{state}\"}}"))
+    };
+    let gone = ["delivered", "dead", "pending"].map(outlet).iter().sum::<u64>();
+    assert_eq!(outlet("carried") + appended, gone, "{metrics}");
+    assert_eq!(value("gavel_journal_off_events"), 0, "{metrics}");
 }
 
 /// What the markup was told as `MIN_TO_WIN`.
