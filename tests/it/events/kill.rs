@@ -3,8 +3,6 @@
 //!
 //! Small here; `tests/full.sh kill` sets `GAVEL_FULL` and kills it a hundred times.
 
-#![expect(clippy::print_stdout, reason = "figures for a person")]
-
 use super::{ONE, REQUEST, bidder, config, events, exported};
 use crate::harness::http::{PATIENCE, read_message};
 use crate::harness::server::Server;
