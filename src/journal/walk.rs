@@ -3,7 +3,7 @@
 //! Owns: [`Walk`], the only reader of segments: start-up, sinks, `verify` and `export` all go by it.
 //! Never: a change to a file, an alarm. Invariant: each sequence from the first to the last is
 //! answered for exactly once and in order, by its record or inside a [`Hole`]; total over any
-//! bytes; memory is bounded by one record, time by the segment (see [`Walk::find`]).
+//! bytes; memory is bounded by one record, time by the segment (see `Walk::find`).
 //!
 //! # Torn or damaged
 //! Where a record does not hold, two things can have happened. The writer was interrupted before

@@ -4,7 +4,7 @@
 //! one takes as long to check as the other, as far as the signature is concerned; a secret is never
 //! shown; whoever holds a token learns from it which event of which sale it is, and nothing else.
 //!
-//! A token is the bytes of [`layout`](super::layout), which name version and key, what stands behind
+//! A token is the bytes of `layout`, which name version and key, what stands behind
 //! their head encrypted (AES-256 in counter mode, NIST SP 800-38A, 6.5), and HMAC-SHA256 over them as
 //! they are then, cut to its first 128 bits (RFC 2104, 5), in base64url without padding. It passes
 //! through the partner and the page: a signature alone would let both read what the bidder pays. The
