@@ -1,6 +1,6 @@
 //! Whether a recording holds anything personal that is no pseudonym.
 //!
-//! Owns: [``] and [`Finding`]. Never: a repair, a value that is shown (a report must not
+//! Owns: [`Lint`] and [`Finding`]. Never: a repair, a value that is shown (a report must not
 //! spread what it found). Invariant: every text and number of every body is looked at, in JSON that
 //! stands in texts too; what cannot be read is a finding.
 //!
