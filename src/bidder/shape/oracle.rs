@@ -338,11 +338,17 @@ const SYNTHETIC: &str = r#"{"id":"s","imp":[{"id":"1","banner":{"w":300,"h":250}
     "user":{"id":"u","eids":[{"source":"e","uids":[{"id":"1"}]}],"geo":{},"ext":{"consent":"C"}},
     "regs":{"ext":{"gdpr":0}},"source":{"tid":"t","ext":{"schain":{"complete":1,"nodes":[{}]}}}}"#;
 
+/// The synthetic request with seats, written as members of its root.
+fn seated(seats: &str) -> String {
+    SYNTHETIC.replacen('{', &format!("{{{seats}"), 1)
+}
+
 #[test]
 fn random_settings_change_nothing_outside_the_declared_edit_set() {
     let seed = 0x6761_7665;
     let mut dice = Dice(seed);
-    let mut requests = vec![SYNTHETIC.to_owned(); 300];
+    let seats = ["", r#""wseat":[1,"b"],"#, r#""bseat":["b",2],"wseat":[],"#];
+    let mut requests: Vec<String> = (0..300).map(|at| seated(seats[at % 3])).collect();
     let (files, found) = corpus();
     for text in &files {
         for line in text.lines() {

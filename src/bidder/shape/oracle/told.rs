@@ -9,8 +9,13 @@ fn units(currency: &str) -> f64 {
     UNITS.iter().find(|(code, _)| *code == currency).unwrap().1
 }
 
+/// The texts of a list; a number stands for what it is written as.
 fn strings(value: &Value) -> Vec<String> {
-    let text = |one: &Value| one.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let text = |one: &Value| match one {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
     value.as_array().into_iter().flatten().filter_map(text).collect()
 }
 
