@@ -82,8 +82,6 @@ pub struct Device {
     pub released: Option<u16>,
     /// Physical pixels, portrait width and height.
     pub screen: Option<(u16, u16)>,
-    pub browser: Option<String>,
-    pub browser_version: Option<String>,
     /// The user agent names itself a robot.
     pub is_bot: bool,
     /// As `Geo::rendered`, for members of `device`: `devicetype`, `make`, `model`, `os`, `osv`.

@@ -143,9 +143,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         _ => &world::YARDSTICKS,
     };
     let world = World::build(contest, arguments.city.as_deref(), latency_ms, arguments.test)?;
-    println!("{}", world.describe());
     let generator = Generator::new(GenerateSettings { seed: 7, broken: 0.0 });
     let requests = Arc::new(generator.set(arguments.requests));
+    println!("{}", world.describe(&requests));
     println!(
         "{} distinct requests, {} B on average; {} connections",
         requests.len(),

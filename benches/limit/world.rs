@@ -2,8 +2,10 @@
 
 use crate::CALLED;
 use gavel::app::{self, ServeArgs};
+use quick_cache::unsync::Cache;
 use replay::client;
 use replay::demo::scrape::Scrape;
+use replay::drive::plan::RequestSet;
 use replay::drive::target::{Allow, Route, Target};
 use replay::mmdb::{self, MmdbArgs};
 use replay::stub::process::{self, Process};
@@ -18,6 +20,10 @@ use tempfile::TempDir;
 
 const PARTNERS: usize = 200;
 const BIDDERS: usize = 50;
+
+/// User agents that a worker remembers: so few that one look-up in ten fails, as it would where
+/// the world has more of them than these requests do.
+const AGENTS_REMEMBERED: usize = 2_000;
 
 /// What is compared: the servers, and of which two the ratio is shown.
 #[derive(Debug)]
@@ -146,17 +152,20 @@ impl World {
             let config = folder.path().join(format!("{}.toml", one.name));
             let section = capture_section(one, folder.path())?;
             let collector = stub.addresses().first().map(ToString::to_string).unwrap_or_default();
+            let books = books_section(one, folder.path());
             let more = one.more.replace("COLLECTOR", &collector);
-            std::fs::write(&config, format!("{plain}{section}{more}"))?;
+            std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
             servers.push(start(one, &config, stub.addresses())?);
         }
         Ok(Self { servers, stub, city: shown, _folder: folder })
     }
 
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, requests: &RequestSet) -> String {
         format!(
-            "{PARTNERS} partners; {BIDDERS} bidders configured, {CALLED} called; city database: {}",
-            self.city
+            "{PARTNERS} partners; {BIDDERS} bidders configured, {CALLED} called; city database: {}; \
+             a memory of {AGENTS_REMEMBERED} user agents knows {:.0} % of what comes",
+            self.city,
+            known_agents(requests) * 100.0
         )
     }
 
@@ -181,6 +190,27 @@ impl World {
     }
 }
 
+/// The part of the look-ups that a worker's memory of user agents answers, once it is full.
+fn known_agents(requests: &RequestSet) -> f64 {
+    let mut memory = Cache::new(AGENTS_REMEMBERED);
+    let (mut known, mut asked) = (0u32, 0u32);
+    let bodies = requests.iter().chain(requests.iter()).enumerate();
+    for (number, body) in bodies {
+        let Ok(request) = serde_json::from_slice::<serde_json::Value>(body) else { continue };
+        let device = &request["device"];
+        let agent = format!("{}{}", device["ua"], device["sua"]);
+        let is_known = memory.get(&agent).is_some();
+        if number >= requests.len() {
+            asked += 1;
+            known += u32::from(is_known);
+        }
+        if !is_known {
+            memory.insert(agent, ());
+        }
+    }
+    f64::from(known) / f64::from(asked.max(1))
+}
+
 /// A small folder's worth of files: the oldest go, as on a server.
 fn capture_section(one: &Contestant, folder: &Path) -> std::io::Result<String> {
     let Some(settings) = one.capture else { return Ok(String::new()) };
@@ -190,6 +220,16 @@ fn capture_section(one: &Contestant, folder: &Path) -> std::io::Result<String> {
         "[capture]\nenabled = true\ndirectory = '{}'\nkey = 'a key of the bench'\n{settings}\n",
         directory.display()
     ))
+}
+
+/// Where it keeps the records of its auctions, and what signs the events of its sales.
+fn books_section(one: &Contestant, folder: &Path) -> String {
+    format!(
+        "[journal]\ndir = '{}'\nballast_bytes = '0B'\nkeep_for = '1m'\ndisk_bytes_max = '4GiB'\n\
+         [events]\nurl = 'https://x.example'\n\
+         [[events.keys]]\nid = 1\nsecret = 'a secret of this bench and of nobody else'\n",
+        folder.join(format!("journal-{}", one.name)).display()
+    )
 }
 
 fn city_file(
@@ -216,7 +256,7 @@ fn city_file(
 fn configuration(bidders: &[SocketAddr], city: &Path) -> Result<String, std::fmt::Error> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/demo");
     let mut text = format!(
-        "[admin]\nlisten = '127.0.0.1:0'\n[databases]\ncity = '{}'\nisp = '{root}/geo/demo-isp.mmdb'\n\
+        "[admin]\nlisten = '127.0.0.1:0'\n[databases]\ndevice_cache_entries = {AGENTS_REMEMBERED}\ncity = '{}'\nisp = '{root}/geo/demo-isp.mmdb'\n\
          device_regexes = '{root}/device/regexes.yaml'\ndevice_models = '{root}/device/models.toml'\n\
          [rates.per_base]\nEUR = 0.9\nGBP = 0.8\nJPY = 150.0\nAUD = 1.5\nCAD = 1.4\n",
         city.display(),

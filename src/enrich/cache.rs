@@ -157,7 +157,7 @@ impl DeviceCache {
     /// The one that is kept already, where there is an equal one.
     fn share(&mut self, device: Device) -> Arc<Device> {
         let [hasher, _] = &self.hashers;
-        let names = (&device.make, &device.model, &device.os, &device.osv, &device.browser_version);
+        let names = (&device.make, &device.model, &device.os, &device.osv);
         let at = slot_of(hasher.hash_one(names), self.shared.len());
         match self.shared.get_mut(at) {
             Some(Some(kept)) if **kept == device => Arc::clone(kept),

@@ -96,6 +96,11 @@ pub fn traffic(
     traffic::check(request, facts, partner)
 }
 
+/// The browser of a request's user, for an explanation.
+pub fn browser(request: &ValidRequest, databases: &Databases) -> Option<String> {
+    databases.device.as_ref()?.browser(&agent(request)).family
+}
+
 /// What an operator sees of an address.
 pub fn lookup_ip(databases: &Databases, address: IpAddr, wall: Duration) -> Value {
     let mut cache = GeoCache::new(1);
@@ -125,7 +130,10 @@ pub fn lookup_ip(databases: &Databases, address: IpAddr, wall: Duration) -> Valu
 /// What an operator sees of a user agent.
 pub fn lookup_ua(databases: &Databases, ua: &str) -> Value {
     let mut cache = DeviceCache::new(1);
-    let device = device(&Agent::new(ua, None), databases, &mut cache);
+    let agent = Agent::new(ua, None);
+    let device = device(&agent, databases, &mut cache);
+    let browser = databases.device.as_ref().map(|database| database.browser(&agent));
+    let browser = browser.unwrap_or_default();
     json!({
         "ua": ua,
         "device": device.as_deref().map(|device| json!({
@@ -137,8 +145,8 @@ pub fn lookup_ua(databases: &Databases, ua: &str) -> Value {
             "screen": device.screen,
             "os": device.os,
             "osv": device.osv,
-            "browser": device.browser,
-            "browser_version": device.browser_version,
+            "browser": browser.family,
+            "browser_version": browser.version,
             "is_bot": device.is_bot,
         })),
     })

@@ -20,12 +20,13 @@ use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// What is known about an auction when it is explained.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Explanation<'a> {
     pub generation: u64,
     pub request: &'a ValidRequest,
     pub pricing: Pricing<'a>,
     pub facts: &'a Facts,
+    pub browser: Option<String>,
     /// The `tmax` that counted, after default and maximum.
     pub tmax: Duration,
     /// From the arrival to this moment.
@@ -76,7 +77,7 @@ pub fn explain(explanation: &Explanation<'_>) -> Vec<u8> {
         "cur": explanation.result.currency.as_str(),
         "tmax_ms": millis(explanation.tmax),
         "took_ms": millis(explanation.took),
-        "facts": facts(explanation.facts),
+        "facts": facts(explanation.facts, explanation.browser.as_deref()),
         "imps_refused": refused(explanation.imps_refused),
         "bidders": explanation.bidders.iter().map(|story| bidder(explanation, story)).collect::<Vec<_>>(),
     });
@@ -84,11 +85,12 @@ pub fn explain(explanation: &Explanation<'_>) -> Vec<u8> {
 }
 
 /// A request that a rule stopped before any bidder was asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Stopped<'a> {
     pub generation: u64,
     /// `None`: nothing was looked up yet.
     pub facts: Option<&'a Facts>,
+    pub browser: Option<String>,
     /// From the arrival to this moment.
     pub took: Duration,
     /// Imps that were turned away: their place in the request, and why.
@@ -102,7 +104,7 @@ pub fn stopped(stopped: &Stopped<'_>) -> Vec<u8> {
         "generation": stopped.generation,
         "rule": stopped.rule.label(),
         "took_ms": millis(stopped.took),
-        "facts": stopped.facts.map(facts),
+        "facts": stopped.facts.map(|known| facts(known, stopped.browser.as_deref())),
         "imps_refused": refused(stopped.imps_refused),
         "bidders": [],
     });
@@ -125,7 +127,7 @@ fn units(price: Cpm) -> f64 {
 }
 
 /// What was looked up, without what tells one user from another.
-fn facts(facts: &Facts) -> Value {
+fn facts(facts: &Facts, browser: Option<&str>) -> Value {
     let (geo, device) = (facts.geo.as_deref(), facts.device.as_deref());
     let told = json!({
         "country": facts.country.as_ref().map(Country::as_str),
@@ -135,7 +137,7 @@ fn facts(facts: &Facts) -> Value {
         "hosting": geo.map(|geo| geo.is_hosting),
         "devicetype": facts.devicetype,
         "os": device.and_then(|device| device.os.as_deref()),
-        "browser": device.and_then(|device| device.browser.as_deref()),
+        "browser": browser,
         "bot": device.map(|device| device.is_bot),
     });
     without_nulls(told)

@@ -393,6 +393,7 @@ impl Stop<'_> {
         let ext = explain::is_wanted(&request, self.partner, self.arrival.is_trial).then(|| {
             Bytes::from(explain::stopped(&explain::Stopped {
                 generation: self.snapshot.generation,
+                browser: facts.and_then(|_| enrich::browser(&request, &self.snapshot.databases)),
                 facts,
                 took: clock::monotonic().saturating_duration_since(self.arrival.at),
                 imps_refused: self.refused_imps,

@@ -103,28 +103,26 @@ pub fn keep(
     let Settled { answers, result, .. } = settled;
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let name = |id| snapshot.bidder(id).map_or_else(String::new, |bidder| bidder.name.clone());
+    let name = |id| snapshot.bidder(id).map_or("", |bidder| &bidder.name).into();
     let called = answers.iter().map(|answer| {
         let id = answer.invitation.bidder;
         BidderPart {
             bidder: name(id),
-            negative: answer
-                .result
-                .as_ref()
-                .map_or_else(|why| why.label().to_owned(), |_| String::new()),
+            negative: answer.result.as_ref().map_or_else(|why| why.label(), |_| "").into(),
             bids: answer.result.as_ref().map_or(0, |read| count(read.bids.len())),
             wins: count(result.wins.iter().filter(|win| win.bidder == id).count()),
         }
     });
-    let left_out = asked.not_called.iter().map(|(id, why)| BidderPart {
+    let of_the_moment = asked.not_called.iter().filter(|(_, why)| !why.is_by_targeting());
+    let left_out = of_the_moment.map(|(id, why)| BidderPart {
         bidder: name(*id),
-        negative: why.label().to_owned(),
+        negative: why.label().into(),
         ..BidderPart::default()
     });
     let bidders: Vec<_> = called.chain(left_out).take(BIDDERS_MAX).collect();
     let record = AuctionRecord {
-        auction_id: asked.request.text(asked.request.view.id).to_owned(),
-        partner: partner.name.clone(),
+        auction_id: asked.request.text(asked.request.view.id).into(),
+        partner: (&partner.name).into(),
         generation: snapshot.generation,
         at_us: micros(arrival.wall),
         took_us: micros(took),
@@ -133,7 +131,7 @@ pub fn keep(
         not_called: count(asked.not_called.len()),
         bids: bidders.iter().map(|one| one.bids).sum(),
         wins: count(result.wins.len()),
-        outcome: if result.wins.is_empty() { "no_bid" } else { "won" }.to_owned(),
+        outcome: if result.wins.is_empty() { "no_bid" } else { "won" }.into(),
         bidders,
     };
     let mut payload = Vec::with_capacity(512);

@@ -6,6 +6,7 @@
 use super::explain::{self, BidderStory, Call, Explanation};
 use super::{Asked, Settled};
 use crate::arrival::Arrival;
+use crate::enrich;
 use crate::openrtb::ids::BidderId;
 use crate::snapshot::Snapshot;
 use std::time::Instant;
@@ -40,6 +41,7 @@ pub fn tell(
         request: &asked.request,
         pricing: settled.pricing,
         facts: &asked.facts,
+        browser: enrich::browser(&asked.request, &snapshot.databases),
         tmax: asked.deadline.tmax(),
         took: now.saturating_duration_since(arrival.at),
         imps_refused: &asked.refused_imps,

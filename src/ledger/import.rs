@@ -239,16 +239,16 @@ fn amount(side: &str, micros: Option<i64>, currency: &str) -> Result<Amount, Str
     Ok(Amount::new(micros, known))
 }
 
-fn auction_of(line: &Line<'_>) -> AuctionRecord {
+fn auction_of(line: &Line<'_>) -> AuctionRecord<'static> {
     let part = |part: &Part| BidderPart {
-        bidder: part.bidder.clone(),
-        negative: part.negative.clone(),
+        bidder: part.bidder.clone().into(),
+        negative: part.negative.clone().into(),
         bids: part.bids,
         wins: part.wins,
     };
     AuctionRecord {
-        auction_id: line.auction_id.to_string(),
-        partner: line.partner.to_string(),
+        auction_id: line.auction_id.to_string().into(),
+        partner: line.partner.to_string().into(),
         generation: line.generation,
         at_us: line.auction_us,
         took_us: line.took_us,
@@ -257,7 +257,7 @@ fn auction_of(line: &Line<'_>) -> AuctionRecord {
         not_called: line.not_called,
         bids: line.bids,
         wins: line.wins,
-        outcome: line.outcome.to_string(),
+        outcome: line.outcome.to_string().into(),
         bidders: line.bidders.iter().map(part).collect(),
     }
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     Event(MoneyEvent),
-    Auction(AuctionRecord),
+    Auction(AuctionRecord<'static>),
     Dropped(DropCount),
     /// A notice that its bidder has not got.
     Letter(LetterState, Letter),

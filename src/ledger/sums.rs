@@ -82,7 +82,7 @@ impl Rows {
     /// Adds an auction.
     pub fn add_auction(
         &mut self,
-        record: &AuctionRecord,
+        record: &AuctionRecord<'_>,
         question: &Question,
     ) -> Result<(), LedgerFault> {
         if !question.span.holds(record.at_us) {
@@ -122,7 +122,7 @@ impl Rows {
 }
 
 impl Row {
-    fn add_auction(&mut self, record: &AuctionRecord) {
+    fn add_auction(&mut self, record: &AuctionRecord<'_>) {
         self.auctions += 1;
         self.bids += u64::from(record.bids);
         self.sold += u64::from(record.wins);
@@ -146,7 +146,7 @@ impl Row {
 }
 
 /// Whether a bidder was asked: what it did not answer is its own affair.
-fn was_called(part: &BidderPart) -> bool {
+fn was_called(part: &BidderPart<'_>) -> bool {
     !NotCalled::ALL.iter().any(|reason| reason.label() == part.negative)
 }
 
@@ -161,9 +161,9 @@ fn event_key(event: &MoneyEvent, at_us: u64, question: &Question) -> Vec<String>
     question.by.iter().map(name).collect()
 }
 
-fn auction_key(record: &AuctionRecord, bidder: &str, question: &Question) -> Vec<String> {
+fn auction_key(record: &AuctionRecord<'_>, bidder: &str, question: &Question) -> Vec<String> {
     let name = |axis: &Axis| match axis {
-        Axis::Partner => record.partner.clone(),
+        Axis::Partner => record.partner.to_string(),
         Axis::Bidder => bidder.to_owned(),
         Axis::Deal => String::new(),
         Axis::Day => when::day(record.at_us),

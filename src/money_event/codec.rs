@@ -11,6 +11,7 @@ use crate::money::{Cpm, Currency};
 use crate::tlv::{
     self, TlvFault, Value, field_bytes, field_number, field_part, field_signed, fields,
 };
+use std::borrow::Cow;
 
 mod event_tag {
     pub const ID: u64 = 1;
@@ -136,7 +137,7 @@ pub fn identify(kind: u8, bytes: &[u8]) -> Option<(EventId, u64)> {
 }
 
 /// Appends an auction record's bytes.
-pub fn write_auction(auction: &AuctionRecord, out: &mut Vec<u8>) {
+pub fn write_auction(auction: &AuctionRecord<'_>, out: &mut Vec<u8>) {
     use auction_tag as tag;
     field_bytes(out, tag::AUCTION_ID, capped(&auction.auction_id));
     field_bytes(out, tag::PARTNER, capped(&auction.partner));
@@ -165,13 +166,13 @@ pub fn write_auction(auction: &AuctionRecord, out: &mut Vec<u8>) {
 }
 
 /// Reads an auction record.
-pub fn read_auction(bytes: &[u8]) -> Result<AuctionRecord, TlvFault> {
+pub fn read_auction(bytes: &[u8]) -> Result<AuctionRecord<'static>, TlvFault> {
     use auction_tag as tag;
     let mut found = AuctionRecord::default();
     fields(bytes, |tag, value| {
         match tag {
-            tag::AUCTION_ID => value.text()?.clone_into(&mut found.auction_id),
-            tag::PARTNER => value.text()?.clone_into(&mut found.partner),
+            tag::AUCTION_ID => found.auction_id = owned(value)?,
+            tag::PARTNER => found.partner = owned(value)?,
             tag::GENERATION => found.generation = value.number()?,
             tag::AT_US => found.at_us = value.number()?,
             tag::TOOK_US => found.took_us = value.number()?,
@@ -180,7 +181,7 @@ pub fn read_auction(bytes: &[u8]) -> Result<AuctionRecord, TlvFault> {
             tag::NOT_CALLED => found.not_called = value.small("not_called")?,
             tag::BIDS => found.bids = value.small("bids")?,
             tag::WINS => found.wins = value.small("wins")?,
-            tag::OUTCOME => value.text()?.clone_into(&mut found.outcome),
+            tag::OUTCOME => found.outcome = owned(value)?,
             tag::BIDDER if found.bidders.len() == BIDDERS_MAX => {
                 return Err(TlvFault::Value("the number of bidders"));
             }
@@ -192,12 +193,16 @@ pub fn read_auction(bytes: &[u8]) -> Result<AuctionRecord, TlvFault> {
     Ok(found)
 }
 
-fn bidder(value: Value<'_>) -> Result<BidderPart, TlvFault> {
+fn owned(value: Value<'_>) -> Result<Cow<'static, str>, TlvFault> {
+    Ok(Cow::Owned(value.text()?.to_owned()))
+}
+
+fn bidder(value: Value<'_>) -> Result<BidderPart<'static>, TlvFault> {
     let mut found = BidderPart::default();
     fields(value.bytes(), |tag, value| {
         match tag {
-            bidder_tag::NAME => value.text()?.clone_into(&mut found.bidder),
-            bidder_tag::NEGATIVE => value.text()?.clone_into(&mut found.negative),
+            bidder_tag::NAME => found.bidder = owned(value)?,
+            bidder_tag::NEGATIVE => found.negative = owned(value)?,
             bidder_tag::BIDS => found.bids = value.small("a bidder's bids")?,
             bidder_tag::WINS => found.wins = value.small("a bidder's wins")?,
             _ => {}
@@ -307,12 +312,12 @@ mod tests {
             bidders in prop::collection::vec((".{0,9}", any::<u32>()), 0..9), at in any::<[u64; 3]>(),
         ) {
             let auction = AuctionRecord {
-                auction_id: names[0].clone(), partner: names[1].clone(), outcome: names[2].clone(),
+                auction_id: (&names[0]).into(), partner: (&names[1]).into(), outcome: (&names[2]).into(),
                 generation: at[0], at_us: at[1], took_us: at[2],
                 imps: counts[0], called: counts[1], not_called: counts[2], bids: counts[3],
                 wins: counts[4],
                 bidders: bidders.into_iter().map(|(bidder, bids)| BidderPart {
-                    bidder, negative: names[3].clone(), bids, wins: bids / 2,
+                    bidder: bidder.into(), negative: (&names[3]).into(), bids, wins: bids / 2,
                 }).collect(),
             };
             let mut bytes = Vec::new();

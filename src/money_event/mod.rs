@@ -14,6 +14,7 @@ pub mod codec;
 pub mod shown;
 
 use crate::money::{Cpm, Currency};
+use std::borrow::Cow;
 use std::fmt;
 
 /// Kinds of records in the journal, below 64 and never given twice. 0 to 7 are the journal's own.
@@ -193,10 +194,10 @@ pub struct MoneyEvent {
 
 /// What one auction was: for counts, not for money (a record may be dropped under pressure).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuctionRecord {
+pub struct AuctionRecord<'a> {
     /// The bid request's `id`.
-    pub auction_id: String,
-    pub partner: String,
+    pub auction_id: Cow<'a, str>,
+    pub partner: Cow<'a, str>,
     /// Generation of the snapshot that held it.
     pub generation: u64,
     /// Microseconds since the epoch, when the request came; and how long the answer took.
@@ -211,17 +212,18 @@ pub struct AuctionRecord {
     pub bids: u32,
     pub wins: u32,
     /// Label of how it ended: `won`, `no_bid`, or of the refusal.
-    pub outcome: String,
-    /// Each bidder's part, at most [`BIDDERS_MAX`].
-    pub bidders: Vec<BidderPart>,
+    pub outcome: Cow<'a, str>,
+    /// The parts of those that were called, or would have been but for what was so at that moment
+    /// (those that never buy the like are in `not_called` alone); at most [`BIDDERS_MAX`].
+    pub bidders: Vec<BidderPart<'a>>,
 }
 
 /// One bidder's part of an auction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BidderPart {
-    pub bidder: String,
+pub struct BidderPart<'a> {
+    pub bidder: Cow<'a, str>,
     /// Label of why it was not called, or gave no answer; empty where it answered.
-    pub negative: String,
+    pub negative: Cow<'a, str>,
     /// Bids that came from it, and that won.
     pub bids: u32,
     pub wins: u32,

@@ -97,7 +97,7 @@ fn event_columns(event: &MoneyEvent) -> Columns {
     ]
 }
 
-fn auction_columns(record: &AuctionRecord) -> Columns {
+fn auction_columns(record: &AuctionRecord<'_>) -> Columns {
     let bidders: Vec<Value> = record
         .bidders
         .iter()

@@ -101,6 +101,24 @@ impl NotCalled {
         }
     }
 
+    /// Whether the bidder never buys the like: by its configuration alone, whatever the moment.
+    pub const fn is_by_targeting(self) -> bool {
+        matches!(
+            self,
+            Self::Media
+                | Self::Size
+                | Self::Channel
+                | Self::Country
+                | Self::DeviceType
+                | Self::Os
+                | Self::Partner
+                | Self::Publisher
+                | Self::Inventory
+                | Self::DealOnly
+                | Self::UnmatchedUser
+        )
+    }
+
     /// Non-bid status code.
     pub const fn status(self) -> u16 {
         match self {

@@ -174,6 +174,7 @@ fn an_explanation_names_every_bidder_and_every_bid() {
         request: &case.request,
         pricing: Pricing::new(&case.request, &case.partner, &case.rates, &NO_RULES),
         facts: &facts,
+        browser: None,
         tmax: Duration::from_millis(250),
         took: Duration::from_millis(12),
         imps_refused: &[(1, Refusal::BannerSize)],

@@ -128,6 +128,7 @@ fn an_explanation_has_no_price_before_our_margin() {
         request: &case.request,
         pricing: Pricing::new(&case.request, &case.partner, &case.rates, &NO_RULES),
         facts: &Facts::default(),
+        browser: None,
         tmax: Duration::ZERO,
         took: Duration::ZERO,
         imps_refused: &[],

@@ -43,7 +43,7 @@ fn journal(dir: &Path) {
         ticket.wait().unwrap();
     }
     let mut payload = Vec::new();
-    let auction = AuctionRecord { bids: 3, outcome: "won".to_owned(), ..AuctionRecord::default() };
+    let auction = AuctionRecord { bids: 3, outcome: "won".into(), ..AuctionRecord::default() };
     write_auction(&auction, &mut payload);
     assert!(opened.journal.append_buffered(kind::AUCTION, payload));
     let mut sink = Sink::new(&opened.journal, "files").unwrap();

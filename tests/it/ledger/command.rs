@@ -36,7 +36,7 @@ fn journal(dir: &Path, events: &[MoneyEvent], auctions: u64) {
     }
     for number in 0..auctions {
         let record = AuctionRecord {
-            auction_id: format!("{}-{number}", dir.display()),
+            auction_id: format!("{}-{number}", dir.display()).into(),
             partner: "pub".into(),
             at_us: MIDNIGHT_US + number,
             bids: 2,

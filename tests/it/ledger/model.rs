@@ -284,13 +284,13 @@ fn a_win_whose_token_lives_may_still_be_billed() {
 #[test]
 fn auctions_are_counted_by_who_was_called_and_once_however_often_they_are_read() {
     let part = |bidder: &str, negative: &str, bids, wins| BidderPart {
-        bidder: bidder.into(),
-        negative: negative.into(),
+        bidder: bidder.to_owned().into(),
+        negative: negative.to_owned().into(),
         bids,
         wins,
     };
     let record = |number: u64| AuctionRecord {
-        auction_id: format!("a-{number}"),
+        auction_id: format!("a-{number}").into(),
         partner: "pub".into(),
         at_us: MIDNIGHT_US + number,
         bids: 3,
@@ -310,7 +310,7 @@ fn auctions_are_counted_by_who_was_called_and_once_however_often_they_are_read()
         for _ in 0..times {
             for number in 0..5 {
                 let mut record = record(number);
-                record.bidders[2].negative = not_called[0].to_owned();
+                record.bidders[2].negative = not_called[0].into();
                 tally.take(Item::Auction(record)).unwrap();
             }
             tally.take(Item::Dropped(drops)).unwrap();
