@@ -33,6 +33,7 @@ pub mod telemetry;
 // floor 3: the stages that look at one thing
 pub mod admit;
 pub mod auction;
+pub mod broker;
 pub mod enrich;
 pub mod ledger;
 pub mod macros;

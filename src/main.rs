@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use gavel::app::load::StartFault;
 use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
+use gavel::broker::command::{self as events, EventsCommand};
 use gavel::http::admin::AdminAddress;
 use gavel::journal::{self, command::JournalCommand};
 use gavel::ledger::{self, command::LedgerArgs};
@@ -66,6 +67,11 @@ enum Command {
     Journal {
         #[command(subcommand)]
         command: JournalCommand,
+    },
+    /// What the broker holds of events.
+    Events {
+        #[command(subcommand)]
+        command: EventsCommand,
     },
     /// Totals of money over the journals of all replicas, and what does not add up.
     Ledger(LedgerArgs),
@@ -134,6 +140,7 @@ fn main() -> ExitCode {
         Command::PackDb(args) => pack_db(&args),
         Command::HashKey => hash_key(),
         Command::Journal { command } => journal(command),
+        Command::Events { command } => pull(command),
         Command::Ledger(args) => ledger(args),
         Command::Dlq { command } => match dlq::run(command) {
             Ok(text) => say(&text),
@@ -241,6 +248,30 @@ fn journal(command: JournalCommand) -> ExitCode {
             }
             let said = if is_export { ExitCode::SUCCESS } else { say(&told.text) };
             if told.is_well { said } else { ExitCode::FAILURE }
+        }
+        Err(fault) => {
+            eprintln!("{}", reload::chain(&fault));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn pull(command: EventsCommand) -> ExitCode {
+    let EventsCommand::Pull { config, from, out } = command;
+    let config = match config::load(&config) {
+        Ok(config) => config,
+        Err(report) => return faulty(&StartFault::from(report)),
+    };
+    let Some(settings) = config.events.broker else {
+        eprintln!("the configuration has no [broker]");
+        return ExitCode::from(EX_CONFIG);
+    };
+    match events::pull(&settings, from, out.as_ref()) {
+        Ok(faults) => {
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(fault) => {
             eprintln!("{}", reload::chain(&fault));

@@ -1,11 +1,17 @@
-//! The journal of this process: opened before anybody is served, closed after the last one was.
+//! The journal of this process, and the broker behind it: opened before anybody is served, closed
+//! after the last one was.
 //!
-//! Owns: [`Books`], its log lines, and what readiness is told of it. Never: a record.
+//! Owns: [`Books`], its log lines, and what readiness is told of it: of the journal alone. A broker
+//! is the same for all replicas: where it is gone, another replica is no better place. Never: a
+//! record.
 
+use crate::broker::link::{self, Link};
+use crate::broker::relay::{self, Relay};
+use crate::clock;
 use crate::config::events::{Ack, Events};
 use crate::journal::balance::Intake;
 use crate::journal::disk::real::RealDisk;
-use crate::journal::handle::Status;
+use crate::journal::handle::{Journal, Status};
 use crate::journal::open::{self, Opened, Running};
 use crate::journal::{Condition, Settings};
 use crate::lifecycle::{Lifecycle, ReadyHandle};
@@ -13,7 +19,7 @@ use crate::money_event::codec::identify;
 use crate::notice::event_log::EventLog;
 use crate::notice::shelf::SINK;
 use crate::reload::chain;
-use crate::telemetry::books::BooksState;
+use crate::telemetry::books::{BooksState, BrokerState};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
@@ -27,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(250);
 pub struct Books {
     log: Option<EventLog>,
     running: Option<Running>,
+    /// The broker, and the relay to it.
+    link: Option<(Link, link::Running)>,
+    relay: Option<relay::Running>,
 }
 
 impl Books {
@@ -35,8 +44,24 @@ impl Books {
         self.log.clone()
     }
 
+    /// The journal, also where events go elsewhere.
+    pub fn journal(&self) -> Option<Journal> {
+        self.log.as_ref().map(|log| log.journal().clone())
+    }
+
+    /// The broker.
+    pub fn link(&self) -> Option<Link> {
+        self.link.as_ref().map(|(link, _)| link.clone())
+    }
+
     /// Writes what waits, with an fsync, and ends. Blocks.
     pub fn close(self) {
+        if let Some(relay) = self.relay {
+            relay.close();
+        }
+        if let Some((_, running)) = self.link {
+            running.close();
+        }
         if let Some(running) = self.running {
             running.close();
         }
@@ -49,6 +74,9 @@ pub async fn open(events: &Events) -> Result<Books, String> {
     let Some(mut settings) = events.journal.clone() else { return Ok(Books::default()) };
     // what bidders have not been told yet holds its records back
     settings.sinks.push(SINK.to_owned());
+    if events.broker.is_some() {
+        settings.sinks.push(relay::SINK.to_owned());
+    }
     let dir = settings.dir.display().to_string();
     let Opened { journal, report, running } =
         opened(settings).await.map_err(|fault| format!("journal.dir: {fault}"))?;
@@ -65,10 +93,15 @@ pub async fn open(events: &Events) -> Result<Books, String> {
     if report.lost > 0 {
         error!(lost = report.lost, "records of the journal are lost: see `gavel journal verify`");
     }
-    let log = match events.ack {
-        Ack::Local => EventLog::Local(journal),
+    let broker = events.broker.as_ref().map(|settings| Link::start(settings.clone()));
+    let link = broker.transpose().map_err(|fault| format!("broker: {}", chain(&fault)))?;
+    let relay = link.as_ref().and_then(|(link, _)| Relay::start(&journal, link.clone()));
+    let relay = relay.transpose().map_err(|fault| format!("cannot start a thread: {fault}"))?;
+    let log = match (events.ack, &link) {
+        (Ack::Broker, Some((link, _))) => EventLog::Broker(journal, link.clone()),
+        _ => EventLog::Local(journal),
     };
-    Ok(Books { log: Some(log), running: Some(running) })
+    Ok(Books { log: Some(log), running: Some(running), link, relay })
 }
 
 async fn opened(settings: Settings) -> Result<Opened, String> {
@@ -115,8 +148,8 @@ fn tell(part: &ReadyHandle, condition: Condition) {
 }
 
 /// What the journal's figures are called outside.
-pub fn numbers(status: &Status) -> BooksState {
-    let Intake { received, in_hand, rejected, refused, duplicate, appended } =
+pub fn numbers(status: &Status, link: Option<&Link>) -> BooksState {
+    let Intake { received, in_hand, rejected, refused, duplicate, published, appended } =
         status.figures.intake;
     let outlets = status
         .figures
@@ -128,7 +161,7 @@ pub fn numbers(status: &Status) -> BooksState {
     BooksState {
         received,
         in_hand,
-        intake: [rejected, refused, duplicate, appended],
+        intake: [rejected, refused, duplicate, published, appended],
         outlets: outlets.collect(),
         queued: buffered.queued,
         records: [buffered.offered, buffered.dropped, buffered.written],
@@ -138,5 +171,10 @@ pub fn numbers(status: &Status) -> BooksState {
         segments: status.segments as u64,
         damaged_segments: status.damaged_segments as u64,
         commit: status.commit_p50.zip(status.commit_p99).map(|(half, most)| [half, most]),
+        broker: link.map(|link| BrokerState {
+            is_well: link.health().is_well(),
+            messages: link.health().ends(),
+            lag: link.health().behind(clock::wall()),
+        }),
     }
 }

@@ -179,7 +179,7 @@ async fn muster(
 ) -> Result<Mustered, StartFault> {
     let fault = |line| StartFault::new(vec![line]);
     let books = books::open(&config.events).await.map_err(fault)?;
-    let (team, queue) = Team::start(config, databases, lifecycle, books.log()).map_err(fault)?;
+    let (team, queue) = Team::start(config, databases, lifecycle, &books).map_err(fault)?;
     Ok(Mustered { books, team, queue })
 }
 

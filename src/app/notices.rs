@@ -3,10 +3,12 @@
 //! Owns: [`Sending`]. Never: what is sent.
 
 use crate::bidder::tls::Tls;
+use crate::broker::feed::{self, FeedSettings};
 use crate::config::Config;
+use crate::config::notices::NoticeSettings;
 use crate::journal::disk::real::RealDisk;
-use crate::journal::handle::Journal;
 use crate::notice::courier::{Courier, Permissions};
+use crate::notice::event_log::EventLog;
 use crate::notice::guard::{Guard, Permission};
 use crate::notice::plan::Outbox;
 use crate::notice::sender::{Deliver, Sender};
@@ -18,12 +20,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc::channel;
 use tracing::{error, warn};
 
 /// How much nicer than the workers the thread is.
 const NICE: i32 = 5;
+
+/// What a notice of the broker may take beside its wait and its try.
+const HOLD_MORE: Duration = Duration::from_secs(10);
 
 /// The thread.
 #[derive(Debug)]
@@ -35,20 +41,21 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Starts it. With a journal it sends what is durable, too. The error is a line for the report.
-    pub fn start(
-        config: &Config,
-        live: Arc<Live>,
-        journal: Option<&Journal>,
-    ) -> Result<Self, String> {
+    /// Starts it. With a log of events it sends what is durable, too. The error is a line for the report.
+    pub fn start(config: &Config, live: Arc<Live>, log: Option<&EventLog>) -> Result<Self, String> {
         let settings = config.engine.notices.clone();
-        let shelf = match journal {
+        let shelf = match log.map(EventLog::journal) {
             Some(journal) => Shelf::open(journal, Arc::new(RealDisk), settings.sender.letters_max)
                 .map_err(|fault| chain(&fault))?,
             None => None,
         };
         let tls = Tls::new(config.engine.net.ca_file.as_deref()).map_err(|fault| chain(&fault))?;
         let (queue, losses) = channel(settings.sender.losses_max);
+        let parcels = match log {
+            Some(EventLog::Broker(_, link)) => feed::start(link, feed_settings(&settings)),
+            // nobody has the other end: it ends at once
+            _ => channel(1).1,
+        };
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
         let outbox = Outbox::new(queue, Arc::clone(&tally));
         let (counts, ending) = (Arc::clone(&tally), Arc::clone(&stop));
@@ -78,7 +85,7 @@ impl Sending {
                 });
                 let seed = u64::try_from(crate::clock::wall().as_nanos()).unwrap_or(1);
                 Sender::new(settings.sender, deliver, counts, shelf, seed)
-                    .run(losses, ending)
+                    .run((losses, parcels), ending)
                     .await;
             });
         });
@@ -103,6 +110,12 @@ impl Sending {
             error!("the thread that sends notices panicked");
         }
     }
+}
+
+/// Nobody else takes a notice while we may be sending it.
+fn feed_settings(settings: &NoticeSettings) -> FeedSettings {
+    let hold = settings.sender.lane.patience + settings.courier.total + HOLD_MORE;
+    FeedSettings { hold, waiting_max: settings.sender.letters_max }
 }
 
 /// Of the rules in force at the moment of a try.

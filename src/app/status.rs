@@ -152,7 +152,10 @@ impl Status {
             memory: self.memory_numbers(),
             silent: self.silent.borrow().clone(),
             notices: notice_state(&vitals.notices, clock::wall()),
-            books: vitals.journal.as_ref().map(|journal| super::books::numbers(&journal.status())),
+            books: vitals
+                .journal
+                .as_ref()
+                .map(|journal| super::books::numbers(&journal.status(), vitals.broker.as_ref())),
         }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
+use super::books::Books;
 use super::notices::Sending;
 use crate::bidder::desk::{Desk, Net};
+use crate::broker::link::Link;
 use crate::capture::recorder::Recorder;
 use crate::clock;
 use crate::config::Config;
@@ -63,6 +65,7 @@ pub struct Vitals {
     pub queue: Arc<QueueCell>,
     pub notices: Arc<Tally>,
     pub journal: Option<Journal>,
+    pub broker: Option<Link>,
 }
 
 impl Team {
@@ -72,7 +75,7 @@ impl Team {
         config: &Config,
         databases: Arc<Databases>,
         lifecycle: &Arc<Lifecycle>,
-        log: Option<EventLog>,
+        books: &Books,
     ) -> Result<(Self, QueueWatch), String> {
         acceptor::raise_descriptor_limit();
         let counted = cpu::worker_count(config.edge.cpu);
@@ -113,8 +116,8 @@ impl Team {
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
-        let journal = log.as_ref().map(|log| log.journal().clone());
-        let sending = Sending::start(config, Arc::clone(&live), journal.as_ref())?;
+        let (log, journal) = (books.log(), books.journal());
+        let sending = Sending::start(config, Arc::clone(&live), log.as_ref())?;
         let main = worker_main(config, (&net, sending.outbox()), (&hub, &live), (inboxes, log));
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;
@@ -128,14 +131,14 @@ impl Team {
             settings: config.edge.accept,
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
-        let (queue, notices) = (watch.cell(), sending.tally());
-        let vitals = Vitals { recorder, hub, live: Arc::clone(&live), queue, notices, journal };
-        let (count, address) = (counted.count, bound.address);
+        let (queue, notices, broker) = (watch.cell(), sending.tally(), books.link());
+        let vitals =
+            Vitals { recorder, hub, live: Arc::clone(&live), queue, notices, journal, broker };
         let team = Self {
             workers,
-            count,
+            count: counted.count,
             acceptor,
-            address,
+            address: bound.address,
             live,
             bank,
             vitals,

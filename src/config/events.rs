@@ -1,8 +1,9 @@
-//! `[journal]` and `[events]`: what is kept of auctions and events, and our own notice URLs.
+//! `[journal]`, `[broker]` and `[events]`: what is kept of auctions and events, and our own notice URLs.
 //!
 //! Owns: names, defaults and ranges of their keys, and the relations between them. Never: a folder
 //! that is opened, a key that is shown.
 
+use super::broker;
 use super::files::Files;
 use super::reader::Table;
 use super::words;
@@ -24,6 +25,8 @@ pub struct Events {
     /// `None`: nothing is kept, no event is taken.
     pub journal: Option<journal::Settings>,
     pub ack: Ack,
+    /// Where they go beyond this machine.
+    pub broker: Option<crate::broker::Settings>,
     /// Events of one worker that wait to become durable.
     pub in_flight_max: u32,
 }
@@ -34,6 +37,8 @@ pub enum Ack {
     /// On this machine's disk.
     #[default]
     Local,
+    /// With the broker's acknowledgement.
+    Broker,
 }
 
 const fn s(seconds: u64) -> Duration {
@@ -43,11 +48,17 @@ const fn s(seconds: u64) -> Duration {
 /// Both sections; paths are relative to `folder`.
 pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<Issuer>) {
     let journal = journal(root, folder);
+    let broker = broker::read(root, folder);
+    if broker.is_some() && journal.is_none() {
+        let wanted = "there, where there is a `[broker]`: what it does not have yet waits there";
+        root.section("journal").fault_of("dir", wanted, None);
+    }
     let mut t = root.section("events");
     let ack = t.choice(
         "ack",
-        &[("local", Ack::Local)],
-        "When an event is answered: `local` once it is on this machine's disk.",
+        &[("local", Ack::Local), ("broker", Ack::Broker)],
+        "When an event is answered: `local` once it is on this machine's disk, `broker` once the \
+         stream of `[broker]` has acknowledged it.",
     );
     let in_flight_max = t.integer(
         "in_flight_max",
@@ -60,6 +71,9 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<I
     if is_present && journal.is_none() {
         t.fault_of("ack", "there together with `journal.dir`", None);
     }
+    if ack == Some(Ack::Broker) && broker.is_none() {
+        t.fault_of("ack", "`broker` only where there is a `[broker]`", None);
+    }
     if let (Some(journal), Some(issuer)) = (&journal, &issuer) {
         let longest = issuer.banner_ttl.max(issuer.video_ttl) + SKEW;
         if journal.keep_for < longest {
@@ -69,7 +83,7 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<I
         }
     }
     t.end();
-    (Events { journal, ack: ack.unwrap_or_default(), in_flight_max }, issuer)
+    (Events { journal, ack: ack.unwrap_or_default(), broker, in_flight_max }, issuer)
 }
 
 fn issuer(t: &mut Table, folder: &Path, files: &Files) -> Option<Issuer> {

@@ -4,6 +4,7 @@
 //! [`load`] again), a clock.
 
 mod bidders;
+pub mod broker;
 pub mod checksums;
 pub mod edge;
 pub mod engine;

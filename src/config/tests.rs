@@ -288,3 +288,36 @@ fn a_configuration_with_nobody_in_it_is_warned_of() {
     let both = "[[partners]]\nname = 'p'\nopen = true\n[[bidders]]\nname = 'b'\nurl = 'http://b.example'\n";
     assert!(warnings(both).is_empty());
 }
+
+#[test]
+fn a_broker_is_read_with_what_it_needs_and_its_faults_are_named() {
+    let partner = "[[partners]]\nname = 'pub'\nopen = true\n";
+    let journal = "[journal]\ndir = 'j'\n";
+    let good = "[broker]\nurls = ['nats://n.example:4222']\nstream = 'EVENTS'\n\
+                subject_prefix = 'ads.gavel'\n[events]\nack = 'broker'\n";
+    assert_eq!(report(&format!("{good}{journal}"), partner), "");
+    for (main, wanted) in [
+        (good.to_owned(), "journal.dir is missing: must be there, where there is a `[broker]`"),
+        (
+            format!("{journal}[events]\nack = 'broker'\n"),
+            "events.ack = \"broker\": must be `broker` only where there is a `[broker]`",
+        ),
+        (format!("{journal}[broker]\n"), "broker.urls is missing: must be at least one"),
+        (
+            format!("{journal}[broker]\nurls = ['nats://me:s3cret@n.example']\n"),
+            "broker.urls[0] = \"nats://...@n.example\": must be nats:// or tls://",
+        ),
+        (
+            format!("{journal}[broker]\nurls = ['nats://n']\nsubject_prefix = 'a..b'\n"),
+            "broker.subject_prefix = \"a..b\": must be words",
+        ),
+        (
+            format!("{journal}[broker]\nurls = ['nats://n']\ncert_file = 'c'\n"),
+            "broker.cert_file = \"c\": must be there together with `key_file`",
+        ),
+    ] {
+        let report = report(&main, partner);
+        assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
+        assert!(!report.contains("s3cret"), "{report}");
+    }
+}

@@ -4,7 +4,7 @@
 //! column at any moment; each step moves it from one to the next under one lock, so that both
 //! equations hold whenever they are read:
 //!
-//! - `received = in_hand + rejected + refused + duplicate + appended`
+//! - `received = in_hand + rejected + refused + duplicate + published + appended`
 //! - of each sink: `carried + appended = delivered + dead + pending`
 //!
 //! All figures but `in_hand` and `pending` count from the start of the process and only grow, as
@@ -26,6 +26,8 @@ pub struct Intake {
     /// Could not be made durable; the sender was told so, and is to come again.
     pub refused: u64,
     pub duplicate: u64,
+    /// Durable at the broker instead of here (`events.ack = "broker"`).
+    pub published: u64,
     pub appended: u64,
 }
 
@@ -60,9 +62,11 @@ impl Figures {
     /// By how much each equation is off; all zero while nothing is wrong.
     pub fn differences(&self) -> Vec<i128> {
         let sum = |parts: &[u64]| parts.iter().map(|part| i128::from(*part)).sum::<i128>();
-        let Intake { received, in_hand, rejected, refused, duplicate, appended } = self.intake;
+        let Intake { received, in_hand, rejected, refused, duplicate, published, appended } =
+            self.intake;
         let Buffered { offered, queued, dropped, written } = self.buffered;
-        let intake = sum(&[received]) - sum(&[in_hand, rejected, refused, duplicate, appended]);
+        let ends = [in_hand, rejected, refused, duplicate, published, appended];
+        let intake = sum(&[received]) - sum(&ends);
         let buffered = sum(&[offered]) - sum(&[queued, dropped, written]);
         let outlets = self.outlets.values().map(|outlet| {
             let Outlet { carried, delivered, dead, pending } = *outlet;
@@ -83,6 +87,7 @@ pub enum Exit {
     Rejected,
     Refused,
     Duplicate,
+    Published,
 }
 
 /// The books.
@@ -122,6 +127,7 @@ impl Book {
             Exit::Rejected => &mut intake.rejected,
             Exit::Refused => &mut intake.refused,
             Exit::Duplicate => &mut intake.duplicate,
+            Exit::Published => &mut intake.published,
         } += count;
     }
 
@@ -179,12 +185,13 @@ mod tests {
     #[test]
     fn the_equations_hold_after_every_step() {
         let book = Book::new([("a".to_owned(), 3), ("b".to_owned(), 0)].into_iter());
-        let steps: [&dyn Fn(); 12] = [
+        let steps: [&dyn Fn(); 13] = [
             &|| book.receive(),
             &|| book.leave(Exit::Rejected, 1),
-            &|| (0..5).for_each(|_| book.receive()),
+            &|| (0..6).for_each(|_| book.receive()),
             &|| book.leave(Exit::Duplicate, 1),
             &|| book.leave(Exit::Refused, 1),
+            &|| book.leave(Exit::Published, 1),
             &|| book.offer(true),
             &|| book.offer(false),
             &|| book.append(3, 1),

@@ -270,21 +270,35 @@ impl Choice {
     }
 }
 
+/// A record as one JSON object, as `gavel journal export` writes it; without a sequence where it is in
+/// no journal.
+pub fn json_line(
+    sequence: Option<u64>,
+    kind: u8,
+    class: Class,
+    payload: &[u8],
+) -> Map<String, Value> {
+    let mut object = Map::new();
+    if let Some(sequence) = sequence {
+        object.insert("sequence".into(), json!(sequence));
+    }
+    object.insert("type".into(), json!(kind_label(kind)));
+    object.insert("class".into(), json!(class_label(class)));
+    object.extend(columns(kind, payload).into_iter().map(|(name, value)| (name.to_owned(), value)));
+    object
+}
+
 fn write_record(format: Format, record: &Record<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let kind = kind_label(record.tag.kind);
-    let class = class_label(record.tag.class);
-    let fields = columns(record.tag.kind, record.payload);
+    let (sequence, tag, payload) = (record.sequence, record.tag, record.payload);
     match format {
         Format::Jsonl => {
-            let mut object = Map::new();
-            object.insert("sequence".into(), json!(record.sequence));
-            object.insert("type".into(), json!(kind));
-            object.insert("class".into(), json!(class));
-            object.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+            let object = json_line(Some(sequence), tag.kind, tag.class, payload);
             writeln!(out, "{}", Value::Object(object))
         }
         Format::Csv => {
-            write!(out, "{},{kind},{class},", record.sequence)?;
+            let (kind, class) = (kind_label(tag.kind), class_label(tag.class));
+            let fields = columns(tag.kind, payload);
+            write!(out, "{sequence},{kind},{class},")?;
             for name in shown::ALL {
                 let value = fields.iter().find(|(known, _)| known == name);
                 write!(out, ",{}", value.map(|(_, value)| cell(value)).unwrap_or_default())?;

@@ -50,6 +50,60 @@ pub enum Once {
     Refused(Refused),
 }
 
+/// What became of an event that counts once and that another place than the journal keeps.
+#[derive(Debug)]
+pub enum Elsewhere {
+    /// It is to be kept there now.
+    New(Hold),
+    /// See [`Once::InFlight`].
+    InFlight(Ticket),
+    /// See [`Once::Seen`].
+    Seen,
+    /// See [`Once::Forgotten`].
+    Forgotten,
+}
+
+/// An event in hand that is being kept elsewhere. Dropping it refuses the event: a repeat may try
+/// again.
+#[derive(Debug)]
+pub struct Hold {
+    journal: Journal,
+    id: EventId,
+    expires_s: u64,
+    ticket: Ticket,
+    is_kept: bool,
+}
+
+impl Hold {
+    /// It is durable there, in this place; `is_repeat`: it had been before.
+    pub fn is_kept(mut self, place: u64, is_repeat: bool) {
+        self.is_kept = true;
+        let parts = self.journal.parts();
+        parts.dedupe.settle(self.id, self.expires_s);
+        parts.balance.leave(if is_repeat { Exit::Duplicate } else { Exit::Published }, 1);
+        self.ticket.end(Ok(place));
+    }
+}
+
+impl Hold {
+    /// The journal keeps it after all: its writer ends what the ticket began.
+    fn hand_over(mut self) -> Ticket {
+        self.is_kept = true;
+        self.ticket.clone()
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let parts = self.journal.parts();
+            parts.dedupe.release(self.id);
+            parts.balance.leave(Exit::Refused, 1);
+            self.ticket.end(Err(Refused::Broker));
+        }
+    }
+}
+
 /// All figures of one moment.
 #[derive(Clone, Debug)]
 pub struct Status {
@@ -83,25 +137,42 @@ impl Journal {
     /// epoch) until when a repeat is its duplicate. The kind and payload are those of
     /// [`crate::money_event`].
     pub fn append_once(&self, id: EventId, expires_s: u64, kind: u8, payload: Vec<u8>) -> Once {
+        match self.hold_once(id, expires_s) {
+            Elsewhere::Seen => Once::Seen,
+            Elsewhere::InFlight(ticket) => Once::InFlight(ticket),
+            Elsewhere::Forgotten => Once::Forgotten,
+            Elsewhere::New(hold) => {
+                let ticket = hold.hand_over();
+                match self.push(kind, payload, &ticket, Some((id, expires_s))) {
+                    Ok(()) => Once::New(ticket),
+                    Err(refused) => Once::Refused(refused),
+                }
+            }
+        }
+    }
+
+    /// Takes an event that counts once and that the caller keeps elsewhere: see
+    /// [`Self::append_once`].
+    pub fn hold_once(&self, id: EventId, expires_s: u64) -> Elsewhere {
         let parts = self.parts();
         parts.balance.receive();
         match parts.dedupe.claim(id, expires_s) {
             Claim::Seen => {
                 parts.balance.leave(Exit::Duplicate, 1);
-                Once::Seen
+                Elsewhere::Seen
             }
             Claim::InFlight(ticket) => {
                 parts.balance.leave(Exit::Duplicate, 1);
-                Once::InFlight(ticket)
+                Elsewhere::InFlight(ticket)
             }
             Claim::Forgotten => {
                 parts.balance.leave(Exit::Rejected, 1);
-                Once::Forgotten
+                Elsewhere::Forgotten
             }
-            Claim::New(ticket) => match self.push(kind, payload, &ticket, Some((id, expires_s))) {
-                Ok(()) => Once::New(ticket),
-                Err(refused) => Once::Refused(refused),
-            },
+            Claim::New(ticket) => {
+                let journal = self.clone();
+                Elsewhere::New(Hold { journal, id, expires_s, ticket, is_kept: false })
+            }
         }
     }
 

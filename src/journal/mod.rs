@@ -259,6 +259,8 @@ pub enum Refused {
     TooLong,
     #[error("the kind is the journal's own or above 63")]
     Kind,
+    #[error("the broker did not acknowledge it")]
+    Broker,
 }
 
 /// A journal cannot be opened, read or kept.

@@ -3,8 +3,10 @@
 //! Owns: [`EventLog`] and [`Counted`]. Never: an HTTP answer, a token. Invariant: an event that is
 //! [`Counted::New`] or [`Counted::Repeat`] is durable when the caller hears of it.
 
+use crate::broker::link::Link;
+use crate::broker::message::of_event;
 use crate::journal::Refused;
-use crate::journal::handle::{Journal, Once};
+use crate::journal::handle::{Elsewhere, Journal, Once};
 use crate::money_event::MoneyEvent;
 use crate::money_event::codec::write_event;
 
@@ -13,6 +15,9 @@ use crate::money_event::codec::write_event;
 pub enum EventLog {
     /// On this machine's disk.
     Local(Journal),
+    /// With the broker's acknowledgement. The journal of this process has records of auctions, and
+    /// knows repeats of what it has seen.
+    Broker(Journal, Link),
 }
 
 /// What became of an event.
@@ -29,38 +34,64 @@ pub enum Counted {
 }
 
 impl EventLog {
-    /// Makes an event durable that counts once, and waits for it. Dropping the wait stops nothing.
+    /// Makes an event durable that counts once, and waits for it. Dropping the wait takes nothing
+    /// back: the event may be durable, and a repeat is told from it.
     pub async fn count_once(&self, event: &MoneyEvent) -> Counted {
-        let Self::Local(journal) = self;
-        let mut payload = Vec::with_capacity(512);
-        write_event(event, &mut payload);
-        let kind = event.event.kind();
-        match journal.append_once(event.id, event.expires_s, kind, payload) {
-            Once::New(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::New),
-            Once::InFlight(ticket) => {
-                ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat)
-            }
-            Once::Seen => Counted::Repeat,
-            Once::Forgotten => Counted::Forgotten,
-            Once::Refused(refused) => Counted::Refused(refused),
+        match self {
+            Self::Local(journal) => write_once(journal, event).await,
+            Self::Broker(journal, link) => publish_once(journal, link, event).await,
         }
     }
 
     /// Takes down an event that is not worth counting: forged, expired, malformed.
     pub fn reject(&self) {
-        let Self::Local(journal) = self;
-        journal.reject();
+        self.journal().reject();
     }
 
     /// Whether the events of an auction that is held now have a place to go.
     pub fn may_bill(&self) -> bool {
-        let Self::Local(journal) = self;
-        journal.may_bill()
+        match self {
+            Self::Local(journal) => journal.may_bill(),
+            Self::Broker(_, link) => link.may_bill(),
+        }
     }
 
     /// The journal of this process: auction records go there wherever events do.
     pub fn journal(&self) -> &Journal {
-        let Self::Local(journal) = self;
-        journal
+        match self {
+            Self::Local(journal) | Self::Broker(journal, _) => journal,
+        }
+    }
+}
+
+async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
+    let mut payload = Vec::with_capacity(512);
+    write_event(event, &mut payload);
+    let kind = event.event.kind();
+    match journal.append_once(event.id, event.expires_s, kind, payload) {
+        Once::New(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::New),
+        Once::InFlight(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat),
+        Once::Seen => Counted::Repeat,
+        Once::Forgotten => Counted::Forgotten,
+        Once::Refused(refused) => Counted::Refused(refused),
+    }
+}
+
+async fn publish_once(journal: &Journal, link: &Link, event: &MoneyEvent) -> Counted {
+    let hold = match journal.hold_once(event.id, event.expires_s) {
+        Elsewhere::New(hold) => hold,
+        Elsewhere::InFlight(ticket) => {
+            return ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat);
+        }
+        Elsewhere::Seen => return Counted::Repeat,
+        Elsewhere::Forgotten => return Counted::Forgotten,
+    };
+    match link.publish(&of_event(&link.settings().prefix, event)).await {
+        Ok(stored) => {
+            hold.is_kept(stored.sequence, stored.is_repeat);
+            if stored.is_repeat { Counted::Repeat } else { Counted::New }
+        }
+        // to drop the hold is to refuse the event
+        Err(_) => Counted::Refused(Refused::Broker),
     }
 }

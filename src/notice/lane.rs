@@ -5,6 +5,7 @@
 
 use super::courier::Failure;
 use super::schedule::Budget;
+use crate::broker::feed::Receipt;
 use crate::money_event::EventType;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl Default for LaneSettings {
 }
 
 /// A notice on its way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Job {
     pub source: Source,
     pub kind: EventType,
@@ -55,7 +56,7 @@ pub struct Job {
 }
 
 /// Where a notice came from, and so what becomes of one that was not delivered.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Source {
     /// Best effort: nothing.
     Loss,
@@ -63,6 +64,8 @@ pub enum Source {
     Record { batch: u64, sequence: u64, kind: u8, payload: Vec<u8> },
     /// It was put aside, under this number: it is tried again, or dead.
     Letter(u64),
+    /// The broker keeps it: it goes back there.
+    Parcel(Receipt),
 }
 
 /// What may be started.

@@ -8,7 +8,10 @@
 //!
 //! A record's road: read ahead from the journal into the window -> its bidder's lane -> a try. Taken:
 //! done. Not taken, or no turn in time: a letter, pending, with its tries and when it is due; the
-//! window goes on. From the letters it is tried again until it is delivered or dead.
+//! window goes on. From the letters it is tried again until it is delivered or dead. What the broker
+//! keeps instead of the journal comes as a parcel ([`parcels`]) and goes back there.
+
+mod parcels;
 
 use super::courier::Failure;
 use super::lane::{Gate, Job, Lane, LaneSettings, Source};
@@ -17,6 +20,7 @@ use super::shelf::Shelf;
 use super::tally::{Result as Ended, Tally, Waiting};
 use super::window::Window;
 use super::{Notice, orders};
+use crate::broker::feed::Parcel;
 use crate::clock;
 use crate::journal::dead::{Change, Letter, LetterState};
 use crate::money_event::EventType;
@@ -123,8 +127,12 @@ impl Sender {
     }
 
     /// Sends until it is told to stop; what is under way then is sent again by the next start.
-    pub async fn run(mut self, mut losses: Receiver<Vec<Notice>>, stop: Arc<AtomicBool>) {
-        let mut is_open = true;
+    pub async fn run(
+        mut self,
+        (mut losses, mut parcels): (Receiver<Vec<Notice>>, Receiver<Parcel>),
+        stop: Arc<AtomicBool>,
+    ) {
+        let (mut is_open, mut is_fed) = (true, true);
         while !stop.load(Ordering::Acquire) {
             self.turn();
             tokio::select! {
@@ -133,6 +141,10 @@ impl Sender {
                     Some(plan) => self.lose(plan),
                     None => is_open = false,
                 },
+                parcel = parcels.recv(), if is_fed => match parcel {
+                    Some(parcel) => self.take(parcel),
+                    None => is_fed = false,
+                },
                 () = tokio::time::sleep(self.settings.tick) => {}
             }
             while let Some(ended) = self.flights.try_join_next_with_id() {
@@ -140,6 +152,9 @@ impl Sender {
             }
             while let Ok(plan) = losses.try_recv() {
                 self.lose(plan);
+            }
+            while let Ok(parcel) = parcels.try_recv() {
+                self.take(parcel);
             }
         }
         self.finish().await;
@@ -199,7 +214,7 @@ impl Sender {
         self.give_up(now_us);
         let mut waiting = self.shelf.as_ref().map(Shelf::waiting).unwrap_or_default();
         for job in self.lanes.values().flat_map(|lane| &lane.queue).chain(self.jobs.values()) {
-            if let Source::Record { .. } = job.source {
+            if let Source::Record { .. } | Source::Parcel(_) = job.source {
                 let one: &mut Waiting = waiting.entry(job.bidder.clone()).or_default();
                 one.pending += 1;
                 one.oldest_us = Some(one.oldest_us.map_or(job.first_us, |us| us.min(job.first_us)));
@@ -357,7 +372,7 @@ impl Sender {
         match result {
             Ok(()) => {
                 self.tally.count(job.kind, Ended::Delivered);
-                self.delivered(&job);
+                self.delivered(job);
             }
             Err(failure) => {
                 self.tally.count(job.kind, Ended::Failed);
@@ -367,9 +382,10 @@ impl Sender {
         }
     }
 
-    fn delivered(&mut self, job: &Job) {
+    fn delivered(&mut self, job: Job) {
         match job.source {
             Source::Loss => {}
+            Source::Parcel(receipt) => receipt.delivered(),
             Source::Record { batch, .. } => self.window.delivered(batch),
             Source::Letter(number) => {
                 let state = LetterState::Delivered;
@@ -380,6 +396,9 @@ impl Sender {
 
     /// A durable notice that was not delivered now: it is tried again later, or is dead.
     fn set_aside(&mut self, job: Job, reason: &str, failure: Option<Failure>) {
+        if let Source::Parcel(_) = job.source {
+            return self.give_back(job, reason, failure);
+        }
         let tries = job.tries + u32::from(failure.is_some());
         let (now_us, chance) = (self.now_us(), self.chance());
         let next = match failure {
@@ -396,7 +415,7 @@ impl Sender {
         }
         let (due_us, reason) = (next.unwrap_or(0), reason.to_owned());
         match job.source {
-            Source::Loss => {}
+            Source::Loss | Source::Parcel(_) => {}
             Source::Letter(number) => {
                 if state == LetterState::Dead {
                     tracing::warn!(bidder = %job.bidder, number, %reason, "a notice is dead");

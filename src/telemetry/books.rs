@@ -1,12 +1,12 @@
-//! The numbers of the journal.
+//! The numbers of the journal, and of the broker.
 //!
 //! Owns: [`BooksState`] and how it is shown. Never: a count of its own. Invariant: all of one state are
 //! of one moment, so that whoever adds them up finds the equations to hold.
 
 use super::hub::Value;
 use super::meter::Meter;
-use super::meters as m;
-use super::words::{INTAKE_ENDS, OUTLET_STATES, RECORD_ENDS};
+use super::meters::money as m;
+use super::words::{BROKER_ENDS, INTAKE_ENDS, OUTLET_STATES, RECORD_ENDS};
 use std::time::Duration;
 
 /// What the journal holds, and where each event that came has gone.
@@ -15,7 +15,7 @@ pub struct BooksState {
     pub received: u64,
     pub in_hand: u64,
     /// In the order of `INTAKE_ENDS`.
-    pub intake: [u64; 4],
+    pub intake: [u64; 5],
     /// By sink, in the order of `OUTLET_STATES`.
     pub outlets: Vec<(String, [u64; 4])>,
     pub queued: u64,
@@ -29,6 +29,17 @@ pub struct BooksState {
     pub damaged_segments: u64,
     /// Half of the commits, and 99 of 100, took at most so long; `None` before the first.
     pub commit: Option<[Duration; 2]>,
+    /// `None`: there is no broker.
+    pub broker: Option<BrokerState>,
+}
+
+/// How the broker is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BrokerState {
+    pub is_well: bool,
+    /// In the order of `BROKER_ENDS`.
+    pub messages: [u64; 3],
+    pub lag: Duration,
 }
 
 /// Gives every number to `emit`.
@@ -57,5 +68,12 @@ pub(super) fn emit_books(
     emit(&m::JOURNAL_DAMAGED, &[], Value::Whole(books.damaged_segments));
     for (part, time) in m::COMMIT_PARTS.iter().zip(books.commit.iter().flatten()) {
         emit(&m::JOURNAL_COMMIT, &[part], Value::Real(time.as_secs_f64()));
+    }
+    if let Some(broker) = &books.broker {
+        emit(&m::BROKER_WELL, &[], Value::Whole(u64::from(broker.is_well)));
+        for (end, count) in BROKER_ENDS.iter().zip(broker.messages) {
+            emit(&m::BROKER_MESSAGES, &[end], Value::Whole(count));
+        }
+        emit(&m::BROKER_LAG, &[], Value::Whole(broker.lag.as_secs()));
     }
 }

@@ -4,11 +4,10 @@
 //! Invariant: a label's values are a closed list or names from configuration, in capped slots;
 //! nothing that comes over the network becomes a label.
 
+pub mod money;
+
 use super::meter::{Kind, Label, Meter, Values};
-use super::words::{
-    INTAKE_ENDS, NOTICE_FAILED, NOTICE_KINDS, NOTICE_RESULTS, NOTICE_RULES, OUTLET_STATES,
-    RECORD_ENDS, RELOAD_RESULTS, SINKS,
-};
+use super::words::{NOTICE_FAILED, NOTICE_KINDS, NOTICE_RESULTS, NOTICE_RULES, RELOAD_RESULTS};
 use std::fmt::Write;
 
 const PARTNER: Label = Label { name: "partner", values: Values::Partners };
@@ -65,8 +64,6 @@ pub const EVENTS: &[&str] = &["win", "billing", "loss", "impression"];
 pub const EVENT_ENDS: &[&str] = &["new", "repeat", "refused", "busy"];
 /// Why one was none.
 pub const EVENT_REJECTIONS: &[&str] = &["malformed", "unknown_key", "forged", "expired", "early"];
-/// Parts of the journal's commits.
-pub const COMMIT_PARTS: &[&str] = &["0.5", "0.99"];
 /// Sizes of a listener's accept queue.
 pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
@@ -281,53 +278,6 @@ pub static EVENTS_REJECTED: Meter = counter(
     "What came as an event without a good token; it was answered as one",
     &[Label { name: "reason", values: Values::Fixed(EVENT_REJECTIONS) }],
 );
-pub static JOURNAL_RECEIVED: Meter = counter(
-    "gavel_journal_received_total",
-    "Events that came to the journal: `received` = `in_hand` + `rejected` + `refused` + `duplicate` + `appended`",
-    &[],
-);
-pub static JOURNAL_IN_HAND: Meter =
-    gauge("gavel_journal_in_hand_events", "Events that wait to become durable", &[]);
-pub static JOURNAL_INTAKE: Meter = counter(
-    "gavel_journal_intake_total",
-    "Where events that came have gone; `appended` are durable",
-    &[Label { name: "end", values: Values::Fixed(INTAKE_ENDS) }],
-);
-pub static JOURNAL_OUTLETS: Meter = gauge(
-    "gavel_journal_outlet_events",
-    "Where durable events are, since the start: `carried` (there before it) + `appended` = `delivered` + `dead` + `pending`",
-    &[
-        Label { name: "sink", values: Values::Fixed(SINKS) },
-        Label { name: "state", values: Values::Fixed(OUTLET_STATES) },
-    ],
-);
-pub static JOURNAL_QUEUED: Meter =
-    gauge("gavel_journal_queued_records", "Records of auctions that wait to be written", &[]);
-pub static JOURNAL_RECORDS: Meter = counter(
-    "gavel_journal_records_total",
-    "Records of auctions: `offered` = queued + `dropped` + `written`",
-    &[Label { name: "end", values: Values::Fixed(RECORD_ENDS) }],
-);
-pub static JOURNAL_OFF: Meter = gauge(
-    "gavel_journal_off_events",
-    "By how much the equations of the journal are off in all: 0, or money is missing",
-    &[],
-);
-pub static JOURNAL_CONDITION: Meter = gauge(
-    "gavel_journal_condition",
-    "0 sound, 1 slow, 2 low on room, 3 on the spill folder, 4 no room for more auctions, 5 takes nothing",
-    &[],
-);
-pub static JOURNAL_DISK: Meter = gauge("gavel_journal_disk_bytes", "Size of its segments", &[]);
-pub static JOURNAL_SEGMENTS: Meter =
-    gauge("gavel_journal_segments", "Segments that are there, damaged ones included", &[]);
-pub static JOURNAL_DAMAGED: Meter =
-    gauge("gavel_journal_damaged_segments", "Segments of which durable records are lost", &[]);
-pub static JOURNAL_COMMIT: Meter = gauge(
-    "gavel_journal_commit_seconds",
-    "Time in which so large a part of the commits ended, to a power of two",
-    &[Label { name: "part", values: Values::Fixed(COMMIT_PARTS) }],
-);
 pub static NOTICES: Meter = counter(
     "gavel_notices_total",
     "Notices to bidders by what became of them: `failed` is a try, of which a durable notice has more; `aside` waits without a try; `dead` is kept for `gavel dlq`; `dropped` is a loss notice beyond what may wait",
@@ -370,7 +320,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 70] = [
+pub static ALL: [&Meter; 73] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -421,18 +371,21 @@ pub static ALL: [&Meter; 70] = [
     &CAPTURE_QUEUE,
     &EVENTS_TAKEN,
     &EVENTS_REJECTED,
-    &JOURNAL_RECEIVED,
-    &JOURNAL_IN_HAND,
-    &JOURNAL_INTAKE,
-    &JOURNAL_OUTLETS,
-    &JOURNAL_QUEUED,
-    &JOURNAL_RECORDS,
-    &JOURNAL_OFF,
-    &JOURNAL_CONDITION,
-    &JOURNAL_DISK,
-    &JOURNAL_SEGMENTS,
-    &JOURNAL_DAMAGED,
-    &JOURNAL_COMMIT,
+    &money::JOURNAL_RECEIVED,
+    &money::JOURNAL_IN_HAND,
+    &money::JOURNAL_INTAKE,
+    &money::JOURNAL_OUTLETS,
+    &money::JOURNAL_QUEUED,
+    &money::JOURNAL_RECORDS,
+    &money::JOURNAL_OFF,
+    &money::JOURNAL_CONDITION,
+    &money::JOURNAL_DISK,
+    &money::JOURNAL_SEGMENTS,
+    &money::JOURNAL_DAMAGED,
+    &money::JOURNAL_COMMIT,
+    &money::BROKER_WELL,
+    &money::BROKER_MESSAGES,
+    &money::BROKER_LAG,
     &NOTICES,
     &NOTICE_FAILURES,
     &NOTICES_BLOCKED,

@@ -95,7 +95,7 @@ mod tests {
     use crate::negatives::not_called::NotCalled;
     use crate::negatives::refusal::Refusal;
     use crate::negatives::rejection::Rejection;
-    use crate::telemetry::books::BooksState;
+    use crate::telemetry::books::{BooksState, BrokerState};
     use crate::telemetry::cells::{ConnectionCut, HttpDenied};
     use crate::telemetry::hub::{
         AcceptFault, CaptureState, DatabaseState, ListenerState, MemoryNumbers, SilentState,
@@ -208,11 +208,16 @@ mod tests {
             },
             books: Some(BooksState {
                 received: 10,
-                intake: [1, 0, 2, 7],
+                intake: [1, 0, 2, 0, 7],
                 outlets: vec![("notices".to_owned(), [1, 5, 1, 2])],
                 records: [4, 1, 3],
                 segments: 2,
                 commit: Some([Duration::from_millis(1), Duration::from_millis(8)]),
+                broker: Some(BrokerState {
+                    is_well: true,
+                    messages: [5, 1, 2],
+                    ..BrokerState::default()
+                }),
                 ..BooksState::default()
             }),
             sources: vec![SourceState {

@@ -7,13 +7,15 @@ pub const NOTICE_KINDS: &[&str] = &["win", "billing", "loss", "impression"];
 /// What became of a notice, or of a try.
 pub const NOTICE_RESULTS: &[&str] = &["delivered", "failed", "aside", "dead", "dropped"];
 /// Where an event that the journal received has gone.
-pub const INTAKE_ENDS: &[&str] = &["rejected", "refused", "duplicate", "appended"];
+pub const INTAKE_ENDS: &[&str] = &["rejected", "refused", "duplicate", "published", "appended"];
 /// Where an event that the journal holds is, of a sink.
 pub const OUTLET_STATES: &[&str] = &["carried", "delivered", "dead", "pending"];
 /// What became of records of auctions.
 pub const RECORD_ENDS: &[&str] = &["offered", "dropped", "written"];
 /// Readers of the journal that hold it back.
-pub const SINKS: &[&str] = &["notices"];
+pub const SINKS: &[&str] = &["notices", "broker"];
+/// What became of a message to the broker.
+pub const BROKER_ENDS: &[&str] = &["stored", "repeat", "failed"];
 /// Why a try failed.
 pub const NOTICE_FAILED: &[&str] =
     &["blocked", "no_name", "connect", "tls", "timeout", "broken", "status"];

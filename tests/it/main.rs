@@ -8,6 +8,7 @@
 
 mod auction;
 mod backlog;
+mod broker;
 mod browser;
 mod canaries;
 mod capture;

@@ -19,7 +19,7 @@ const FLOORS: &[&[&str]] = &[
         "correlation",
     ],
     &["capture", "journal", "limits", "telemetry", "lifecycle"],
-    &["admit", "enrich", "auction", "token", "macros", "ledger"],
+    &["admit", "enrich", "auction", "token", "macros", "ledger", "broker"],
     &["privacy"],
     &["bidder"],
     &["snapshot", "notice"],
@@ -135,6 +135,7 @@ fn what_the_map_calls_absent_is_absent() {
         (&["hyper::", "hyper_util::"], &["src/http/", "src/bidder/"]),
         (&["StatusCode::"], &["src/http/reply.rs"]),
         (&["Instant::now(", "SystemTime::now("], &["src/clock.rs"]),
+        (&["async_nats::"], &["src/broker/"]),
         (&["std::sync::RwLock", "unbounded_channel"], &[]),
     ];
     let pure = [

@@ -248,7 +248,7 @@ function showReasons(data, per) {
 
 // Whatever is counted of events, journal, notices and recordings; nothing where nothing is.
 const MONEY = [
-  ['Events', /^gavel_(event|token)/], ['Journal', /^gavel_journal/], ['Notices', /^gavel_(notice|dead|undelivered)/],
+  ['Events', /^gavel_(event|token)/], ['Journal', /^gavel_(journal|broker)/], ['Notices', /^gavel_(notice|dead|undelivered)/],
   ['Broker', /^gavel_broker/], ['Money', /^gavel_(rates|floor|ledger)/], ['Recording', /^gavel_capture/],
 ];
 

@@ -97,7 +97,7 @@ fn start(world: &Rc<World>, journal: &Journal, settings: SenderSettings) -> Runn
         Box::pin(async move { world.deliver(&bidder, url).await })
     });
     let sender = Sender::new(settings, deliver, Arc::clone(&tally), shelf, 7);
-    let task = spawn_local(sender.run(plans, Arc::clone(&stop)));
+    let task = spawn_local(sender.run((plans, tokio::sync::mpsc::channel(1).1), Arc::clone(&stop)));
     Running { task, stop, tally, losses }
 }
 

@@ -10,14 +10,14 @@ use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const REQUEST: &str = r#"{"id":"r-1","at":1,"tmax":5000,"imp":[{"id":"i-1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
-const ONE: &str =
+pub const REQUEST: &str = r#"{"id":"r-1","at":1,"tmax":5000,"imp":[{"id":"i-1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
+pub const ONE: &str =
     "[[events.keys]]\nid = 1\nsecret = 'the first secret of this test, long enough'\n";
 const TWO: &str =
     "[[events.keys]]\nid = 2\nsecret = 'the second secret of this test, long enough'\n";
 
 /// A bidder that bids 2.5 with notices and markup of its own.
-fn bidder() -> Bidder {
+pub fn bidder() -> Bidder {
     let adm = r#"<img src=\"https://b.example/i?p=${AUCTION_PRICE}&m=${AUCTION_MIN_TO_WIN}&l=${AUCTION_LOSS}\">"#;
     let notice = |name: &str| {
         format!(
@@ -33,13 +33,13 @@ fn bidder() -> Bidder {
     Bidder::start(Script { status: 200, headers, body: body.into_bytes(), ..Script::default() })
 }
 
-fn config(dir: &Path, name: &str, bidder: &Bidder, events: &str) -> PathBuf {
+pub fn config(dir: &Path, name: &str, bidder: &Bidder, events: &str) -> PathBuf {
     let path = dir.join(format!("{name}.toml"));
     write(&path, dir.join(name).to_str().unwrap(), bidder, events);
     path
 }
 
-fn write(path: &Path, journal: &str, bidder: &Bidder, events: &str) {
+pub fn write(path: &Path, journal: &str, bidder: &Bidder, events: &str) {
     let text = format!(
         "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
          [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '5s'\ntmax_max = '9s'\n\
@@ -51,11 +51,11 @@ fn write(path: &Path, journal: &str, bidder: &Bidder, events: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-fn events(keys: &[&str]) -> String {
+pub fn events(keys: &[&str]) -> String {
     format!("[events]\nurl = 'https://x.example/gavel'\n{}", keys.concat())
 }
 
-fn auction(server: &Server, request: &str) -> Json {
+pub fn auction(server: &Server, request: &str) -> Json {
     let mut client = Client::connect(server.public.unwrap());
     let reply = client.post("/openrtb2/pub", &[], request.as_bytes()).unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -63,13 +63,13 @@ fn auction(server: &Server, request: &str) -> Json {
 }
 
 /// The path and query of one of our URLs, as an upstream would fill it in.
-fn path(bid: &Json, name: &str, filled: &[(&str, &str)]) -> String {
+pub fn path(bid: &Json, name: &str, filled: &[(&str, &str)]) -> String {
     let url = bid[name].as_str().unwrap_or_else(|| panic!("{name} is not in {bid}"));
     let path = url.strip_prefix("https://x.example/gavel").unwrap_or_else(|| panic!("{url}"));
     filled.iter().fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
-fn send(server: &Server, method: &str, path: &str, headers: &str) -> Reply {
+pub fn send(server: &Server, method: &str, path: &str, headers: &str) -> Reply {
     let mut client = Client::connect(server.public.unwrap());
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: x.example\r\ncontent-length: 0\r\n{headers}\r\n"
@@ -88,7 +88,7 @@ fn exported(dir: &Path) -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn count(rows: &[Json], kind: &str) -> usize {
+pub fn count(rows: &[Json], kind: &str) -> usize {
     rows.iter().filter(|row| row["type"] == kind).count()
 }
 

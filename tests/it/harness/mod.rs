@@ -2,6 +2,7 @@
 
 pub mod bidder;
 pub mod http;
+pub mod nats;
 pub mod server;
 
 /// For tests that are about something else than overload: a machine that is busy with other tests

@@ -1,0 +1,64 @@
+//! How a connection to the broker is made.
+//!
+//! Owns: what of the settings goes into a connection. Never: a message.
+
+use super::{BrokerFault, Settings};
+use crate::clock;
+use async_nats::ConnectOptions;
+use std::time::Duration;
+
+/// A silent peer is noticed after two of these.
+const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// First pause before the connection is tried again, and the longest, in milliseconds.
+const RECONNECT_MS: (u64, u64) = (50, 2_000);
+
+/// Commands to the connection that wait for it.
+const COMMANDS_MAX: usize = 16 << 10;
+
+/// What every connection of ours has.
+pub async fn options(settings: &Settings) -> Result<ConnectOptions, BrokerFault> {
+    let mut options = ConnectOptions::new()
+        .name("gavel")
+        .connection_timeout(settings.connect)
+        .request_timeout(Some(settings.ack))
+        .ping_interval(PING_EVERY)
+        .client_capacity(COMMANDS_MAX)
+        .reconnect_delay_callback(|attempts| jittered(attempts, RECONNECT_MS));
+    if let Some(path) = &settings.credentials {
+        let read = options.credentials_file(path).await;
+        options = read.map_err(|fault| BrokerFault::Credentials(path.clone(), fault))?;
+    }
+    if settings.is_tls {
+        options = options.require_tls(true);
+    }
+    if let Some(path) = &settings.ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    if let Some((certificate, key)) = &settings.identity {
+        options = options.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+/// A pause before a further attempt: half of it fixed, half by chance, twice as long each time.
+pub fn jittered(attempts: usize, (first_ms, most_ms): (u64, u64)) -> Duration {
+    let doubled = u32::try_from(attempts).unwrap_or(u32::MAX).min(20);
+    let pause = first_ms.saturating_mul(1 << doubled).min(most_ms);
+    let chance = u64::from(clock::wall().subsec_nanos()) % (pause / 2 + 1);
+    Duration::from_millis(pause / 2 + chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_bound() {
+        for (attempts, least, most) in [(0, 25, 50), (1, 50, 100), (3, 200, 400), (99, 500, 1_000)]
+        {
+            let pause = jittered(attempts, (50, 1_000)).as_millis();
+            assert!((least..=most).contains(&pause), "{attempts}: {pause}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A record of the journal as a message.
+//!
+//! Owns: subject, id and bytes of a message. Never: a connection. Invariant: the same event has the
+//! same id wherever it comes from; its bytes are the line that `gavel journal export` writes of it,
+//! so that the ledger and any other reader take both.
+
+use crate::journal::export::{self, json_line};
+use crate::journal::frame::Class;
+use crate::money_event::codec::{identify, write_event};
+use crate::money_event::{EventId, MoneyEvent, SaleId};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub subject: String,
+    /// What makes a repeat a repeat (`Nats-Msg-Id`).
+    pub id: String,
+    /// Messages of one sale stay in order.
+    pub sale: Option<SaleId>,
+    /// When it came, in microseconds since the epoch; 0 where the record does not say.
+    pub came_us: u64,
+    pub payload: Bytes,
+}
+
+/// The subjects of a stream.
+pub fn subjects(prefix: &str) -> String {
+    format!("{prefix}.>")
+}
+
+/// Where money events are, of all kinds and partners.
+pub fn event_subjects(prefix: &str) -> String {
+    format!("{prefix}.event.>")
+}
+
+/// Where is tried whether the stream takes anything.
+pub fn probe_subject(prefix: &str) -> String {
+    format!("{prefix}.probe")
+}
+
+/// That the notice of an event is given up: what the event's message said, and why.
+pub fn dead(prefix: &str, payload: &[u8], reason: &str, tries: u32) -> Option<Message> {
+    let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
+    let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (id, bidder, event) = (text("id"), text("bidder"), text("type"));
+    line.insert("type".to_owned(), "dead_notice".into());
+    line.insert("event".to_owned(), event.into());
+    line.insert("reason".to_owned(), reason.into());
+    line.insert("tries".to_owned(), tries.into());
+    Some(Message {
+        subject: format!("{prefix}.dead.{}", token(&bidder)),
+        id: format!("dead-{id}"),
+        sale: None,
+        came_us: 0,
+        payload: Value::Object(line).to_string().into(),
+    })
+}
+
+/// An event that is not in a journal.
+pub fn of_event(prefix: &str, event: &MoneyEvent) -> Message {
+    let mut bytes = Vec::with_capacity(512);
+    write_event(event, &mut bytes);
+    message(prefix, event.event.kind(), json_line(None, event.event.kind(), Class::Durable, &bytes))
+        .identified(event.id)
+}
+
+/// A record that is in one.
+pub fn of_record(prefix: &str, sequence: u64, kind: u8, class: Class, payload: &[u8]) -> Message {
+    let message = message(prefix, kind, json_line(Some(sequence), kind, class, payload));
+    match identify(kind, payload) {
+        Some((id, _)) => message.identified(id),
+        // what has no id is the same where its bytes are
+        None => Message { id: blake3::hash(payload).to_hex().to_string(), ..message },
+    }
+}
+
+impl Message {
+    fn identified(self, id: EventId) -> Self {
+        Self { id: id.to_string(), sale: Some(id.sale()), ..self }
+    }
+}
+
+fn message(prefix: &str, kind: u8, line: Map<String, Value>) -> Message {
+    let label = export::kind_label(kind);
+    let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = |key: &str| line.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let partner = token(text("partner"));
+    let is_event = crate::money_event::EventType::of_kind(kind).is_some();
+    let subject = match (is_event, partner.is_empty()) {
+        (true, _) => format!("{prefix}.event.{label}.{partner}"),
+        (false, false) => format!("{prefix}.{label}.{partner}"),
+        (false, true) => format!("{prefix}.{label}"),
+    };
+    let came_us = number(if is_event { "received_us" } else { "auction_us" });
+    let payload = Value::Object(line).to_string().into();
+    Message { subject, id: String::new(), sale: None, came_us, payload }
+}
+
+/// A name as one word of a subject: the dots of a partner's name would be more of them.
+fn token(name: &str) -> String {
+    let plain = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
+    name.chars().map(|char| if plain(char) { char } else { '_' }).collect()
+}
+
+/// A message as a line of an export: its place in the stream is its sequence.
+pub fn line(sequence: u64, payload: &[u8]) -> Option<String> {
+    let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
+    line.get("type").and_then(Value::as_str)?;
+    line.insert("sequence".to_owned(), sequence.into());
+    Some(Value::Object(line).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money_event::codec::{write_auction, write_drops};
+    use crate::money_event::{AuctionRecord, DropCount, EventType, kind};
+
+    fn event() -> MoneyEvent {
+        let sale = SaleId::new(0x1230);
+        MoneyEvent {
+            event: EventType::Billing,
+            id: sale.event(EventType::Billing),
+            partner: "a.b".into(),
+            received_us: 77,
+            ..MoneyEvent::default()
+        }
+    }
+
+    #[test]
+    fn an_event_is_the_same_message_from_the_journal_and_without_it() {
+        let mut bytes = Vec::new();
+        write_event(&event(), &mut bytes);
+        let direct = of_event("x.y", &event());
+        let relayed = of_record("x.y", 9, kind::BILLING, Class::Durable, &bytes);
+        assert_eq!(direct.subject, "x.y.event.billing.a_b");
+        assert_eq!((direct.id.as_str(), direct.came_us), ("00000000000000000000000000001232", 77));
+        assert_eq!(direct.sale, Some(SaleId::new(0x1230)));
+        assert_eq!(line(9, &direct.payload), line(9, &relayed.payload));
+        let same = (&relayed.subject, &relayed.id, relayed.sale, relayed.came_us);
+        assert_eq!(same, (&direct.subject, &direct.id, direct.sale, direct.came_us));
+    }
+
+    #[test]
+    fn a_dead_notice_says_of_which_event_it_was_and_why() {
+        let event = of_event("g", &MoneyEvent { bidder: "b.1".into(), ..event() });
+        let message = dead("g", &event.payload, "status 400", 3).unwrap();
+        assert_eq!(message.subject, "g.dead.b_1");
+        assert_eq!(message.id, format!("dead-{}", event.id));
+        let line: Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!((&line["type"], &line["event"]), (&"dead_notice".into(), &"billing".into()));
+        assert_eq!((&line["reason"], &line["tries"]), (&"status 400".into(), &3.into()));
+        assert_eq!(dead("g", b"x", "", 0), None);
+    }
+
+    #[test]
+    fn records_without_an_id_are_told_by_their_bytes() {
+        let mut bytes = Vec::new();
+        let record = AuctionRecord { partner: "p".into(), at_us: 5, ..AuctionRecord::default() };
+        write_auction(&record, &mut bytes);
+        let one = of_record("g", 1, kind::AUCTION, Class::Buffered, &bytes);
+        let again = of_record("g", 2, kind::AUCTION, Class::Buffered, &bytes);
+        assert_eq!((one.subject.as_str(), one.sale, one.came_us), ("g.auction.p", None, 5));
+        assert_eq!(one.id, again.id);
+        bytes.clear();
+        write_drops(DropCount { from_us: 1, to_us: 2, dropped: 3 }, &mut bytes);
+        assert_eq!(of_record("g", 1, kind::DROPPED, Class::Buffered, &bytes).subject, "g.dropped");
+    }
+
+    #[test]
+    fn a_line_has_the_streams_sequence_and_what_is_no_record_is_none() {
+        let text = line(4, br#"{"sequence":9,"type":"win","id":"x"}"#).unwrap();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["sequence"], 4);
+        assert_eq!(value["type"], "win");
+        for bad in [&b""[..], b"[]", b"{}", b"{\"type\":1}", b"\xff"] {
+            assert_eq!(line(1, bad), None, "{bad:?}");
+        }
+    }
+}

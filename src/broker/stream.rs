@@ -1,0 +1,145 @@
+//! Whether a stream is a place for money.
+//!
+//! Owns: what is asked of a stream, the command that makes one. Never: a message. Invariant: a stream
+//! that would lose what it acknowledged, or acknowledges nothing, is never written to; one that is
+//! only weaker than asked for is written to, and said so. Whether the broker syncs its disk before
+//! it acknowledges (`sync_interval: always`) it does not tell.
+
+use super::message::subjects;
+use super::{BrokerFault, Settings};
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{Context, ErrorCode};
+
+/// Looks at the stream, makes it where that is wanted; answers what it is weaker in.
+pub async fn ensure(context: &Context, settings: &Settings) -> Result<Vec<String>, BrokerFault> {
+    let name = &settings.stream;
+    let config = match context.get_stream(name).await {
+        Ok(stream) => stream.cached_info().config.clone(),
+        Err(fault) => match fault.kind() {
+            GetStreamErrorKind::JetStream(cause)
+                if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                if !settings.creates {
+                    let (stream, make) = (name.clone(), command(settings));
+                    return Err(BrokerFault::NoStream { stream, make });
+                }
+                let made = context.create_stream(wanted(settings)).await;
+                let made = made.map_err(BrokerFault::Make)?;
+                tracing::info!(stream = %name, "made a stream at the broker");
+                made.cached_info().config.clone()
+            }
+            _ => return Err(BrokerFault::Ask(fault)),
+        },
+    };
+    match unfit(&config, settings) {
+        Some(why) => Err(BrokerFault::Unfit { stream: name.clone(), why }),
+        None => Ok(weaknesses(&config, settings)),
+    }
+}
+
+/// As it should be.
+fn wanted(settings: &Settings) -> Config {
+    Config {
+        name: settings.stream.clone(),
+        subjects: vec![subjects(&settings.prefix)],
+        storage: StorageType::File,
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::New,
+        num_replicas: settings.replicas,
+        duplicate_window: settings.repeat_window,
+        ..Config::default()
+    }
+}
+
+/// What makes such a stream.
+fn command(settings: &Settings) -> String {
+    format!(
+        "nats stream add {} --subjects '{}' --storage file --replicas {} --retention limits \
+         --discard new --dupe-window {}s --defaults",
+        settings.stream,
+        subjects(&settings.prefix),
+        settings.replicas,
+        settings.repeat_window.as_secs()
+    )
+}
+
+/// Why nothing may be written to it.
+fn unfit(config: &Config, settings: &Settings) -> Option<String> {
+    let subjects = subjects(&settings.prefix);
+    let is_covered = config.subjects.iter().any(|one| *one == subjects || one == ">");
+    if !is_covered {
+        return Some(format!("its subjects are {:?}, not '{subjects}'", config.subjects));
+    }
+    if config.storage != StorageType::File {
+        return Some("it is kept in memory, not in files".to_owned());
+    }
+    if config.retention != RetentionPolicy::Limits {
+        return Some("its retention is not `limits`: what a reader has taken goes".to_owned());
+    }
+    config.no_ack.then(|| "it acknowledges nothing (`no_ack`)".to_owned())
+}
+
+/// What it lacks of what was asked for.
+fn weaknesses(config: &Config, settings: &Settings) -> Vec<String> {
+    let mut found = Vec::new();
+    if config.num_replicas < settings.replicas {
+        let (have, want) = (config.num_replicas, settings.replicas);
+        found.push(format!("it keeps {have} copies of a message, `broker.replicas` is {want}"));
+    }
+    let is_bounded = config.max_bytes > 0 || config.max_messages > 0;
+    if is_bounded && config.discard == DiscardPolicy::Old {
+        found.push("when it is full it drops the oldest messages (discard old)".to_owned());
+    }
+    if config.duplicate_window < settings.repeat_window {
+        let (have, want) = (config.duplicate_window.as_secs(), settings.repeat_window.as_secs());
+        found.push(format!(
+            "it knows a repeat for {have} s, `broker.repeat_window` is {want} s: later ones stand in \
+             it twice"
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_is_made_is_what_is_wanted() {
+        let settings = Settings::default();
+        let made = wanted(&settings);
+        assert_eq!(unfit(&made, &settings), None);
+        assert_eq!(weaknesses(&made, &settings), Vec::<String>::new());
+        let command = command(&settings);
+        for part in ["add GAVEL", "'gavel.>'", "--replicas 3", "--dupe-window 600s"] {
+            assert!(command.contains(part), "{command}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_may_lose_what_it_acknowledged_is_told_from_a_weak_one() {
+        let settings = Settings::default();
+        let good = || wanted(&settings);
+        for (bad, word) in [
+            (Config { storage: StorageType::Memory, ..good() }, "memory"),
+            (Config { subjects: vec!["gavel.event.>".to_owned()], ..good() }, "subjects"),
+            (Config { retention: RetentionPolicy::WorkQueue, ..good() }, "retention"),
+            (Config { no_ack: true, ..good() }, "no_ack"),
+        ] {
+            let why = unfit(&bad, &settings).unwrap();
+            assert!(why.contains(word), "{why}");
+        }
+        for (weak, word) in [
+            (Config { num_replicas: 1, ..good() }, "copies"),
+            (Config { max_bytes: 1, discard: DiscardPolicy::Old, ..good() }, "oldest"),
+            (Config { duplicate_window: Duration::from_secs(120), ..good() }, "repeat"),
+        ] {
+            assert_eq!(unfit(&weak, &settings), None);
+            let found = weaknesses(&weak, &settings);
+            assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
+        }
+        assert_eq!(unfit(&Config { subjects: vec![">".to_owned()], ..good() }, &settings), None);
+    }
+}

@@ -1,0 +1,18 @@
+//! Events over a real broker: the relay, and `events.ack = "broker"`.
+
+mod feed;
+mod outage;
+mod relay;
+mod replicas;
+
+use crate::harness::http::PATIENCE;
+use gavel::clock;
+use std::time::Duration;
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = clock::monotonic() + PATIENCE;
+    while !is_so() {
+        assert!(clock::monotonic() < until, "never came to be: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,135 @@
+//! A broker that is away for hours, in little time: what it costs, and how soon it is made good.
+
+use super::relay::{Replica, STEPS, all_are_there_once_in_order, event, held, outlet, take};
+use super::wait_until;
+use crate::events::{ONE, REQUEST, bidder, events, path, send, write};
+use crate::harness::http::Client;
+use crate::harness::nats::Nats;
+use crate::harness::server::Server;
+use gavel::broker::Settings;
+use gavel::clock;
+use gavel::journal::handle::Once;
+use gavel::journal::ticket::Ticket;
+use gavel::money_event::codec::write_event;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Events a second that go on coming while it is caught up.
+const LIVE: u32 = 300;
+
+fn is_full() -> bool {
+    std::env::var_os("GAVEL_FULL").is_some()
+}
+
+fn wait(tickets: &mut Vec<Ticket>) {
+    for ticket in tickets.drain(..) {
+        ticket.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_came_while_the_broker_was_away_follows_in_order_at_twice_the_live_rate_and_more() {
+    let Some(mut nats) = Nats::start() else { return };
+    nats.die();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { retry_max: Duration::from_millis(500), ..nats.settings() };
+    let replica = Replica::open(dir.path(), settings.clone());
+    // at the live rate this is a minute (with GAVEL_FULL: the four hours), as fast as the disk takes it
+    let sales = if is_full() { LIVE * 4 * 3600 / 3 } else { LIVE * 60 / 3 };
+    let mut tickets = Vec::new();
+    for sale in 0..sales {
+        for step in STEPS {
+            let event = event(sale, step);
+            let mut bytes = Vec::new();
+            write_event(&event, &mut bytes);
+            let kind = event.event.kind();
+            match replica.journal.append_once(event.id, event.expires_s, kind, bytes) {
+                Once::New(ticket) => tickets.push(ticket),
+                other => panic!("{other:?}"),
+            }
+        }
+        if tickets.len() > 5_000 {
+            wait(&mut tickets);
+        }
+    }
+    wait(&mut tickets);
+    let backlog = u64::from(sales) * 3;
+    assert_eq!(outlet(&replica.journal), (0, backlog));
+    assert!(replica.journal.may_bill());
+
+    nats.come_back();
+    let (is_caught_up, live) = (AtomicBool::new(false), AtomicU32::new(0));
+    let (delivered, took) = std::thread::scope(|scope| {
+        let (journal, live, stop) = (&replica.journal, &live, &is_caught_up);
+        scope.spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let sale = sales + live.fetch_add(1, Ordering::Relaxed);
+                for step in STEPS {
+                    take(journal, &event(sale, step));
+                }
+                std::thread::sleep(Duration::from_millis(3_000 / u64::from(LIVE)));
+            }
+        });
+        wait_until("the relay has begun", || outlet(journal).0 > 0);
+        let began = clock::monotonic();
+        while outlet(journal).0 < backlog {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = (outlet(journal).0, began.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        ended
+    });
+    let live = live.load(Ordering::Relaxed);
+    let rate = delivered as f64 / took.as_secs_f64();
+    let live_rate = f64::from(live * 3) / took.as_secs_f64();
+    println!(
+        "{backlog} events waited: caught up in {took:.2?} at {rate:.0} a second, {:.1} times the {live_rate:.0} \
+         that came meanwhile",
+        rate / live_rate
+    );
+    assert!(rate >= 2.0 * live_rate, "{rate} of {live_rate}");
+    assert_eq!(replica.delivered(), u64::from(sales + live) * 3);
+    replica.close();
+    all_are_there_once_in_order(&held(&settings), sales + live);
+}
+
+/// Half of them took at most so long, and 99 of 100.
+fn parts(mut times: Vec<Duration>) -> [Duration; 2] {
+    times.sort();
+    [times[times.len() / 2], times[times.len() * 99 / 100]]
+}
+
+#[test]
+fn auctions_are_as_quick_while_the_broker_sleeps() {
+    let Some(nats) = Nats::start() else { return };
+    let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
+    let config = dir.path().join("a.toml");
+    let broker = nats.config().replace("ack = '5s'", "ack = '300ms'");
+    let more = format!("{broker}{}", events(&[ONE]));
+    write(&config, dir.path().join("a").to_str().unwrap(), &bidder, &more);
+    let mut server = Server::ready(&config);
+    let (rounds, auctions) = if is_full() { (20, 500) } else { (6, 50) };
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        // by turns, so that whatever else the machine does meets both
+        let is_asleep = round % 2 == 1;
+        nats.freeze(is_asleep);
+        let mut client = Client::connect(server.public.unwrap());
+        for _ in 0..auctions {
+            let began = clock::monotonic();
+            let reply = client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap();
+            times[usize::from(is_asleep)].push(began.elapsed());
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            let burl = path(&reply.json()["seatbid"][0]["bid"][0], "burl", &[]);
+            assert_eq!(send(&server, "GET", &burl, "").status, 204);
+        }
+    }
+    nats.freeze(false);
+    let pending = "gavel_journal_outlet_events{sink=\"broker\",state=\"pending\"}";
+    wait_until("all is at the broker", || server.metric(pending) < 0.5);
+    assert!(server.metric("gavel_broker_lag_seconds") < 0.5);
+    assert_eq!(server.terminate(), Some(0));
+    let [awake, asleep] = times.map(parts);
+    println!("an auction: {awake:.2?} (half, 99 of 100), while the broker sleeps {asleep:.2?}");
+    assert!(asleep[0] < awake[0] * 2, "{asleep:?} of {awake:?}");
+}

@@ -1,0 +1,128 @@
+//! A real `nats-server` on loopback, where one is installed.
+
+use super::http::PATIENCE;
+use gavel::broker::Settings;
+use gavel::clock;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Addresses of this process that were given away.
+static GIVEN: AtomicU8 = AtomicU8::new(1);
+
+/// A server with JetStream in files; ended when dropped. After a kill it comes back at the same
+/// address, with what it had stored.
+pub struct Nats {
+    address: SocketAddr,
+    store: TempDir,
+    child: Option<Child>,
+    restarts: usize,
+}
+
+impl Nats {
+    /// Starts one; `None`, and a line that no test hides, where none is installed.
+    pub fn start() -> Option<Self> {
+        let is_there = Command::new("nats-server")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if !is_there {
+            // not println: the harness of tests keeps that to itself where a test does not fail
+            let line = "SKIPPED: no nats-server on PATH: what goes over a broker was not tested\n";
+            std::io::stderr().write_all(line.as_bytes()).unwrap();
+            return None;
+        }
+        // an address of 127.64/10 that no other process has: the port can stay the same over restarts
+        let [low, high, ..] = std::process::id().to_le_bytes();
+        let last = GIVEN.fetch_add(1, Ordering::Relaxed);
+        let address = Ipv4Addr::new(127, 64 | (high & 63), low, last);
+        let store = tempfile::tempdir().unwrap();
+        let mut nats =
+            Self { address: SocketAddr::from((address, 4222)), store, child: None, restarts: 0 };
+        nats.come_back();
+        Some(nats)
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+
+    /// Settings with a stream that is made, and short times.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            urls: vec![self.url()],
+            creates: true,
+            replicas: 1,
+            ack: Duration::from_secs(5),
+            ..Settings::default()
+        }
+    }
+
+    /// The section of a configuration that says the same.
+    pub fn config(&self) -> String {
+        format!("[broker]\nurls = ['{}']\ncreate = true\nreplicas = 1\nack = '5s'\n", self.url())
+    }
+
+    /// Kills it, as a crash would.
+    pub fn die(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill(pid(&child), Signal::SIGKILL).unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Stops it from running, and lets it run again: a broker that is slow, not gone.
+    pub fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        kill(pid(self.child.as_ref().unwrap()), signal).unwrap();
+    }
+
+    /// Starts it again, and waits until JetStream answers.
+    pub fn come_back(&mut self) {
+        self.restarts += 1;
+        let log = self.store.path().join(format!("log-{}", self.restarts));
+        let child = Command::new("nats-server")
+            .args(["-a", &self.address.ip().to_string(), "-p", "4222", "-js", "-sd"])
+            .arg(self.store.path())
+            .arg("-l")
+            .arg(&log)
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        let until = clock::monotonic() + PATIENCE;
+        while !(self.greets() && says(&log, "Server is ready")) {
+            assert!(clock::monotonic() < until, "{}", std::fs::read_to_string(&log).unwrap());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn greets(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(self.address) else { return false };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).is_ok() && &word == b"INFO "
+    }
+}
+
+fn says(log: &Path, what: &str) -> bool {
+    std::fs::read_to_string(log).is_ok_and(|text| text.contains(what))
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(i32::try_from(child.id()).unwrap())
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
