@@ -15,6 +15,7 @@
 #            memory of a million requests; on a machine that does nothing else
 #   tokens   ten million altered tokens: none may be taken
 #   kill     the server killed a hundred times under load: no answered event lost, none counted twice
+#   broker   four hours without the broker, compressed, and 50 replicas and brokers killed under load
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -83,6 +84,10 @@ kill() {
   GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture events::kill
 }
 
+broker() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture --test-threads=1 broker::
+}
+
 tokens() {
   GAVEL_FULL=1 cargo test --release --package gavel --lib --quiet -- --nocapture no_mutation_of_a_token
 }
@@ -125,7 +130,7 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | kill | cold) "$@" ;;
+  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | kill | broker | cold) "$@" ;;
   *)
     sed -n '2,22s/^# \{0,1\}//p' "$0"
     exit 2

@@ -29,6 +29,11 @@ pub async fn options(settings: &Settings) -> Result<ConnectOptions, BrokerFault>
         let read = options.credentials_file(path).await;
         options = read.map_err(|fault| BrokerFault::Credentials(path.clone(), fault))?;
     }
+    if let Some((user, path)) = &settings.user {
+        let read = std::fs::read_to_string(path);
+        let password = read.map_err(|fault| BrokerFault::Credentials(path.clone(), fault))?;
+        options = options.user_and_password(user.clone(), password.trim().to_owned());
+    }
     if settings.is_tls {
         options = options.require_tls(true);
     }

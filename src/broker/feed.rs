@@ -21,9 +21,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tracing::{error, warn};
 
-/// The name of the consumer.
-const CONSUMER: &str = "gavel-notices";
-
 /// Notices that are fetched ahead.
 const AHEAD_MAX: usize = 64;
 
@@ -180,8 +177,10 @@ async fn consumer(
 ) -> Result<Consumer<pull::Config>, BrokerFault> {
     let stream = link.context().get_stream(&link.settings().stream).await;
     let stream = stream.map_err(BrokerFault::Ask)?;
+    // another prefix on the same stream is another exchange, with notices of its own
+    let name = format!("{}-notices", link.settings().prefix.replace('.', "_"));
     let config = pull::Config {
-        durable_name: Some(CONSUMER.to_owned()),
+        durable_name: Some(name.clone()),
         filter_subject: event_subjects(&link.settings().prefix),
         deliver_policy: DeliverPolicy::All,
         ack_policy: AckPolicy::Explicit,
@@ -190,7 +189,7 @@ async fn consumer(
         max_ack_pending: i64::try_from(settings.waiting_max).unwrap_or(i64::MAX),
         ..pull::Config::default()
     };
-    stream.get_or_create_consumer(CONSUMER, config).await.map_err(read)
+    stream.get_or_create_consumer(&name, config).await.map_err(read)
 }
 
 /// What of a message a notice needs.

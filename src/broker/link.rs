@@ -4,6 +4,7 @@
 //! acknowledged. Invariant: nothing waits longer than `broker.ack`; without a connection, or with a
 //! stream that is no place for money, a message is refused at once.
 
+use super::dial::jittered;
 use super::health::{End, Health};
 use super::message::{Message, probe_subject};
 use super::{BrokerFault, Settings, dial, stream};
@@ -26,6 +27,9 @@ use tracing::{error, info, warn};
 
 /// How often a broker that fails is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// First pause before an event is offered again while its sender waits, and the longest.
+const AGAIN_MS: (u64, u64) = (10, 100);
 
 /// A fault that lasts is logged this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
@@ -198,11 +202,24 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a message, and waits until the stream has it.
+    /// Sends a message, and waits until the stream has it. What fails at once (no connection yet, a
+    /// stream that has no leader for the moment) is tried again until `broker.ack` is over.
     pub async fn publish(&self, message: &Message) -> Result<Stored, BrokerFault> {
         let until = clock::timer() + self.0.settings.ack;
-        let sent = self.send(message).await?;
-        self.settle(sent, until).await
+        for attempt in 0.. {
+            let ended = match self.send(message).await {
+                Ok(sent) => self.settle(sent, until).await,
+                Err(fault) => Err(fault),
+            };
+            let again = clock::timer() + jittered(attempt, AGAIN_MS);
+            match ended {
+                Err(fault) if fault.is_passing() && again < until => {
+                    tokio::time::sleep_until(again).await;
+                }
+                ended => return ended,
+            }
+        }
+        Err(BrokerFault::Late)
     }
 
     /// Puts a message on its way: what is sent first is there first, unless it is lost.

@@ -29,6 +29,8 @@ pub struct Settings {
     pub prefix: String,
     /// A file with a JWT and a key (`.creds`).
     pub credentials: Option<PathBuf>,
+    /// A user, and the file with its password.
+    pub user: Option<(String, PathBuf)>,
     /// Never without TLS, whatever the URLs say.
     pub is_tls: bool,
     /// Authorities instead of those of the system.
@@ -62,6 +64,7 @@ impl Default for Settings {
             stream: "GAVEL".to_owned(),
             prefix: "gavel".to_owned(),
             credentials: None,
+            user: None,
             is_tls: false,
             ca_file: None,
             identity: None,
@@ -105,4 +108,17 @@ pub enum BrokerFault {
     Unfit { stream: String, why: String },
     #[error("the stream cannot be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl BrokerFault {
+    /// Whether the same may be taken a moment later.
+    pub fn is_passing(&self) -> bool {
+        use async_nats::jetstream::context::PublishErrorKind::StreamNotFound;
+        match self {
+            Self::Unreachable | Self::Full => true,
+            // nobody answers for the stream: its next leader is being chosen
+            Self::Refused(fault) => fault.kind() == StreamNotFound,
+            _ => false,
+        }
+    }
 }

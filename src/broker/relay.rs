@@ -208,14 +208,18 @@ async fn send_all(link: &Link, mut waiting: Vec<Message>) {
     }
 }
 
+/// Which of them no other of their sale stands before.
+fn firsts(waiting: &[Message]) -> Vec<bool> {
+    let mut sales = HashSet::new();
+    waiting.iter().map(|one| one.sale.is_none_or(|sale| sales.insert(sale))).collect()
+}
+
 /// Sends the first of each sale, and waits for all of them; answers what is left, in its order, and
 /// a fault where there was one.
 async fn round(link: &Link, waiting: Vec<Message>) -> (Vec<Message>, Option<BrokerFault>) {
     let mut last = None;
-    let mut sales = HashSet::new();
     let mut flights = Vec::with_capacity(waiting.len());
-    for message in waiting {
-        let is_first = message.sale.is_none_or(|sale| sales.insert(sale));
+    for (is_first, message) in firsts(&waiting).into_iter().zip(waiting) {
         let is_open = !matches!(last, Some(BrokerFault::Unreachable | BrokerFault::Full));
         let sent = if is_first && is_open {
             link.send(&message).await.map_err(|fault| last = Some(fault)).ok()
@@ -238,4 +242,24 @@ async fn round(link: &Link, waiting: Vec<Message>) -> (Vec<Message>, Option<Brok
         }
     }
     (left, last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money_event::SaleId;
+
+    #[test]
+    fn of_a_sale_only_the_first_goes_and_what_has_no_sale_always() {
+        let message = |sale: Option<u128>| Message {
+            subject: String::new(),
+            id: String::new(),
+            sale: sale.map(|sale| SaleId::new(sale << 4)),
+            came_us: 0,
+            payload: bytes::Bytes::new(),
+        };
+        let waiting = [Some(1), None, Some(2), Some(1), None, Some(2), Some(3)].map(message);
+        assert_eq!(firsts(&waiting), [true, true, true, false, true, false, true]);
+        assert_eq!(firsts(&waiting[3..]), [true, true, true, true]);
+    }
 }

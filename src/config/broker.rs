@@ -95,6 +95,15 @@ fn security(t: &mut Table, folder: &Path, d: Settings) -> Settings {
     let wanted = "a path to a file";
     let credentials =
         t.parsed("credentials_file", wanted, "Who we are: a file of NATS (`.creds`).", path);
+    let user = t.parsed("user", "a name", "... or a user of NATS ...", words::text);
+    let password =
+        t.parsed("password_file", wanted, "... and the file with the user's password.", path);
+    if user.is_some() != password.is_some() {
+        t.fault_of("user", "there together with `password_file`", None);
+    }
+    if credentials.is_some() && user.is_some() {
+        t.fault_of("user", "absent where there is a `credentials_file`", None);
+    }
     let is_tls = t.flag("tls", d.is_tls, "Never without TLS, whatever `urls` say.");
     let ca_file = t.parsed(
         "ca_file",
@@ -107,7 +116,8 @@ fn security(t: &mut Table, folder: &Path, d: Settings) -> Settings {
     if certificate.is_some() != key.is_some() {
         t.fault_of("cert_file", "there together with `key_file`", None);
     }
-    Settings { credentials, is_tls, ca_file, identity: certificate.zip(key), ..d }
+    let (user, identity) = (user.zip(password), certificate.zip(key));
+    Settings { credentials, user, is_tls, ca_file, identity, ..d }
 }
 
 fn limits(t: &mut Table, d: Settings) -> Settings {

@@ -4,6 +4,7 @@ mod feed;
 mod outage;
 mod relay;
 mod replicas;
+mod secure;
 
 use crate::harness::http::PATIENCE;
 use gavel::clock;

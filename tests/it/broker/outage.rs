@@ -3,10 +3,12 @@
 use super::relay::{Replica, STEPS, all_are_there_once_in_order, event, held, outlet, take};
 use super::wait_until;
 use crate::events::{ONE, REQUEST, bidder, events, path, send, write};
-use crate::harness::http::Client;
+use crate::harness::http::{Client, PATIENCE};
 use crate::harness::nats::Nats;
 use crate::harness::server::Server;
 use gavel::broker::Settings;
+use gavel::broker::link::Link;
+use gavel::broker::message::of_event;
 use gavel::clock;
 use gavel::journal::handle::Once;
 use gavel::journal::ticket::Ticket;
@@ -91,6 +93,24 @@ fn what_came_while_the_broker_was_away_follows_in_order_at_twice_the_live_rate_a
     assert_eq!(replica.delivered(), u64::from(sales + live) * 3);
     replica.close();
     all_are_there_once_in_order(&held(&settings), sales + live);
+}
+
+#[test]
+fn an_event_waits_for_a_broker_that_is_back_in_time() {
+    let Some(mut nats) = Nats::start() else { return };
+    let (link, running) = Link::start(Settings { ack: PATIENCE, ..nats.settings() }).unwrap();
+    wait_until("the broker is there", || link.health().is_well());
+    nats.die();
+    wait_until("it is missed", || !link.health().is_well());
+    let message = of_event("gavel", &event(1, STEPS[0]));
+    let stored = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| link.block_on(link.publish(&message)));
+        nats.come_back();
+        waiting.join().unwrap().unwrap()
+    });
+    assert!(!stored.is_repeat);
+    assert!(link.block_on(link.publish(&message)).unwrap().is_repeat);
+    running.close();
 }
 
 /// Half of them took at most so long, and 99 of 100.

@@ -19,16 +19,16 @@ const CLIENTS: usize = 4;
 
 /// Paths of events that were answered with 204, and of those that were sent.
 #[derive(Default)]
-struct Audit {
-    answered: Vec<String>,
-    sent: BTreeSet<String>,
+pub struct Audit {
+    pub answered: Vec<String>,
+    pub sent: BTreeSet<String>,
 }
 
 /// A connection that may end at any moment.
-struct Link(BufReader<TcpStream>);
+pub struct Link(BufReader<TcpStream>);
 
 impl Link {
-    fn open(address: SocketAddr) -> Option<Self> {
+    pub fn open(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
@@ -56,7 +56,7 @@ fn sell(address: SocketAddr, audit: &Mutex<Audit>, gone: &AtomicBool) {
     }
 }
 
-fn sell_once(link: &mut Link, audit: &Mutex<Audit>) -> Option<()> {
+pub fn sell_once(link: &mut Link, audit: &Mutex<Audit>) -> Option<()> {
     let (status, body) = link.ask("POST /openrtb2/pub", REQUEST)?;
     if status != 200 {
         return Some(());
@@ -77,7 +77,7 @@ fn bill(link: &mut Link, path: String, audit: &Mutex<Audit>) -> Option<()> {
 }
 
 /// The id of the event that a token tells of: its sale, and the number of its type.
-fn id(path: &str) -> String {
+pub fn id(path: &str) -> String {
     let token = path.strip_prefix("/e/").unwrap().split('?').next().unwrap();
     let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
     let sale = u128::from_le_bytes(bytes[3..19].try_into().unwrap());

@@ -1,6 +1,6 @@
 //! Events through the real server: from an auction over its URLs to the journal.
 
-mod kill;
+pub mod kill;
 
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};

@@ -23,11 +23,17 @@ pub struct Nats {
     store: TempDir,
     child: Option<Child>,
     restarts: usize,
+    arguments: Vec<String>,
 }
 
 impl Nats {
     /// Starts one; `None`, and a line that no test hides, where none is installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(|_| Vec::new())
+    }
+
+    /// Starts one with more arguments, made when its address is known.
+    pub fn start_with(arguments: impl FnOnce(Ipv4Addr) -> Vec<String>) -> Option<Self> {
         let is_there = Command::new("nats-server")
             .arg("--version")
             .stdout(Stdio::null())
@@ -45,8 +51,9 @@ impl Nats {
         let last = GIVEN.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::new(127, 64 | (high & 63), low, last);
         let store = tempfile::tempdir().unwrap();
-        let mut nats =
-            Self { address: SocketAddr::from((address, 4222)), store, child: None, restarts: 0 };
+        let arguments = arguments(address);
+        let address = SocketAddr::from((address, 4222));
+        let mut nats = Self { address, store, child: None, restarts: 0, arguments };
         nats.come_back();
         Some(nats)
     }
@@ -94,6 +101,7 @@ impl Nats {
             .arg(self.store.path())
             .arg("-l")
             .arg(&log)
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
