@@ -1,5 +1,6 @@
 {{/*
-Owns: every refusal: what is wrong, why it would hurt, what to do. All faults come in one message.
+Owns: refusals: what is wrong, why it would hurt, what to do (those of events are in _events.tpl).
+All faults come in one message.
 Never: a default. Invariant: what passes here renders without an error of a template.
 */}}
 
@@ -8,6 +9,7 @@ Never: a default. Invariant: what passes here renders without an error of a temp
   (include "gavel.checkNames" . | fromJsonArray)
   (include "gavel.checkPools" . | fromJsonArray)
   (include "gavel.checkProcess" . | fromJsonArray)
+  (include "gavel.checkEvents" . | fromJsonArray)
   (include "gavel.checkSettings" . | fromJsonArray)
   (include "gavel.checkFiles" . | fromJsonArray)
   (include "gavel.checkEntry" . | fromJsonArray)
@@ -86,7 +88,7 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- $memory := $pool.memoryMiB | default $v.resources.memoryMiB | int -}}
 {{- $needed := include "gavel.memoryNeeded" (dict "root" $ "pool" $pool) | int -}}
 {{- if lt $memory $needed -}}
-{{- $faults = append $faults (printf "%s: %d MiB of memory are less than the %d MiB that workers and two generations of the databases take at a reload: the pod would be killed then; raise `memoryMiB`" $at $memory $needed) -}}
+{{- $faults = append $faults (printf "%s: %d MiB of memory are less than the %d MiB that workers and two generations of the databases%s take at a reload: the pod would be killed then; raise `memoryMiB`" $at $memory $needed (ternary " and the journal" "" (ne (include "gavel.hasJournal" $) ""))) -}}
 {{- end -}}
 {{- if and $v.sysctls.somaxconn (not $pool.nodeSelector) -}}
 {{- $faults = append $faults (printf "sysctls.somaxconn without %s.nodeSelector: a node that does not allow the sysctl fails the pod, and the Deployment makes new ones without end; name the label of nodes whose kubelet has it in `allowedUnsafeSysctls` (examples are in k8s/nodes), or leave it out: a pod starts at 4096" $at) -}}
@@ -105,13 +107,6 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- if not (kindIs "invalid" (index $v $probe)) -}}
 {{- $faults = append $faults (printf "%s: gavel has readiness only: a restart would cut auctions under way and destroy the evidence, and what is wrong stands on /ready; remove it" $probe) -}}
 {{- end -}}
-{{- end -}}
-{{- $storage := $v.workload.storage.kind -}}
-{{- if and (eq $v.workload.kind "StatefulSet") (eq $storage "emptyDir") -}}
-{{- $faults = append $faults "workload.storage.kind: emptyDir in a StatefulSet: events that were acknowledged would go with the pod, and they are money; use persistentVolume, or a Deployment, whose events a broker acknowledges" -}}
-{{- end -}}
-{{- if and (eq $v.workload.kind "Deployment") (eq $storage "persistentVolume") -}}
-{{- $faults = append $faults "workload.storage.kind: persistentVolume in a Deployment: its pods would share one volume or none; use `workload.kind: StatefulSet`" -}}
 {{- end -}}
 {{- if and (eq $v.workload.kind "StatefulSet") (ne $v.canary.kind "none") -}}
 {{- $faults = append $faults "canary.kind: a StatefulSet has no canary: its pods have disks; use `canary.kind: none`, or a Deployment" -}}
@@ -146,7 +141,9 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- $written := dict
   "include" "`rules.files`" "checksums" "nothing: files of one ConfigMap change together" "replicas" "`qpsShares`"
   "sellers_json" "`rules.sellersJson`" "drain" "`drain`" "partners" "`rules.files`" "bidders" "`rules.files`" "floors" "`rules.files`" "rates" "`rules.files`"
-  "http.listen" "`listenIp`" "admin.listen" "nothing: the admin listener stays on loopback" "network.ca_file" "`caBundle`" -}}
+  "http.listen" "`listenIp`" "admin.listen" "nothing: the admin listener stays on loopback" "network.ca_file" "`caBundle`"
+  "journal.dir" "nothing: it is on the volume" "journal.spill_dir" "`workload.storage.spillSize`" "journal.disk_bytes_max" "`workload.storage.size`"
+  "events.ack" "`events.ack`" "events.url" "`events.url`" "events.keys" "`events.keys`, and the secrets from a Secret" -}}
 {{- range $role := list "city" "country" "isp" "asn" "connection_type" "anonymous" "device_regexes" "device_models" -}}
 {{- $_ := set $written (printf "databases.%s" $role) "`databases.files`" -}}
 {{- end -}}

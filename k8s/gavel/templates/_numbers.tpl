@@ -51,15 +51,15 @@ the end of the process. */ -}}
 {{- ternary 3 .replicas (kindIs "invalid" .replicas) | int -}}
 {{- end -}}
 
-{{/* MiB that a pod needs: 256, 128 for each worker, and of each database two generations and the
-compressed bytes of the new one. */}}
+{{/* MiB that a pod needs: 256, 128 for each worker, of each database two generations and the
+compressed bytes of the new one, and the journal's. */}}
 {{- define "gavel.memoryNeeded" -}}
 {{- $cpu := .pool.cpu | default .root.Values.resources.cpu | int -}}
 {{- $databases := 0 -}}
 {{- range $role, $file := .root.Values.databases.files -}}
 {{- if $file -}}{{- $databases = add $databases (int $file.sizeMiB) -}}{{- end -}}
 {{- end -}}
-{{- add 256 (mul 128 $cpu) (div (add (mul 5 $databases) 1) 2) | int -}}
+{{- add 256 (mul 128 $cpu) (div (add (mul 5 $databases) 1) 2) (include "gavel.journalMemory" .root | int) | int -}}
 {{- end -}}
 
 {{/* Whether any database has this source: "true" or nothing. */}}

@@ -1,16 +1,13 @@
 {{/*
 Owns: gavel.toml, and the part of it that a running process does not take anew. Never: a key that
 gavel does not have (`gavel check` reads every golden render).
-
-What gavel will have for events (`events.ack`, the journal's folder) belongs into
-"gavel.settingsMap", from `workload.kind`: `local` for a StatefulSet, `broker` for the others.
 */}}
 
-{{/* A table as TOML: dict path, map. Scalars first, then tables, both by name. */}}
+{{/* A table as TOML: dict path, map. Scalars first, then tables, then lists of tables, each by name. */}}
 {{- define "gavel.toml" -}}
 {{- $path := .path -}}
 {{- range $key, $value := .map -}}
-{{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
+{{- if not (or (kindIs "map" $value) (kindIs "invalid" $value) (include "gavel.isTables" $value)) }}
 {{ $key }} = {{ include "gavel.tomlValue" $value }}
 {{- end -}}
 {{- end -}}
@@ -22,6 +19,21 @@ What gavel will have for events (`events.ack`, the journal's folder) belongs int
 {{- include "gavel.toml" (dict "path" $inner "map" $value) -}}
 {{- end -}}
 {{- end -}}
+{{- range $key, $value := .map -}}
+{{- if include "gavel.isTables" $value -}}
+{{- $inner := ternary $key (printf "%s.%s" $path $key) (eq $path "") }}
+{{- range $value }}
+
+[[{{ $inner }}]]
+{{- include "gavel.toml" (dict "path" $inner "map" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether a value is a list of tables: "true" or nothing. */}}
+{{- define "gavel.isTables" -}}
+{{- if kindIs "slice" . -}}{{- if and . (kindIs "map" (first .)) -}}true{{- end -}}{{- end -}}
 {{- end -}}
 
 {{/* The numbers of a values file are floats: whole ones are written whole. */}}
@@ -90,6 +102,9 @@ balancer would answer 502 */ -}}
 {{- $network := get $map "network" | default dict -}}
 {{- $_ := set $map "network" (set $network "ca_file" (printf "../ca/%s" $v.caBundle.key)) -}}
 {{- end -}}
+{{- range $section, $table := include "gavel.eventSections" . | fromJson -}}
+{{- $_ := set $map $section $table -}}
+{{- end -}}
 {{- $include := list -}}
 {{- range (include "gavel.rules" . | fromJson).files -}}
 {{- $include = append $include (printf "../rules/%s" .) -}}
@@ -104,7 +119,8 @@ balancer would answer 502 */ -}}
 {{- define "gavel.hasSecretSettings" -}}
 {{- $telemetry := index .Values.settings "telemetry" | default dict -}}
 {{- $otlp := index $telemetry "otlp" | default dict -}}
-{{- if index $otlp "headers" -}}true{{- end -}}
+{{- $capture := index .Values.settings "capture" | default dict -}}
+{{- if or (index $otlp "headers") (index $capture "key") -}}true{{- end -}}
 {{- end -}}
 
 {{- define "gavel.settingsToml" -}}
@@ -112,9 +128,11 @@ balancer would answer 502 */ -}}
 {{- end -}}
 
 {{/* What a running process keeps as it started: its sum restarts the pods. The rest of gavel.toml
-(include, replicas, sellers_json, databases but for the sizes of caches) is taken while it runs. */}}
+(include, replicas, sellers_json, capture, databases but for the sizes of caches, and what tokens are
+made with) is taken while it runs. */}}
 {{- define "gavel.coldSum" -}}
-{{- $map := omit (include "gavel.settingsMap" . | fromJson) "include" "replicas" "sellers_json" -}}
+{{- $map := omit (include "gavel.settingsMap" . | fromJson) "include" "replicas" "sellers_json" "capture" -}}
+{{- $_ := set $map "events" (omit (get $map "events" | default dict) "url" "keys" "banner_ttl" "video_ttl") -}}
 {{- $caches := pick (get $map "databases") "geo_cache_entries" "device_cache_entries" -}}
 {{- $_ := set $map "databases" $caches -}}
 {{- include "gavel.toml" (dict "path" "" "map" $map) | sha256sum -}}

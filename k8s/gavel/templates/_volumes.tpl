@@ -29,6 +29,12 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
   emptyDir:
     sizeLimit: {{ int $v.workload.storage.emptyDirMiB }}Mi
 {{- end }}
+{{- if include "gavel.hasEvents" $root }}
+- name: keys
+  secret:
+    secretName: {{ $v.events.keys.secret }}
+    defaultMode: 0440
+{{- end }}
 {{- if $v.rules.sellersJson }}
 - name: sellers
   configMap:
@@ -90,6 +96,15 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
   readOnly: true
 - name: state
   mountPath: /var/lib/gavel
+{{- if $v.workload.storage.spillSize }}
+- name: spill
+  mountPath: /var/lib/gavel-spill
+{{- end }}
+{{- if include "gavel.hasEvents" . }}
+- name: keys
+  mountPath: /etc/gavel/keys
+  readOnly: true
+{{- end }}
 {{- if $v.rules.sellersJson }}
 - name: sellers
   mountPath: /etc/gavel/sellers

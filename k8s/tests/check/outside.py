@@ -134,6 +134,9 @@ def stand_in(main, gavel):
         at = pathlib.Path(os.path.normpath(main.parent / name))
         if not at.exists():
             shutil.copy(ROOT / "configs/demo" / at.name, at)
+    for name in re.findall(r'^secret_file = "(.+)"$', text, re.M):
+        at = pathlib.Path(os.path.normpath(main.parent / name))
+        at.write_text(f"a secret of the tests, for {at.name} alone\n")
     match = re.search(r'^ca_file = "(.+)"$', text, re.M)
     if match:
         at = pathlib.Path(os.path.normpath(main.parent / match.group(1)))

@@ -180,30 +180,49 @@ def templates_of(text):
             for thing, _ in pods(things)}
 
 
-def restarts(count):
-    """What gavel takes while it runs restarts nothing; what it does not, restarts the pods."""
-    path = TESTS / "cases" / "eks-alb.yaml"
-    hot = {
+# What gavel takes while it runs, and what it does not, by case: the words of a change and its value.
+HOT = {
+    "eks-alb": {
         "rules": 'rules.files={"more.toml":"# nothing"}',
         "sellers.json": 'rules.sellersJson="{\\"sellers\\":[1]}"',
         "a renewed database": 'databases.files.device_models.text="# none"',
         "replicas that share a rate": "qpsShares=77",
         "how databases are checked": "settings.databases.canary_percent=50",
-    }
-    cold = {
+        "what is recorded": "settings.capture.sample_ppm=7",
+    },
+    "statefulset": {
+        "keys of tokens": 'events.keys.list=[{"id":3,"key":"winter"},{"id":2,"key":"autumn"}]',
+        "where partners reach us": 'events.url="https://e.exchange.example"',
+        "the life of a token": 'settings.events.banner_ttl="2h"',
+    },
+}
+COLD = {
+    "eks-alb": {
         "limits": "settings.limits.imps_max=7",
         "the network": 'settings.network.idle_max="7s"',
         "the listener": 'settings.listener.backlog="512"',
         "sizes of caches": "settings.databases.geo_cache_entries=77",
         "the drain": "drain.minSeconds=21",
         "admission": "settings.admission.in_flight_max=777",
-    }
+    },
+    "statefulset": {
+        "events that wait": "settings.events.in_flight_max=77",
+        "the journal": 'settings.journal.keep_for="99h"',
+        "how notices are sent": 'settings.notices.total="2s"',
+    },
+}
+
+
+def restarts(count):
+    """What gavel takes while it runs restarts nothing; what it does not, restarts the pods."""
     for name, helm in sorted(helms().items()):
-        before = templates_of(render(helm, path).stdout)
-        for what, is_hot in [(one, True) for one in hot] + [(one, False) for one in cold]:
-            change = (hot if is_hot else cold)[what]
-            result = render(helm, path, "--set-json", change)
-            count.that(result.returncode == 0, f"{name}: {change}", result.stderr)
-            is_same = templates_of(result.stdout) == before
-            word = "restarts nothing" if is_hot else "restarts the pods"
-            count.that(is_same == is_hot, f"{name}: a change of {what} {word}")
+        for case in HOT:
+            path = TESTS / "cases" / f"{case}.yaml"
+            before = templates_of(render(helm, path).stdout)
+            for is_hot, changes in ((True, HOT[case]), (False, COLD[case])):
+                for what, change in changes.items():
+                    result = render(helm, path, "--set-json", change)
+                    count.that(result.returncode == 0, f"{name}: {change}", result.stderr)
+                    is_same = templates_of(result.stdout) == before
+                    word = "restarts nothing" if is_hot else "restarts the pods"
+                    count.that(is_same == is_hot, f"{name}: a change of {what} {word}")

@@ -60,20 +60,38 @@ def kind_schema(kind, allowed):
     return {"type": "string"}
 
 
+def closed():
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def table_in(table, part):
+    """The schema of a table in another; `NAME[]` is a list of such tables."""
+    name, is_list = part.removesuffix("[]"), part.endswith("[]")
+    fresh = {"type": "array", "items": closed()} if is_list else closed()
+    inner = table["properties"].setdefault(name, fresh)
+    return inner["items"] if is_list else inner
+
+
 def settings_schema():
     """The closed schema of `settings`, from the reference."""
-    root = {"type": "object", "additionalProperties": False, "properties": {}}
+    root = closed()
     for section, key, kind, allowed, meaning in reference():
         if section.split("[")[0].split(".")[0] in RULES:
             continue
         table = root
         for part in [] if section == "top level" else section.split("."):
-            empty = {"type": "object", "additionalProperties": False, "properties": {}}
-            table = table["properties"].setdefault(part, empty)
+            table = table_in(table, part)
         table["properties"][key] = {**kind_schema(kind, allowed), "description": meaning}
     # read from the rules' files; here they get a sentence that says so
     root["properties"].update({name: {} for name in RULES})
     return root
+
+
+def known_names(table):
+    """Every name in a schema of tables, at any depth."""
+    for name, inner in table.get("properties", {}).items():
+        yield name
+        yield from known_names(inner.get("items", inner))
 
 
 def schema(count):
@@ -83,6 +101,8 @@ def schema(count):
     blessed(count, path, json.dumps(known, indent=2) + "\n", "the schema of `settings`")
     sections = len(known["properties"]["settings"]["properties"])
     count.that(sections > 10, "the reference has sections", f"{sections} were read")
+    lists = [line for line in known_names(known["properties"]["settings"]) if "[" in line]
+    count.that(not lists, "a list of tables is an array", ", ".join(lists))
 
 
 def values_rows():
