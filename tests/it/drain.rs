@@ -5,12 +5,13 @@
 
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
-use crate::harness::http::{Client, get};
+use crate::harness::http::{Client, Reply, get};
 use crate::harness::server::Server;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const REQUEST: &str =
@@ -130,16 +131,50 @@ fn a_process_that_ends_under_load_refuses_resets_and_fails_nobody() {
     println!("{ends} ends: 0 refused, 0 reset, 0 failed; {after} answered after the signal");
 }
 
+/// A server whose drain lasts for minutes, and a request that a bidder keeps for longer than a
+/// second signal lets it live; joined, it gives what the client was answered.
+fn held_up(folder: &Path, bidder: &Bidder, min: &str) -> (Server, JoinHandle<Option<Reply>>) {
+    let path = config(folder, bidder);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let drain = format!("min = '{min}'\nmax = '5m'");
+    std::fs::write(&path, text.replace("min = '2s'", &drain)).unwrap();
+    let server = Server::ready(&path);
+    let mut client = Client::connect(server.public.unwrap());
+    let asking = std::thread::spawn(move || client.post("/openrtb2/pub", &[], REQUEST.as_bytes()));
+    bidder.wait_for_one();
+    (server, asking)
+}
+
 #[test]
-fn a_second_signal_shortens_the_drain() {
-    let bidder = Bidder::start(Script { status: 204, ..Script::default() });
+fn a_second_signal_ends_a_drain_by_force() {
+    // told twice while it still takes connections, and while it finishes what is in flight
+    for (min, told) in [
+        ("5m", "asked to stop twice: no more connections are taken"),
+        ("0s", "asked to stop twice: what is in flight is cut off"),
+    ] {
+        let bidder = Bidder::start(Script {
+            status: 204,
+            after: Duration::from_secs(60),
+            ..Script::default()
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let (mut server, asking) = held_up(folder.path(), &bidder, min);
+        server.signal(Signal::SIGTERM);
+        server.wait_log("draining");
+        server.signal(Signal::SIGTERM);
+        server.wait_log(told);
+        server.wait_log("asked to stop twice: what is in flight is cut off");
+        assert_eq!(server.wait(), Some(0), "drain.min {min}");
+        assert!(asking.join().unwrap().is_none(), "drain.min {min}: cut, and not answered late");
+    }
+}
+
+#[test]
+fn one_signal_cuts_nobody_off() {
+    let after = Duration::from_secs(2);
+    let bidder = Bidder::start(Script { status: 204, after, ..Script::default() });
     let folder = tempfile::tempdir().unwrap();
-    let path = config(folder.path(), &bidder);
-    let text = std::fs::read_to_string(&path).unwrap().replace("min = '2s'", "min = '5m'");
-    std::fs::write(&path, text).unwrap();
-    let mut server = Server::ready(&path);
-    server.signal(Signal::SIGTERM);
-    server.wait_log("draining");
-    server.signal(Signal::SIGTERM);
-    assert_eq!(server.wait(), Some(0));
+    let (mut server, asking) = held_up(folder.path(), &bidder, "0s");
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(asking.join().unwrap().unwrap().status, 204);
 }

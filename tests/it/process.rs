@@ -5,7 +5,10 @@ use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, get};
 use crate::harness::server::Server;
 use crate::server::wait_until;
+use std::fs::Permissions;
 use std::io::Read;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -237,4 +240,34 @@ fn a_packed_database_is_checked_and_told_like_a_file() {
     let (code, text) = pack(&config);
     let text = text.unwrap();
     assert!(code == 1 && text.contains("cannot be packed: "), "{text}");
+}
+
+/// Whether another process of the same user may read the memory of this one: what may not belongs
+/// to root in `/proc`, whoever runs it.
+fn is_open(server: &Server) -> bool {
+    let meta = std::fs::metadata(format!("/proc/{}/environ", server.pid())).unwrap();
+    meta.uid() != 0
+}
+
+#[test]
+fn the_process_leaves_no_core_dump_and_shows_nobody_its_memory() {
+    /// Anybody but root.
+    const NOBODY: u32 = 65_534;
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(dir.path(), "");
+    let program = dir.path().join("gavel");
+    std::fs::copy(env!("CARGO_BIN_EXE_gavel"), &program).unwrap();
+    for path in [dir.path(), &program] {
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    for (argument, expected) in [(None, false), (Some("--dumpable"), true)] {
+        let mut command = Command::new(&program);
+        command.args(Server::words(&config)).args(argument);
+        if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let mut server = Server::launch(&mut command).serving();
+        assert_eq!(is_open(&server), expected, "{argument:?}");
+        assert_eq!(server.terminate(), Some(0));
+    }
 }

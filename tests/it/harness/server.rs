@@ -1,6 +1,7 @@
 //! The real binary in its own process, on ports that the system picks.
 
 use super::http::{PATIENCE, Reply, get};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,23 +21,37 @@ pub struct Server {
 impl Server {
     /// Starts it and waits until it is ready.
     pub fn ready(config: &Path) -> Self {
-        let mut server = Self::start(config, &[]);
-        server.public = Some(server.listening("public"));
-        server.wait_log("ready");
-        server
+        Self::start(config, &[]).serving()
+    }
+
+    /// Waits until it is ready.
+    pub fn serving(mut self) -> Self {
+        self.public = Some(self.listening("public"));
+        self.wait_log("ready");
+        self
     }
 
     /// Starts it and waits for the operations listener only.
     pub fn start(config: &Path, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gavel"))
-            .arg("serve")
-            .arg("--config")
-            .arg(config)
-            .args(["--operations", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gavel"));
+        Self::launch(command.args(Self::words(config)).args(arguments))
+    }
+
+    /// What it is started with.
+    pub fn words(config: &Path) -> [&OsStr; 5] {
+        let word = OsStr::new;
+        [
+            word("serve"),
+            word("--config"),
+            config.as_os_str(),
+            word("--operations"),
+            word("127.0.0.1:0"),
+        ]
+    }
+
+    /// Starts it by a command that ends in it, and waits for the operations listener only.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         // As many lines as any test makes; a reader that falls behind only slows the writer.
         let (send, lines) = sync_channel(10_000);
@@ -101,6 +116,10 @@ impl Server {
     /// `/ready`.
     pub fn readiness(&self) -> Reply {
         get(self.operations, "/ready")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to look at its files (SIGHUP).
