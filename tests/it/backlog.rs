@@ -1,17 +1,20 @@
 //! The accept queue under bursts, in a network namespace of the test's own: its limits and its
-//! counters are nobody else's.
+//! counters are nobody else's. `GAVEL_FULL=1` (`tests/full.sh backlog`): ten times the usual connects
+//! for five seconds.
 
 #![expect(clippy::print_stdout, reason = "what cannot be tested here is said")]
 
 use crate::harness::PATIENT;
 use crate::harness::server::Server;
 use crate::server::wait_until;
+use gavel::clock::monotonic;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// More than a queue of 128 holds.
 const OVER_128: usize = 400;
@@ -89,6 +92,94 @@ fn burst(server: &Server, count: usize) -> Vec<Socket> {
     sockets
 }
 
+/// Connects of a usual second.
+const USUAL: u32 = 200;
+
+/// Ten times the usual connects; in between the server is stopped for `pause` of them, as a busy
+/// machine or a swap of pages stops it.
+fn flood(server: &Server, for_time: Duration, pause: usize) -> Vec<Socket> {
+    let to: SocketAddr = server.public.unwrap();
+    let gap = Duration::from_secs(1) / (10 * USUAL);
+    let count = usize::try_from(for_time.as_micros() / gap.as_micros()).unwrap();
+    let mut due = monotonic();
+    let connect = |nth: usize| {
+        // the last ones come while it runs
+        match nth % (3 * pause) {
+            0 if nth + pause < count => server.signal(Signal::SIGSTOP),
+            at if at == pause => server.signal(Signal::SIGCONT),
+            _ => {}
+        }
+        std::thread::sleep(due.saturating_duration_since(monotonic()));
+        due += gap;
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let _ = socket.connect(&to.into());
+        socket
+    };
+    let sockets = (0..count).map(connect).collect();
+    server.signal(Signal::SIGCONT);
+    sockets
+}
+
+/// A counter of this thread's network, from the kernel itself.
+fn kernel(counter: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let mut rows = text.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    pairs.find(|(name, _)| *name == counter).unwrap().1.parse().unwrap()
+}
+
+fn accepted(server: &Server) -> f64 {
+    let text = server.metrics();
+    let rows = text
+        .lines()
+        .filter_map(|row| row.strip_prefix("gavel_connections_accepted_total{")?.split_once("} "));
+    rows.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn ten_times_the_connects_overflow_a_queue_of_128_and_not_that_of_backlog_auto() {
+    let is_full = std::env::var_os("GAVEL_FULL").is_some();
+    let for_time = Duration::from_secs(if is_full { 5 } else { 1 });
+    for (backlog, pause) in [("auto", 600), ("128", 300)] {
+        alone(move |folder| {
+            if std::fs::write(SOMAXCONN, "4096").is_err() {
+                println!("NOT RUN: somaxconn of the namespace cannot be set here");
+                return;
+            }
+            let mut server = start(folder, backlog);
+            let before = kernel("ListenOverflows");
+            let clients = flood(&server, for_time, pause);
+            let overflows = || kernel("ListenOverflows") - before;
+            if backlog == "auto" {
+                wait_until("all are accepted", || accepted(&server) > clients.len() as f64 - 0.5);
+                assert_eq!(overflows(), 0);
+            } else {
+                let said = server.wait_for(|line| {
+                    line["message"].as_str().is_some_and(|text| text.contains("full accept queue"))
+                });
+                assert_eq!(said["level"], "WARN", "{said}");
+                assert!(overflows() > 0);
+            }
+            wait_until("the metric says what the kernel says", || {
+                (server.metric("gavel_listen_overflows_total") - overflows() as f64).abs() < 0.5
+            });
+            println!(
+                "backlog {backlog}, somaxconn 4096: {} connects, {}/s for {for_time:?}, pauses of \
+                 {pause}: ListenOverflows +{}, ListenDrops +{}, accepted {}",
+                clients.len(),
+                10 * USUAL,
+                overflows(),
+                kernel("ListenDrops"),
+                accepted(&server),
+            );
+            drop(clients);
+            assert_eq!(server.terminate(), Some(0));
+        });
+    }
+}
+
 #[test]
 fn a_short_accept_queue_overflows_and_it_is_counted_and_said() {
     alone(|folder| {
@@ -117,13 +208,6 @@ fn the_queue_of_backlog_auto_takes_a_burst() {
         }
         let mut server = start(folder, "auto");
         let clients = burst(&server, BURST);
-        let accepted = |server: &Server| -> f64 {
-            let text = server.metrics();
-            let rows = text.lines().filter_map(|row| {
-                row.strip_prefix("gavel_connections_accepted_total{")?.split_once("} ")
-            });
-            rows.map(|(_, value)| value.parse::<f64>().unwrap()).sum()
-        };
         wait_until("all are accepted", || accepted(&server) > BURST as f64 - 0.5);
         assert!(server.metric("gavel_listen_overflows_total").abs() < 0.5);
         drop(clients);
