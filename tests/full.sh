@@ -6,6 +6,9 @@
 #   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
+#   memory   a control group of 256 MiB and half a CPU under three times what it can do for a minute, and
+#            under more bodies at once than it has memory; workers by CPU quotas
+#   backlog  ten times the usual connects for five seconds, in a network namespace of its own
 #   drain    twenty processes that end under load: nobody may be refused, reset or failed
 #   fuzz     ten minutes of libFuzzer for each parser; goes on likewise
 #   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
@@ -56,6 +59,14 @@ reload() {
     GAVEL_FULL=1 chunk "reload-$part" \
       cargo test --release --package gavel --test it --quiet -- --nocapture "reload::served::$part"
   done
+}
+
+memory() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture --test-threads 1 groups::
+}
+
+backlog() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture --test-threads 1 backlog::
 }
 
 drain() {
@@ -130,9 +141,10 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | drain | fuzz | journal | ledger | replay | tokens | kill | broker | cold) "$@" ;;
+  limit | latency | reload | memory | backlog | drain | fuzz | journal | ledger | replay | tokens | kill | \
+    broker | cold) "$@" ;;
   *)
-    sed -n '2,22s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

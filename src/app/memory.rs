@@ -6,6 +6,7 @@
 
 use crate::lifecycle::load::LoadCell;
 use crate::lifecycle::pressure::{Pressure, PressureSettings};
+use crate::limits::admission::AdmissionSettings;
 use crate::runtime::memory::{MemorySeen, MemoryWatch};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -15,6 +16,25 @@ use tracing::{info, warn};
 
 /// Between two looks: a process that fills 256 MiB in a second is seen at each 64 MiB.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// A request takes several times its body (the copy that is read, its structure, what bidders are
+/// sent), and half of the memory is for other things.
+const BODIES_PART: u64 = 16;
+
+/// How each of so many workers sheds: bodies that come faster than [`LOOK`] sees are bounded by
+/// what the process may use.
+pub fn bounded(
+    admission: AdmissionSettings,
+    pressure: &PressureSettings,
+    workers: usize,
+) -> AdmissionSettings {
+    if admission.body_bytes_max != 0 {
+        return admission;
+    }
+    let limit = MemoryWatch::new(pressure.limit).look().limit;
+    let share = limit.map_or(0, |limit| limit / BODIES_PART / workers.max(1) as u64);
+    AdmissionSettings { body_bytes_max: usize::try_from(share).unwrap_or(usize::MAX), ..admission }
+}
 
 /// What was last seen, for `/metrics`.
 pub type MemoryState = Rc<Cell<(MemorySeen, Pressure)>>;

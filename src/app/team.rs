@@ -3,6 +3,7 @@
 //! Owns: [`Team`]. Never: a signal, a log line of a request.
 
 use super::books::Books;
+use super::memory;
 use super::notices::Sending;
 use crate::bidder::desk::{Desk, Net};
 use crate::broker::link::Link;
@@ -212,7 +213,7 @@ fn worker_main(
 ) -> impl Fn(Seat) -> Box<dyn Fn(TcpStream, SocketAddr) -> Serving> + Send + Sync + 'static {
     let (net, hub, live) = (Arc::clone(net), Arc::clone(hub), Arc::clone(live));
     let http = Arc::new(config.edge.http.clone());
-    let admission = config.edge.admission;
+    let admission = memory::bounded(config.edge.admission, &config.memory, trials.len());
     let waiting_max = config.events.in_flight_max;
     // each worker takes its own
     let trials: Vec<_> = trials.into_iter().map(|inbox| Mutex::new(Some(inbox))).collect();

@@ -384,6 +384,14 @@ fn admission(root: &mut Table) -> AdmissionSettings {
             1..=1_000_000,
             "Requests of one worker under way, waiting for bidders included.",
         ),
+        body_bytes_max: t.bytes(
+            "body_bytes_max",
+            d.body_bytes_max,
+            0..=1 << 40,
+            "Bytes of their bodies: more are shed. 0: the workers share a sixteenth of the memory \
+             limit, for a request takes several times the size of its body; without a limit, \
+             nothing is.",
+        ),
         lag_target: t.duration(
             "lag_target",
             d.lag_target,

@@ -214,7 +214,7 @@ impl<R: Road> Front<R> {
         };
         let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
-            Ok((admitted, coding, declared)) => {
+            Ok((mut admitted, coding, declared)) => {
                 let Parts { headers, .. } = parts;
                 let table = Table::emptied(headers);
                 held = Some((admitted.snapshot.clone(), admitted.arrival.partner));
@@ -222,6 +222,9 @@ impl<R: Road> Front<R> {
                     noted.held.clone_from(&held);
                 }
                 match self.take_in(body, coding, declared).await {
+                    Ok(body) if !admitted.permit.takes(body.0.len()) => {
+                        self.broken_off(Refusal::Overload, &admitted, line)
+                    }
                     Ok(body) => self.walk(admitted, body, table, &mut noted).await,
                     Err(refusal) => self.broken_off(refusal, &admitted, line),
                 }
@@ -293,7 +296,13 @@ impl<R: Road> Front<R> {
     ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
         match head::read(parts, &self.settings, is_page) {
             Ok(head) => {
-                let admitted = self.admit(parts, &head, came, line)?;
+                let mut admitted = self.admit(parts, &head, came, line)?;
+                // one that does not say how long it is may be as long as any
+                let on_wire = head.declared.unwrap_or(self.bounds().bytes_max);
+                if !admitted.permit.takes(on_wire) {
+                    self.gates.count_refusal(admitted.slot, Refusal::Overload);
+                    return Err(Denial::Refused(Refusal::Overload, admitted.styles.shed));
+                }
                 Ok((admitted, head.coding, head.declared))
             }
             Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),

@@ -11,7 +11,8 @@
 //! than a burst may, or is more than a burst may cause. Which request
 //! is shed is counted out evenly, so that the part holds over any few requests.
 //!
-//! Invariant: never more than `in_flight_max` permits are out; each comes back by its drop.
+//! Invariant: never more than `in_flight_max` permits are out, nor permits for more than
+//! `body_bytes_max` of bodies; each comes back by its drop.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -23,6 +24,8 @@ pub struct AdmissionSettings {
     /// Requests in flight on one worker, waiting for bidders included (1 to 1,000,000): what
     /// bounds its memory.
     pub in_flight_max: u32,
+    /// Bytes of their bodies on one worker; 0: no bound but `in_flight_max`.
+    pub body_bytes_max: usize,
     /// Lag of the event loop that is aimed at under overload (1 ms to 100 ms).
     pub lag_target: Duration,
     /// How often the lag is to be observed (1 ms to 50 ms).
@@ -37,6 +40,7 @@ impl Default for AdmissionSettings {
     fn default() -> Self {
         Self {
             in_flight_max: 10_000,
+            body_bytes_max: 0,
             lag_target: Duration::from_millis(5),
             lag_tick: Duration::from_millis(5),
             burst_time: Duration::from_millis(100),
@@ -66,12 +70,16 @@ pub struct Admission(Rc<State>);
 
 /// One request in flight; it leaves when dropped.
 #[derive(Debug)]
-pub struct Permit(Rc<State>);
+pub struct Permit {
+    state: Rc<State>,
+    body_bytes: usize,
+}
 
 #[derive(Debug)]
 struct State {
     settings: AdmissionSettings,
     in_flight: Cell<u32>,
+    body_bytes: Cell<usize>,
     /// The part that is shed, 0 to `SHED_MOST`.
     shed: Cell<f64>,
     /// Parts that are owed: at one whole, a request is shed.
@@ -95,6 +103,7 @@ impl Admission {
         Self(Rc::new(State {
             settings,
             in_flight: Cell::new(0),
+            body_bytes: Cell::new(0),
             shed: Cell::new(0.0),
             owed: Cell::new(0.0),
             ticked_at: Cell::new(now),
@@ -123,7 +132,7 @@ impl Admission {
         }
         state.owed.set(owed);
         state.in_flight.set(state.in_flight.get() + 1);
-        Some(Permit(Rc::clone(&self.0)))
+        Some(Permit { state: Rc::clone(&self.0), body_bytes: 0 })
     }
 
     /// Takes in how late a ticker of `lag_tick` ran.
@@ -181,9 +190,28 @@ impl State {
     }
 }
 
+impl Permit {
+    /// Takes room for a body of so many bytes, in place of what it had; false where there is none.
+    /// One body alone always has room.
+    #[must_use]
+    pub fn takes(&mut self, body_bytes: usize) -> bool {
+        let others = self.state.body_bytes.get().saturating_sub(self.body_bytes);
+        let all = others.saturating_add(body_bytes);
+        let most = self.state.settings.body_bytes_max;
+        if most != 0 && others != 0 && all > most {
+            return false;
+        }
+        self.body_bytes = body_bytes;
+        self.state.body_bytes.set(all);
+        true
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get().saturating_sub(1));
+        let State { in_flight, body_bytes, .. } = &*self.state;
+        in_flight.set(in_flight.get().saturating_sub(1));
+        body_bytes.set(body_bytes.get().saturating_sub(self.body_bytes));
     }
 }
 
@@ -375,5 +403,24 @@ mod tests {
         held.pop();
         assert!(admission.try_enter(now).is_some(), "and is back at once when it is dropped");
         assert_eq!(admission.in_flight(), 2);
+    }
+
+    #[test]
+    fn bodies_have_room_together_and_one_alone_always_has() {
+        let now = Instant::now();
+        let settings = AdmissionSettings { body_bytes_max: 100, ..AdmissionSettings::default() };
+        let admission = Admission::new(settings, now);
+        let enter = || admission.try_enter(now).unwrap();
+        let (mut first, mut second) = (enter(), enter());
+        assert!(first.takes(500), "alone");
+        assert!(!second.takes(1));
+        assert!(first.takes(60), "in place of what it had");
+        assert!(second.takes(40) && !second.takes(41) && second.takes(40));
+        assert!(!enter().takes(1));
+        drop(first);
+        assert!(enter().takes(60));
+        let boundless = Admission::new(AdmissionSettings::default(), now);
+        let mut held: Vec<_> = (0..3).map(|_| boundless.try_enter(now).unwrap()).collect();
+        assert!(held.iter_mut().all(|permit| permit.takes(usize::MAX / 4)));
     }
 }

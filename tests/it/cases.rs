@@ -90,6 +90,7 @@ fn read_script(script: &Value) -> Script {
         headers: Vec::new(),
         body,
         after: Duration::from_millis(script["after_ms"].as_u64().unwrap_or(0)),
+        ..Script::default()
     }
 }
 

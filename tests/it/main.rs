@@ -20,6 +20,7 @@ mod drain;
 mod enrich;
 mod events;
 mod fuzz;
+mod groups;
 mod harness;
 mod journal;
 mod ledger;

@@ -1,11 +1,13 @@
 //! A process that runs short of memory sheds requests for bids, closes what is idle, and lives.
 
 use crate::harness::PATIENT;
+use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::Client;
 use crate::harness::server::Server;
 use crate::server::wait_until;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const REQUEST: &str =
     r#"{"id":"r-1","imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
@@ -42,6 +44,37 @@ fn a_process_over_its_memory_sheds_bids_and_closes_what_is_idle() {
     assert_eq!(idle.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 503);
     assert_eq!(idle.reader().fill_buf().unwrap(), b"", "closed");
     assert_eq!(server.readiness().status, 200, "it stays in service");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn bodies_under_way_have_a_bound_together() {
+    let bidder =
+        Bidder::start(Script { status: 204, after: Duration::from_secs(2), ..Script::default() });
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), "limit = '100GiB'");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let bound = format!("[admission]\nbody_bytes_max = {}\n", 2 * REQUEST.len() - 1);
+    let text = format!(
+        "{}tmax_default = '5s'\ntmax_max = '5s'\n[[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n\
+         [bidders.time]\nmost = '4s'\n",
+        text.replace("[admission]\n", &bound),
+        bidder.address
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut server = Server::ready(&path);
+    let to = server.public.unwrap();
+    let first = std::thread::spawn(move || {
+        Client::connect(to).post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap()
+    });
+    bidder.wait_for_one();
+    let mut second = Client::connect(to);
+    let reply = second.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap();
+    assert_eq!((reply.status, reply.header("x-gavel-reason")), (503, Some("overload")));
+    assert_eq!(first.join().unwrap().status, 204);
+    // its connection is as good as before, and so is the room
+    assert_eq!(second.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
+    drop(second);
     assert_eq!(server.terminate(), Some(0));
 }
 

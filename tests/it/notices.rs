@@ -15,7 +15,7 @@ fn bids(price: &str, lurl: &str) -> Bidder {
         r#"{{"id":"r 1","bidid":"x","seatbid":[{{"seat":"s","bid":[{{"id":"b","impid":"1","price":{price},"adm":"<p>ad</p>","adomain":["adv.example"],"crid":"c","w":300,"h":250,"mtype":1,"lurl":"{lurl}"}}]}}]}}"#
     );
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-    Bidder::start(Script { status: 200, headers, body: body.into_bytes(), after: Duration::ZERO })
+    Bidder::start(Script { status: 200, headers, body: body.into_bytes(), ..Script::default() })
 }
 
 #[test]

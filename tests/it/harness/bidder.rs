@@ -14,6 +14,8 @@ pub struct Script {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub after: Duration,
+    /// Keep nothing: for loads that would fill the memory of the test.
+    pub is_forgetful: bool,
 }
 
 /// What came in, and the news of it.
@@ -72,8 +74,10 @@ fn converse(stream: TcpStream, script: &Script, keep: &Seen) {
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream);
     while let Some(message) = read_message(&mut reader) {
-        keep.0.lock().unwrap().push(message);
-        keep.1.notify_all();
+        if !script.is_forgetful {
+            keep.0.lock().unwrap().push(message);
+            keep.1.notify_all();
+        }
         std::thread::sleep(script.after);
         let mut answer = format!("HTTP/1.1 {} x\r\n", script.status);
         for (name, value) in &script.headers {

@@ -74,10 +74,15 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { reader: BufReader::new(stream) }
+        Self::try_connect(address).unwrap()
+    }
+
+    /// The fault: nobody takes the connection.
+    pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { reader: BufReader::new(stream) })
     }
 
     /// Sends bytes as they are.
@@ -99,19 +104,28 @@ impl Client {
 
     /// A POST of JSON and its answer.
     pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<Reply> {
-        let mut head = format!("POST {path} HTTP/1.1\r\nhost: gavel.test\r\n");
-        if !headers.iter().any(|(name, _)| *name == "content-type") {
-            head.push_str("content-type: application/json\r\n");
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(body);
-        self.send(&bytes);
+        self.send(&posted(path, headers, body));
         self.receive()
     }
+
+    /// The same; also `None` where the connection ends while it is being sent.
+    pub fn try_post(&mut self, path: &str, body: &[u8]) -> Option<Reply> {
+        self.reader.get_mut().write_all(&posted(path, &[], body)).ok()?;
+        self.receive()
+    }
+}
+
+/// The bytes of a POST of JSON.
+fn posted(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("POST {path} HTTP/1.1\r\nhost: gavel.test\r\n");
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        head.push_str("content-type: application/json\r\n");
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    [head.as_bytes(), body].concat()
 }
 
 /// A GET on a connection of its own.

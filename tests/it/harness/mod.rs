@@ -1,6 +1,7 @@
 //! A whole exchange in its own process, scripted bidders, and a plain HTTP client.
 
 pub mod bidder;
+pub mod group;
 pub mod http;
 pub mod nats;
 pub mod server;
