@@ -1,8 +1,11 @@
 //! Rolling updates: the process is told to end under load, and nobody may notice.
 //!
 //! What a load balancer does is part of the test: it asks `/ready`, and sends nothing more to a
-//! process that says no. `GAVEL_FULL=1`: twenty ends instead of two.
+//! process that says no. Each sold ad is billed, and what was answered must be in the journal.
+//! `GAVEL_FULL=1`: twenty ends instead of two.
 
+use crate::events::kill::id;
+use crate::events::{BASE, ONE, billed, events};
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, Reply, get};
@@ -10,6 +13,7 @@ use crate::harness::server::Server;
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,41 +47,76 @@ fn config(folder: &Path, bidder: &Bidder) -> PathBuf {
         "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
          [drain]\nmin = '2s'\n\
          [[partners]]\nname = 'pub'\nopen = true\ntmax_default = '5s'\ntmax_max = '9s'\n\
-         [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n",
-        bidder.address
+         [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n\
+         [journal]\ndir = 'j'\nsegment_bytes = '1MiB'\ncommit_bytes_max = '256KiB'\n\
+         ballast_bytes = 0\n{}",
+        bidder.address,
+        events(&[ONE])
     );
     std::fs::write(&path, text).unwrap();
     path
 }
 
-/// Asks until the load balancer has taken the process out; whatever goes wrong panics.
-fn ask(to: SocketAddr, kind: Kind, is_out: &AtomicBool, answered: &AtomicU64) {
-    let mut kept: Option<Client> = None;
-    while !is_out.load(Ordering::Acquire) {
-        let mut client = kept.take().unwrap_or_else(|| Client::connect(to));
-        let reply = client.post("/openrtb2/pub", &[], REQUEST.as_bytes());
-        let reply = reply.unwrap_or_else(|| panic!("{kind:?}: closed without an answer"));
+/// What clients and the one who ends the process know of each other.
+#[derive(Default)]
+struct Shared {
+    is_out: AtomicBool,
+    answered: AtomicU64,
+    /// Paths of events that were answered.
+    billed: Mutex<Vec<String>>,
+}
+
+/// Asks and bills until the load balancer has taken the process out; whatever goes wrong panics.
+fn ask(to: SocketAddr, kind: Kind, shared: &Shared) {
+    let mut line = Line { to, kind, kept: None };
+    while !shared.is_out.load(Ordering::Acquire) {
+        let reply = line.exchange(|client| client.post("/openrtb2/pub", &[], REQUEST.as_bytes()));
         assert_eq!(reply.status, 200, "{kind:?}: {}", reply.text());
-        answered.fetch_add(1, Ordering::Relaxed);
-        let is_told = reply.header("connection") == Some("close");
-        kept = (matches!(kind, Kind::KeepAlive) && !is_told).then_some(client);
+        shared.answered.fetch_add(1, Ordering::Relaxed);
+        let json = reply.json();
+        let burl = json["seatbid"][0]["bid"][0]["burl"].as_str().unwrap();
+        let path = burl.strip_prefix(BASE).unwrap();
+        let reply = line.exchange(|client| {
+            client.send(format!("GET {path} HTTP/1.1\r\nhost: gavel.test\r\n\r\n").as_bytes());
+            client.receive()
+        });
+        assert_eq!(reply.status, 204, "{kind:?}: {}", reply.text());
+        shared.billed.lock().unwrap().push(path.to_owned());
     }
 }
 
-/// One process from its start to its end under load; gives the requests answered after the signal.
-fn one_end(folder: &Path, bidder: &Bidder) -> u64 {
+/// A client's way to the process.
+struct Line {
+    to: SocketAddr,
+    kind: Kind,
+    kept: Option<Client>,
+}
+
+impl Line {
+    fn exchange(&mut self, send: impl FnOnce(&mut Client) -> Option<Reply>) -> Reply {
+        let mut client = self.kept.take().unwrap_or_else(|| Client::connect(self.to));
+        let reply = send(&mut client);
+        let reply = reply.unwrap_or_else(|| panic!("{:?}: closed without an answer", self.kind));
+        let is_told = reply.header("connection") == Some("close");
+        self.kept = (matches!(self.kind, Kind::KeepAlive) && !is_told).then_some(client);
+        reply
+    }
+}
+
+/// One process from its start to its end under load; gives the requests answered after the signal,
+/// and adds the events that were answered.
+fn one_end(folder: &Path, bidder: &Bidder, billed: &mut Vec<String>) -> u64 {
     let mut server = Server::ready(&config(folder, bidder));
     let (to, operations) = (server.public.unwrap(), server.operations);
-    let (is_out, answered) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
+    let shared = Shared::default();
+    let Shared { is_out, answered, .. } = &shared;
+    let after = std::thread::scope(|scope| {
         let clients: Vec<_> = [Kind::KeepAlive, Kind::New]
             .into_iter()
             .flat_map(|kind| [kind; CLIENTS])
             .map(|kind| {
-                scope.spawn({
-                    let (is_out, answered) = (&is_out, &answered);
-                    move || ask(to, kind, is_out, answered)
-                })
+                let shared = &shared;
+                scope.spawn(move || ask(to, kind, shared))
             })
             .collect();
         // one that was idle all the time must be answered too, and told to go
@@ -114,7 +153,9 @@ fn one_end(folder: &Path, bidder: &Bidder) -> u64 {
         assert_eq!(server.wait(), Some(0), "a clean end");
         assert!(told_at.elapsed() < END_MAX, "it took {:?}", told_at.elapsed());
         after
-    })
+    });
+    billed.append(&mut shared.billed.into_inner().unwrap());
+    after
 }
 
 #[test]
@@ -127,8 +168,17 @@ fn a_process_that_ends_under_load_refuses_resets_and_fails_nobody() {
         ..Script::default()
     });
     let folder = tempfile::tempdir().unwrap();
-    let after: u64 = (0..ends).map(|_| one_end(folder.path(), &bidder)).sum();
-    println!("{ends} ends: 0 refused, 0 reset, 0 failed; {after} answered after the signal");
+    let mut answered = Vec::new();
+    let after: u64 = (0..ends).map(|_| one_end(folder.path(), &bidder, &mut answered)).sum();
+    let counted = billed(&folder.path().join("j"));
+    let once = |path: &&String| counted.get(&id(path)) == Some(&1);
+    let lost = answered.len() - answered.iter().filter(once).count();
+    println!(
+        "{ends} ends: 0 refused, 0 reset, 0 failed; {after} answered after the signal; {} events \
+         answered, {lost} of them lost or counted twice",
+        answered.len()
+    );
+    assert_eq!((lost, counted.len()), (0, answered.len()));
 }
 
 /// A server whose drain lasts for minutes, and a request that a bidder keeps for longer than a

@@ -3,13 +3,13 @@
 //!
 //! Small here; `tests/full.sh kill` sets `GAVEL_FULL` and kills it a hundred times.
 
-use super::{ONE, REQUEST, bidder, config, events, exported};
+use super::{BASE, ONE, REQUEST, bidder, billed, config, events, id};
 use crate::harness::http::{PATIENCE, read_message};
 use crate::harness::server::Server;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nix::sys::signal::Signal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -63,7 +63,7 @@ pub fn sell_once(link: &mut Link, audit: &Mutex<Audit>) -> Option<()> {
     }
     let response: serde_json::Value = serde_json::from_slice(&body).ok()?;
     let burl = response["seatbid"][0]["bid"][0]["burl"].as_str()?;
-    let path = burl.strip_prefix("https://x.example/gavel").unwrap().to_owned();
+    let path = burl.strip_prefix(BASE).unwrap().to_owned();
     audit.lock().unwrap().sent.insert(path.clone());
     bill(link, path, audit)
 }
@@ -119,10 +119,7 @@ fn what_was_answered_before_a_kill_is_there_once_after_it() {
     assert_eq!(server.terminate(), Some(0));
 
     let audit = audit.into_inner().unwrap();
-    let mut counted = BTreeMap::<String, usize>::new();
-    for row in exported(&dir.path().join("j")).iter().filter(|row| row["type"] == "billing") {
-        *counted.entry(row["id"].as_str().unwrap().to_owned()).or_default() += 1;
-    }
+    let counted = billed(&dir.path().join("j"));
     let lost = audit.answered.iter().filter(|path| !counted.contains_key(&id(path))).count();
     let twice = counted.values().filter(|count| **count > 1).count();
     let sent: BTreeSet<String> = audit.sent.iter().map(|path| id(path)).collect();

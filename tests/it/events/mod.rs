@@ -7,6 +7,7 @@ use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::{Client, Reply};
 use crate::harness::server::Server;
 use serde_json::Value as Json;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -65,7 +66,7 @@ pub fn auction(server: &Server, request: &str) -> Json {
 /// The path and query of one of our URLs, as an upstream would fill it in.
 pub fn path(bid: &Json, name: &str, filled: &[(&str, &str)]) -> String {
     let url = bid[name].as_str().unwrap_or_else(|| panic!("{name} is not in {bid}"));
-    let path = url.strip_prefix("https://x.example/gavel").unwrap_or_else(|| panic!("{url}"));
+    let path = url.strip_prefix(BASE).unwrap_or_else(|| panic!("{url}"));
     filled.iter().fold(path.to_owned(), |path, (from, to)| path.replace(from, to))
 }
 
@@ -76,6 +77,18 @@ pub fn send(server: &Server, method: &str, path: &str, headers: &str) -> Reply {
     );
     client.send(head.as_bytes());
     client.receive().expect("an event is answered")
+}
+
+/// What the path of one of our URLs begins with.
+pub const BASE: &str = "https://x.example/gavel";
+
+/// How often each event of billing stands in a journal, by its id.
+pub fn billed(dir: &Path) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for row in exported(dir).iter().filter(|row| row["type"] == "billing") {
+        *counted.entry(row["id"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    counted
 }
 
 fn exported(dir: &Path) -> Vec<Json> {
