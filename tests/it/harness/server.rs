@@ -1,6 +1,7 @@
 //! The real binary in its own process, on ports that the system picks.
 
 use super::http::{PATIENCE, Reply, get};
+use rustix::process::{Resource, Rlimit};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -22,6 +23,14 @@ impl Server {
     /// Starts it and waits until it is ready.
     pub fn ready(config: &Path) -> Self {
         Self::start(config, &[]).serving()
+    }
+
+    /// The same, of a process that gets an error where a file would grow over
+    /// [`limit_files`](Self::limit_files), and not the signal that ends it.
+    pub fn ready_for_a_full_disk(config: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_gavel")]);
+        Self::launch(command.args(Self::words(config))).serving()
     }
 
     /// Waits until it is ready.
@@ -130,6 +139,14 @@ impl Server {
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// From now on no file of it can grow over so many bytes; `None`: as large as before.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let own = rustix::process::getrlimit(Resource::Fsize);
+        let limit = Rlimit { current: bytes.or(own.current), maximum: own.maximum };
+        rustix::process::prlimit(pid, Resource::Fsize, limit).unwrap();
     }
 
     /// Asks it to end (SIGTERM) and gives its exit code.
