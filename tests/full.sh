@@ -19,6 +19,7 @@
 #   tokens   ten million altered tokens: none may be taken
 #   kill     the server killed a hundred times under load: no answered event lost, none counted twice
 #   broker   four hours without the broker, compressed, and 50 replicas and brokers killed under load
+#   ssrf     hostile notices in a network where every address answers: root, and a minute
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
 # What a check has done is kept under target/full/, so that it can be stopped and started again;
@@ -99,6 +100,10 @@ broker() {
   GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture --test-threads=1 broker::
 }
 
+ssrf() {
+  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture ssrf::
+}
+
 tokens() {
   GAVEL_FULL=1 cargo test --release --package gavel --lib --quiet -- --nocapture no_mutation_of_a_token
 }
@@ -142,7 +147,7 @@ cold() {
 
 case ${1:-} in
   limit | latency | reload | memory | backlog | drain | fuzz | journal | ledger | replay | tokens | kill | \
-    broker | cold) "$@" ;;
+    broker | ssrf | cold) "$@" ;;
   *)
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
     exit 2

@@ -25,7 +25,7 @@ const BURST: usize = 4_000;
 const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
 
 /// Runs `test` on a thread that has a network of its own, and says so where that cannot be.
-fn alone(test: impl FnOnce(&Path) + Send + 'static) {
+pub fn alone(test: impl FnOnce(&Path) + Send + 'static) {
     let ran = std::thread::spawn(move || {
         if let Err(fault) = unshare(CloneFlags::CLONE_NEWNET) {
             println!("NOT RUN: no network namespace can be made here: {fault}");

@@ -32,6 +32,7 @@ mod reload;
 mod resets;
 mod serve;
 mod server;
+mod ssrf;
 mod telemetry;
 mod tidy;
 mod traces;
