@@ -58,9 +58,9 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     }
 }
 
-/// A line of the log for a request that was refused, as far as there is room. `partner` is empty
-/// where it was not known yet. Nothing of the request's own words stands in it.
-pub fn tell(reply: &Reply, of: (&Correlation, &str), cells: &WorkerCells, at: Instant) {
+/// A line of the log for a request that was refused, as far as there is room. It has no `partner`
+/// where that was not known yet. Nothing of the request's own words stands in it.
+pub fn tell(reply: &Reply, of: (&Correlation, Option<&str>), cells: &WorkerCells, at: Instant) {
     let reason = refusal_label(reply);
     if reason.is_empty() {
         return;

@@ -241,7 +241,7 @@ impl<R: Road> Front<R> {
             self.tap.offer(noted, &reply);
         }
         let partner = held.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
-        let partner = partner.map_or("", |partner| partner.name.as_str());
+        let partner = partner.map(|partner| partner.name.as_str());
         correlate::tell(&reply, (&named, partner), self.gates.cells(), at);
         correlate::name(&mut reply, &named.request_id);
         reply

@@ -165,3 +165,15 @@ fn refusals_are_told_with_the_id_of_the_answer_and_not_more_often_than_allowed()
     assert!(lines <= seconds, "{lines} lines in {seconds} s");
     assert!(!server.log.concat().contains("canary") && !server.log.concat().contains("jo@mail"));
 }
+
+#[test]
+fn a_refusal_before_the_partner_was_known_names_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::ready(&config(folder.path(), "", &[]));
+    let mut client = Client::connect(server.public.unwrap());
+    let reply = client.post("/openrtb2/canary", &[], REQUEST.as_bytes()).unwrap();
+    assert_eq!(reply.status, 401);
+    let told = server.wait_log("request refused");
+    assert_eq!((&told["reason"], told.get("partner")), (&"unauthorised".into(), None), "{told}");
+    assert!(!server.log.concat().contains("canary"), "its word for itself is not repeated");
+}
