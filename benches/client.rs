@@ -139,7 +139,7 @@ fn ours(addresses: &[SocketAddr]) -> Auction {
                     let invitation = Invitation { bidder: BidderId(at), imps: ImpSet(1) };
                     let mut packet = desk.shelves.packet();
                     packet.body_mut().extend_from_slice(&[b'x'; REQUEST]);
-                    (permit, Outgoing { invitation, packet })
+                    (permit, Outgoing { invitation, packet, parent: None })
                 })
                 .collect();
             let answers = fan_out(&desk, calls, now + left, |_, raw| {
@@ -222,6 +222,7 @@ fn bidder(address: SocketAddr) -> Bidder {
             version: OpenRtbVersion::V26,
             http: HttpVersion::Http1,
             is_gzip: false,
+            tells_trace: false,
             currency: None,
             buyeruid_source: None,
             headers: Vec::new(),

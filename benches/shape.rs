@@ -69,6 +69,7 @@ fn bidders() -> Vec<Bidder> {
                     version: OpenRtbVersion::V26,
                     http: HttpVersion::Http1,
                     is_gzip: false,
+                    tells_trace: false,
                     currency: None,
                     buyeruid_source: None,
                     headers: Vec::new(),

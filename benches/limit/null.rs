@@ -94,6 +94,7 @@ fn bidder(address: SocketAddr) -> Bidder {
             version: OpenRtbVersion::V26,
             http: HttpVersion::Http1,
             is_gzip: false,
+            tells_trace: false,
             currency: None,
             buyeruid_source: None,
             headers: Vec::new(),
@@ -122,7 +123,7 @@ async fn answer(
             let invitation = Invitation { bidder, imps: ImpSet(1) };
             let mut packet = desk.shelves.packet();
             packet.body_mut().extend_from_slice(body.as_slice());
-            Some((permit, Outgoing { invitation, packet }))
+            Some((permit, Outgoing { invitation, packet, parent: None }))
         })
         .collect();
     let answers = fan_out(desk, calls, now + DEADLINE, |_, raw| {

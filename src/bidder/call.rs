@@ -60,6 +60,7 @@ pub struct Call {
     permit: Option<Permit>,
     /// Until it is sent.
     packet: Option<Packet>,
+    parent: Option<Box<str>>,
     step: Step,
     /// When it is late, and when it must have a connection.
     due: Instant,
@@ -79,6 +80,7 @@ impl Call {
             invitation: outgoing.invitation,
             permit: Some(permit),
             packet: Some(outgoing.packet),
+            parent: outgoing.parent,
             step: Step::Fresh,
             due,
             connect_due: due.min(now + time.connect),
@@ -193,16 +195,20 @@ impl Call {
     fn begin(&mut self, desk: &Desk, entry: &Entry, carrier: Carrier) {
         let Some(packet) = self.packet.take() else { return };
         let packet = desk.pack(packet, entry.is_gzip);
+        let parent = self.parent.take();
+        let parent = parent.as_deref();
         self.step = match carrier {
             Carrier::Http1(connection) => {
                 if connection.is_used {
                     count(&entry.line.counters.reused, 1);
                 }
-                Step::Http1(Exchange1::new(connection, &entry.prelude, packet, entry.limits))
+                let prelude = &entry.prelude;
+                Step::Http1(Exchange1::new(connection, (prelude, parent), packet, entry.limits))
             }
             Carrier::Http2(handle) => {
                 let most = entry.limits.wire_bytes_max;
-                Step::Http2(Exchange2::new(handle, &entry.prelude2, packet.body(), most))
+                let prelude = &entry.prelude2;
+                Step::Http2(Exchange2::new(handle, (prelude, parent), packet.body(), most))
             }
         };
     }

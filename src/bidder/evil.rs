@@ -116,6 +116,7 @@ pub fn bidder(address: SocketAddr) -> Bidder {
             http: crate::bidder::HttpVersion::Http1,
             is_gzip: false,
             currency: None,
+            tells_trace: false,
             buyeruid_source: None,
             headers: vec![("x-extra".to_owned(), "yes".to_owned())],
         },
@@ -162,7 +163,8 @@ pub async fn call(desk: &Rc<Desk>, bidders: &[Bidder], body: &str, most: Duratio
     let calls = (0..u16::try_from(bidders.len()).unwrap())
         .map(|at| {
             let invitation = Invitation { bidder: BidderId(at), imps: ImpSet(1) };
-            let outgoing = Outgoing { invitation, packet: Packet::of(body.as_bytes()) };
+            let outgoing =
+                Outgoing { invitation, packet: Packet::of(body.as_bytes()), parent: None };
             (admit(desk, generation, bidders, at).unwrap(), outgoing)
         })
         .collect();

@@ -33,6 +33,7 @@ pub fn bidder(version: OpenRtbVersion) -> Bidder {
             http: HttpVersion::Http1,
             is_gzip: false,
             currency: None,
+            tells_trace: false,
             buyeruid_source: None,
             headers: Vec::new(),
         },

@@ -151,13 +151,21 @@ impl std::fmt::Debug for Exchange2 {
 }
 
 impl Exchange2 {
-    /// Nothing is sent before the first poll.
-    pub fn new(handle: Handle, prelude: &Prelude2, body: &[u8], wire_bytes_max: usize) -> Self {
+    /// Nothing is sent before the first poll. `parent`: the value of `traceparent`.
+    pub fn new(
+        handle: Handle,
+        (prelude, parent): (&Prelude2, Option<&str>),
+        body: &[u8],
+        wire_bytes_max: usize,
+    ) -> Self {
         let mut request = Request::new(Full::new(Bytes::copy_from_slice(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = prelude.uri.clone();
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = prelude.headers.clone();
+        if let Some(Ok(parent)) = parent.map(HeaderValue::from_str) {
+            request.headers_mut().insert(HeaderName::from_static("traceparent"), parent);
+        }
         let has_bytes = Rc::new(Cell::new(false));
         let call = Box::pin(call(handle, request, wire_bytes_max, has_bytes.clone()));
         Self { call, has_bytes }

@@ -4,8 +4,9 @@
 //! redirect. Invariants: a request goes out in one system call where the kernel takes it; a
 //! connection comes back only when its state is certain.
 //!
-//! The head of a bidder's requests never changes but for `content-length`, which therefore
-//! stands last: a request is that head, a number and a body in one buffer.
+//! The head of a bidder's requests never changes but for `content-length`, and `traceparent` where
+//! a bidder wants that, which therefore stand last: a request is that head, a number and a body in
+//! one buffer.
 //! A call holds a buffer only while it must: that of the request until it is sent, that of the
 //! answer from its first byte.
 
@@ -21,6 +22,9 @@ use std::time::Instant;
 
 /// What ends the value of `content-length` and the head.
 const HEAD_END: &[u8] = b"\r\n\r\n";
+
+/// What stands between the value of `content-length` and that of a `traceparent`.
+const PARENT: &[u8] = b"\r\ntraceparent: ";
 
 /// A connection that can carry one call at a time.
 #[derive(Debug)]
@@ -90,16 +94,17 @@ pub struct Exchange1 {
 }
 
 impl Exchange1 {
-    /// Nothing is sent before the first poll.
+    /// Nothing is sent before the first poll. `parent`: the value of `traceparent`.
     pub fn new(
         connection: Connection,
-        prelude: &Prelude,
+        (prelude, parent): (&Prelude, Option<&str>),
         packet: Packet,
         limits: ReadLimits,
     ) -> Self {
         let mut length = itoa::Buffer::new();
         let length = length.format(packet.body().len()).as_bytes();
-        let (message, sent) = packet.into_message(&[&prelude.0, length, HEAD_END]);
+        let (name, parent) = parent.map_or((&b""[..], &b""[..]), |it| (PARENT, it.as_bytes()));
+        let (message, sent) = packet.into_message(&[&prelude.0, length, name, parent, HEAD_END]);
         let reading = Reading::new(limits, Vec::new());
         Self { connection, message, sent, is_pushed: false, reading }
     }

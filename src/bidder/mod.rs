@@ -75,6 +75,8 @@ pub struct Wire {
     /// What floors are sent in, and accepted in whatever the request's `cur` says; it has a rate.
     /// `None`: floors as they came.
     pub currency: Option<Currency>,
+    /// Send `traceparent` (W3C Trace Context).
+    pub tells_trace: bool,
     /// Source of `user.eids` (in lower case) whose ids are the bidder's own ids of users.
     pub buyeruid_source: Option<String>,
     /// Extra request headers, name and value checked at load.
@@ -261,6 +263,8 @@ pub struct Outgoing {
     pub invitation: Invitation,
     /// The JSON body, before any compression.
     pub packet: Packet,
+    /// The value of `traceparent`, for a bidder that wants it: boxed, since most want none.
+    pub parent: Option<Box<str>>,
 }
 
 /// What came of one call.

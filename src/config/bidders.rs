@@ -54,6 +54,12 @@ fn wire(table: &mut Table) -> Wire {
             )
             .unwrap_or_default(),
         is_gzip: table.flag("gzip", false, "Compress requests."),
+        tells_trace: table.flag(
+            "traceparent",
+            false,
+            "Send `traceparent` (W3C Trace Context): the bidder's spans become children of the \
+             span of our call.",
+        ),
         currency: table.parsed(
             "currency",
             "an ISO 4217 code",

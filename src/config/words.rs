@@ -105,7 +105,7 @@ pub fn endpoint(text: &str) -> Option<Endpoint> {
 
 /// `Name: value` of an extra request header; those that the client writes itself are refused.
 pub fn header(text: &str) -> Option<(String, String)> {
-    const OWN: [&str; 11] = [
+    const OWN: [&str; 12] = [
         "accept-encoding",
         "host",
         "content-length",
@@ -115,6 +115,7 @@ pub fn header(text: &str) -> Option<(String, String)> {
         "connection",
         "upgrade",
         "te",
+        "traceparent",
         "x-openrtb-version",
         "expect",
     ];

@@ -11,6 +11,7 @@ use crate::arrival::Arrival;
 use crate::bidder::desk::Permit;
 use crate::bidder::{Answer, Outgoing};
 use crate::clock;
+use crate::correlation::{Correlation, TraceParent};
 use crate::snapshot::Snapshot;
 use crate::telemetry::cells::WorkerCells;
 use crate::telemetry::spans::{AuctionSpan, CallSpan};
@@ -57,6 +58,12 @@ impl Seen {
     /// A stage has ended.
     pub fn end(&mut self, stage: Stage) {
         self.marks.end(stage, clock::monotonic);
+    }
+
+    /// The `traceparent` of the call of this number: its span, sent as a trace or not.
+    pub fn parent(&self, arrival: &Arrival, number: usize) -> Box<str> {
+        let Correlation { trace, span, .. } = arrival.correlation;
+        TraceParent { trace, span: span.child(number), is_sampled: self.is_traced }.header().into()
     }
 
     /// The bidders are asked now.

@@ -4,6 +4,7 @@ use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::Client;
 use crate::harness::server::Server;
+use gavel::correlation::TraceParent;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -105,6 +106,40 @@ fn a_traced_request_is_one_span_with_a_child_for_each_call_at_the_collector() {
         assert!(!sent.contains("canary") && !sent.contains("203.0.113"), "nothing personal");
     }
     assert!(!server.log.concat().contains("canary"));
+}
+
+#[test]
+fn a_bidder_that_wants_it_is_told_the_span_of_its_call_and_no_other_is() {
+    let collector = Bidder::start(Script { status: 200, ..Script::default() });
+    let [silent, wants] =
+        [(); 2].map(|()| Bidder::start(Script { status: 204, ..Script::default() }));
+    let folder = tempfile::tempdir().unwrap();
+    let path = config(folder.path(), &traced(&collector, "ratio = 0"), &[&silent, &wants]);
+    let written = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, written.replace("name = 'b1'", "name = 'b1'\ntraceparent = true"))
+        .unwrap();
+    let mut server = Server::ready(&path);
+    let mut client = Client::connect(server.public.unwrap());
+    for headers in [&[("traceparent", PARENT)][..], &[]] {
+        assert_eq!(client.post("/openrtb2/pub", headers, REQUEST.as_bytes()).unwrap().status, 204);
+    }
+    drop(client);
+    assert_eq!(server.terminate(), Some(0));
+    let told = |bidder: &Bidder| -> Vec<String> {
+        let all = bidder.seen().into_iter().flat_map(|message| message.headers);
+        all.filter(|(name, _)| name == "traceparent").map(|(_, value)| value).collect()
+    };
+    assert_eq!((told(&silent), silent.seen().len()), (Vec::new(), 2));
+    let spans = spans(&collector);
+    let call = spans.iter().find(|span| text(span, "gavel.bidder") == "b1").expect("its call");
+    let read = |text: &String| TraceParent::parse(text.as_bytes()).expect("the standard's form");
+    let [followed, own] = &*told(&wants) else { panic!("{:?}", told(&wants)) };
+    let (followed, own) = (read(followed), read(own));
+    let expected = (TRACE, call.span_id.clone(), true);
+    let span = followed.span.0.to_be_bytes().to_vec();
+    assert_eq!((followed.trace.0, span, followed.is_sampled), expected);
+    // one that nobody traces is told as such, in a trace of its own
+    assert!(own.trace.0 != TRACE && !own.is_sampled, "{own:?}");
 }
 
 #[test]
