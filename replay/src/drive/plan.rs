@@ -26,6 +26,24 @@ pub struct Plan {
     pub share: Share,
 }
 
+impl Plan {
+    /// Whether the record of this number, in the order of the run, falls to this process, where
+    /// several share the run.
+    pub fn is_ours(&self, record: &Record, number: u64) -> bool {
+        let key = self.key(record, number);
+        self.share.of <= 1 || key % u64::from(self.share.of) == u64::from(self.share.index)
+    }
+
+    /// By what shards and threads are chosen: a connection of the recording stays together.
+    pub fn key(&self, record: &Record, number: u64) -> u64 {
+        match self.settings.pool {
+            // neighbouring numbers must not fall together whatever the number of threads
+            Pool::Recorded => record.connection.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20,
+            Pool::Keep | Pool::Churn { .. } => number,
+        }
+    }
+}
+
 /// Where a run ends; the first that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

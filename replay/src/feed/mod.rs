@@ -106,7 +106,7 @@ impl Work<'_> {
                     Next::End(end) => return end,
                 };
                 self.account.records += u64::from(round == 0);
-                if self.is_ours(&record, number) && !self.give(&record, (number, round, within), at)
+                if plan.is_ours(&record, number) && !self.give(&record, (number, round, within), at)
                 {
                     return timing.last();
                 }
@@ -123,29 +123,13 @@ impl Work<'_> {
         timing.end()
     }
 
-    /// Whether it falls to this process, where several share the run.
-    fn is_ours(&self, record: &Record, number: u64) -> bool {
-        let share = self.feed.plan.share;
-        let key = self.key(record, number);
-        share.of <= 1 || key % u64::from(share.of) == u64::from(share.index)
-    }
-
-    /// By what shards and threads are chosen: a connection of the recording stays together.
-    fn key(&self, record: &Record, number: u64) -> u64 {
-        match self.feed.plan.settings.pool {
-            // neighbouring numbers must not fall together whatever the number of threads
-            Pool::Recorded => record.connection.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20,
-            Pool::Keep | Pool::Churn { .. } => number,
-        }
-    }
-
     /// Makes a parcel and hands it over; `false`: nobody takes it any more.
     fn give(&mut self, record: &Record, place: (u64, u64, u64), at: Option<u64>) -> bool {
         let (number, round, within) = place;
         let plan = self.feed.plan;
         let shares = u64::from(plan.share.of.max(1));
         let threads = self.feed.shards.len().max(1) as u64;
-        let shard = usize::try_from(self.key(record, number) / shares % threads).unwrap_or(0);
+        let shard = usize::try_from(plan.key(record, number) / shares % threads).unwrap_or(0);
         let route = plan.route(record, number);
         if !head::is_sendable(record, route.path) {
             self.account.skipped += 1;

@@ -44,7 +44,7 @@ pub struct JudgeArgs {
     /// Bids that an impression may have: what is agreed with the partner
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub bids_per_imp: u32,
-    /// Refuse a run that was less diverse than the recording
+    /// Refuse a run that was less diverse than the recording; with --shard, than its part of it
     #[arg(long)]
     pub gate: bool,
     /// The recording that diversity is held against, where it is not the one that is played; with

@@ -12,7 +12,7 @@ pub mod view;
 use crate::drive::DriveError;
 use crate::drive::plan::Plan;
 use crate::drive::schedule::Schedule;
-use crate::feed::source::Source;
+use crate::feed::source::{Rounds, Source};
 use crate::fingerprint::summary::Summary;
 use crate::fingerprint::{Fingerprint, FingerprintSettings};
 use crate::interrupt::Interrupt;
@@ -21,7 +21,6 @@ use crate::report::ReportArgs;
 use crate::result::RunResult;
 use crate::verdict::{Failure, Verdict};
 use args::{PaceArgs, PlayArgs};
-use gavel::capture::Record;
 use gavel::capture::read;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::io::Write;
@@ -70,11 +69,14 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     Ok(verdict)
 }
 
-/// The diversity that a run is held against, where it is held against any.
+/// The diversity that a run is held against, where it is held against any: that of the recording,
+/// or, where several processes share the run, of the part of it that falls to this one. A part is
+/// less diverse than the whole by being smaller; where no part loses any, neither does the whole.
 pub fn recorded(plan: &Plan, judge: &JudgeArgs) -> Result<Option<Summary>, Failure> {
     match (&judge.like, &plan.source) {
         _ if !judge.gate => Ok(None),
-        (Some(path), _) | (None, Source::Capture(path)) => fingerprint(path).map(Some),
+        (Some(path), _) => fingerprint(plan, &Source::Capture(path.clone())).map(Some),
+        (None, source @ Source::Capture(_)) => fingerprint(plan, source).map(Some),
         (None, _) => Ok(None),
     }
 }
@@ -135,13 +137,17 @@ fn length(path: &Path) -> Option<Duration> {
         .filter(|length| !length.is_zero())
 }
 
-/// How diverse a recording is. What stands behind a damage is not played either.
-fn fingerprint(path: &Path) -> Result<Summary, Failure> {
-    let mut reader = read::open(path).map_err(Failure::usage)?;
+/// How diverse this process's part of a recording is, in the order in which it is played. What
+/// stands behind a damage is not played either.
+fn fingerprint(plan: &Plan, source: &Source) -> Result<Summary, Failure> {
+    let mut rounds = Rounds::open(source, false).map_err(Failure::usage)?;
     let mut fingerprint = Fingerprint::new(FingerprintSettings::default());
-    let mut record = Record::default();
-    while let Ok(true) = reader.next(&mut record) {
-        fingerprint.observe(record.at, &record.partner, &record.path, &record.body);
+    let mut number = 0;
+    while let Some(record) = rounds.next() {
+        if plan.is_ours(&record, number) {
+            fingerprint.observe(record.at, &record.partner, &record.path, &record.body);
+        }
+        number += 1;
     }
     Ok(fingerprint.summary())
 }
@@ -153,5 +159,58 @@ pub fn raise_file_limit() {
     {
         // without it the run has what it had, and counts the connections that it cannot open
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::gate::{GateLimits, gate};
+    use crate::generate::{GenerateSettings, Generator};
+    use clap::Parser;
+    use std::sync::Arc;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    /// Every other request is one of few that come again and again.
+    fn lopsided(path: &Path) {
+        let generator = Generator::new(GenerateSettings::default());
+        let bodies = (0..1_024).map(|number| {
+            let mut body = Vec::new();
+            let number = if number % 2 == 0 { number % 128 } else { number };
+            generator.write(number, &mut body);
+            body
+        });
+        let header = Source::Records(Arc::default()).header().unwrap();
+        failing::write_records(path, &header, bodies.map(failing::of_body)).unwrap();
+    }
+
+    fn held_against(capture: &str, shard: &str) -> Summary {
+        let line = ["run", capture, "--target", "http://127.0.0.1:9", "--gate", "--shard", shard];
+        let args = Line::try_parse_from(line).unwrap().args;
+        let (plan, _) = args.play.plan(&args.pace).unwrap();
+        recorded(&plan, &args.judge).unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_shard_is_held_against_its_own_part_of_the_recording() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lopsided.capture");
+        lopsided(&path);
+        let path = path.to_str().unwrap();
+        let whole = held_against(path, "0/1");
+        let parts = ["0/2", "1/2"].map(|shard| held_against(path, shard));
+        assert_eq!(parts.iter().map(|part| part.requests).sum::<u64>(), whole.requests);
+        for part in &parts {
+            // all that the part has, sent once
+            let faults = gate(part, part, &GateLimits::default());
+            assert!(faults.is_empty(), "{faults:?}");
+        }
+        let faults = gate(&whole, &parts[0], &GateLimits::default());
+        assert!(!faults.is_empty(), "it alone is less than the whole");
     }
 }
