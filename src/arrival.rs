@@ -24,6 +24,9 @@ pub struct Arrival {
     /// An operator's own test request, from the admin listener: it is explained whatever its partner
     /// may see. Nothing that comes over the public listener has this.
     pub is_trial: bool,
+    /// Traffic that is played again, of a partner for which that counts: a test, whatever its body
+    /// says.
+    pub is_replay: bool,
     /// What it is called in answers, logs, traces and records.
     pub correlation: Correlation,
 }

@@ -54,6 +54,8 @@ pub struct Partner {
     pub no_bid: NoBidStyle,
     /// How a request over the QPS or under overload is answered.
     pub shed: ShedStyle,
+    /// A request with the header `x-gavel-replay` is a test, whatever its body says.
+    pub honours_replay: bool,
     /// Whether `test=1` gets the explanation in `ext.gavel`.
     pub may_debug: bool,
     /// Our node of `source.schain` for this partner's traffic; `None`: the chain is passed as is.
@@ -199,6 +201,7 @@ impl Partner {
             creatives_blocked: Vec::new(),
             no_bid: NoBidStyle::default(),
             shed: ShedStyle::default(),
+            honours_replay: false,
             may_debug: false,
             schain: None,
             blocks: TrafficBlocks::default(),

@@ -45,13 +45,7 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
         floor: t.decimal("floor", PRICE, "Lowest floor, per thousand.", price).unwrap_or(Cpm::ZERO),
         margin: margin(t),
         deals: deals(t),
-        multibid: t.integer(
-            "multibid",
-            1,
-            1..=MULTIBID_MAX,
-            "Most bids for one imp in our answer, the best first, each at its own price: more than \
-             1 for header bidding.",
-        ),
+        multibid: multibid(t),
         bcat: t.list(
             "bcat",
             "a category",
@@ -62,6 +56,7 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
         bapp: t.list("bapp", "a bundle", "Blocked apps, likewise.", text),
         no_bid: no_bid(t),
         shed: shed(t),
+        honours_replay: honour_replay(t),
         may_debug: t.flag("debug", false, "`test=1` is explained in `ext.gavel`."),
         schain: schain(t),
         blocks: blocks(t),
@@ -93,6 +88,16 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
 
 /// Header bidding wrappers take up to nine bids of a bidder for one imp.
 const MULTIBID_MAX: u8 = 9;
+
+fn multibid(table: &mut Table) -> u8 {
+    table.integer(
+        "multibid",
+        1,
+        1..=MULTIBID_MAX,
+        "Most bids for one imp in our answer, the best first, each at its own price: more than 1 \
+         for header bidding.",
+    )
+}
 
 const PRICE: &str = "a price from 0 to 10^9";
 const PERCENT: &str = "a percentage from 0 to 90 with at most two decimals";
@@ -224,6 +229,16 @@ fn no_bid(table: &mut Table) -> NoBidStyle {
 fn shed(table: &mut Table) -> ShedStyle {
     let names = [("status", ShedStyle::Status), ("no_bid", ShedStyle::NoBid)];
     table.choice("shed", &names, "429 and 503 with Retry-After, or 204.").unwrap_or_default()
+}
+
+fn honour_replay(table: &mut Table) -> bool {
+    table.flag(
+        "honour_replay",
+        false,
+        "A request with the header `x-gavel-replay`, which `gavel-replay` sends, is a test, \
+         whatever its body says: nothing of it is billed, kept as an auction or told to bidders. \
+         They are asked all the same.",
+    )
 }
 
 fn adm_macros(table: &mut Table) -> bool {

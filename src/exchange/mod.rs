@@ -245,7 +245,8 @@ impl Exchange {
             admit::admit(body, partner, &self.settings.limits, rates, &mut scratch.admit)
                 .map_err(Early::Refused)?;
         record::admitted(&self.cells, snapshot, arrival.partner, &admitted);
-        let Admitted { request, refused_imps, .. } = admitted;
+        let Admitted { mut request, refused_imps, .. } = admitted;
+        request.view.is_test |= arrival.is_replay;
         if explain::is_wanted(&request, partner, arrival.is_trial) {
             seen.explained(arrival, &self.cells);
         }

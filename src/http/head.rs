@@ -21,6 +21,7 @@ use http::{Method, Version};
 use std::net::IpAddr;
 
 const OPENRTB_VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
+const REPLAY: HeaderName = HeaderName::from_static("x-gavel-replay");
 const KEY: HeaderName = HeaderName::from_static("x-gavel-key");
 
 /// A well-formed head of a bid request; whose it is has not been asked.
@@ -94,6 +95,11 @@ pub fn framing(parts: &Parts, settings: &HttpSettings) -> Result<(), Denial> {
         return Err(Denial::TooManyHeaders);
     }
     Ok(())
+}
+
+/// Whether it says that it is played again, as `gavel-replay` does.
+pub fn is_replay(parts: &Parts) -> bool {
+    parts.headers.contains_key(REPLAY)
 }
 
 /// Who sends it; asked under the snapshot that the request keeps.

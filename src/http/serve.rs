@@ -323,9 +323,10 @@ impl<R: Road> Front<R> {
         let client = head::client_of(parts, line.peer, &self.settings);
         let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
         line.watch.was_authorised();
-        let styles = snapshot.partner(partner).map_or(Styles::default(), |partner| Styles {
-            no_bid: partner.no_bid,
-            shed: partner.shed,
+        let agreed = snapshot.partner(partner);
+        let styles = agreed.map_or(Styles::default(), |agreed| Styles {
+            no_bid: agreed.no_bid,
+            shed: agreed.shed,
         });
         let slot = self.gates.slot(&snapshot, partner);
         let may_bill = self.events.as_ref().is_none_or(EventDesk::may_bill);
@@ -339,8 +340,11 @@ impl<R: Road> Front<R> {
             Denial::Refused(refusal, styles.shed)
         })?;
         let wall = self.gates.wall_at(at);
+        let is_replay =
+            agreed.is_some_and(|agreed| agreed.honours_replay) && head::is_replay(parts);
         let is_trial = false;
-        let arrival = Arrival { at, wall, client, partner, serial, is_trial, correlation };
+        let arrival =
+            Arrival { at, wall, client, partner, serial, is_trial, is_replay, correlation };
         Ok(Admitted { snapshot, arrival, styles, slot, permit })
     }
 

@@ -199,7 +199,16 @@ impl<R: Road> TrialSeat<R> {
         let client = ask.client.unwrap_or(CLIENT);
         let (wall, correlation) = (clock::wall(), Mint::new().correlate(None, None));
         let partner = id;
-        let arrival = Arrival { at, wall, client, partner, serial, correlation, is_trial: true };
+        let arrival = Arrival {
+            at,
+            wall,
+            client,
+            partner,
+            serial,
+            correlation,
+            is_trial: true,
+            is_replay: false,
+        };
         let (road, body) = (Rc::clone(&self.road), Body(ask.body));
         // in a task of its own: a panic ends there, and a drain waits for it
         let walked =

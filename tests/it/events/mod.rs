@@ -223,6 +223,32 @@ fn a_test_is_not_billable_and_keeps_the_bidders_own_notices() {
 }
 
 #[test]
+fn replayed_traffic_is_a_test_for_a_partner_that_agreed_to_it() {
+    let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
+    let config = config(dir.path(), "j", &bidder, &events(&[ONE]));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let two = "[[partners]]\nname = 'replays'\nopen = true\nhonour_replay = true\n\
+               tmax_default = '5s'\ntmax_max = '9s'\n[[partners]]\n";
+    std::fs::write(&config, text.replace("[[partners]]\n", two)).unwrap();
+    let mut server = Server::ready(&config);
+    let mut client = Client::connect(server.public.unwrap());
+    let mut owner = |partner: &str, headers: &[(&str, &str)]| {
+        let path = format!("/openrtb2/{partner}");
+        let bid = client.post(&path, headers, REQUEST.as_bytes()).unwrap().json();
+        let burl = bid["seatbid"][0]["bid"][0]["burl"].as_str().unwrap().to_owned();
+        if burl.starts_with("https://x.example/gavel/e/") { "ours" } else { "the bidder's" }
+    };
+    let mark = [("x-gavel-replay", "1")];
+    assert_eq!(owner("replays", &mark), "the bidder's", "nothing of it is billed");
+    assert_eq!(owner("replays", &[]), "ours");
+    assert_eq!(owner("pub", &mark), "ours", "not agreed");
+    drop(client);
+    assert_eq!(server.terminate(), Some(0));
+    let rows = exported(&dir.path().join("j"));
+    assert_eq!(count(&rows, "auction"), 2, "{rows:?}");
+}
+
+#[test]
 fn keys_are_rotated_by_a_reload_and_either_replica_takes_either_token() {
     let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
     let (one, two) =
