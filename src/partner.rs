@@ -72,6 +72,8 @@ pub struct Partner {
     pub allows_nurl_markup: bool,
     /// `${AUCTION_LOSS}` and `${AUCTION_IMP_TS}` in markup are left to it; else they become empty.
     pub passes_adm_macros: bool,
+    /// It holds no auction behind ours, and calls no `nurl`: a bid in our answer has won.
+    pub awards_by_answer: bool,
     /// Bids over this are taken for mistakes (in `currency`); `None`: over [`Partner::BID_MAX`].
     pub bid_max: Option<Cpm>,
     /// Whose pages may call us from a browser.
@@ -209,6 +211,7 @@ impl Partner {
             is_secure: false,
             allows_nurl_markup: false,
             passes_adm_macros: false,
+            awards_by_answer: false,
             bid_max: None,
             origins: Origins::default(),
         }

@@ -78,9 +78,11 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
             "A bid without `adm` may be served from its `nurl`.",
         ),
         passes_adm_macros: adm_macros(t),
+        awards_by_answer: win_notice(t),
         bid_max: bid_max(t),
         origins: origins(t),
     };
+    check_award(&table, &partner);
     let rules = floors::read(&mut table, name.as_deref());
     table.end();
     name.map(|_| (partner, rules))
@@ -246,6 +248,21 @@ fn adm_macros(table: &mut Table) -> bool {
     let doc = "`${AUCTION_LOSS}` and `${AUCTION_IMP_TS}` in markup: emptied here, or left to the \
                partner. All others are settled here.";
     table.choice("adm_macros", &names, doc).unwrap_or_default()
+}
+
+fn win_notice(table: &mut Table) -> bool {
+    let names = [("upstream", false), ("answer", true)];
+    let doc = "When a bid has won, and its bidder is sent its `nurl`: when the partner calls ours, or \
+               once we answer, for partners that call none. A partner that does all the same is \
+               counted once.";
+    table.choice("win_notice", &names, doc).unwrap_or_default()
+}
+
+/// Of several bids for an imp one wins at most.
+fn check_award(table: &Table, partner: &Partner) {
+    if partner.awards_by_answer && partner.multibid > 1 {
+        table.fault_of("win_notice", "`upstream` where `multibid` is more than 1", None);
+    }
 }
 
 fn deadline(table: &mut Table) -> DeadlineSettings {

@@ -193,6 +193,12 @@ impl Draft {
         for (partner, at) in partners.iter().zip(&self.partners_at) {
             check(at, partner.currency);
         }
+        for (partner, at) in partners.iter().zip(&self.partners_at) {
+            if partner.awards_by_answer && self.rules.issuer.is_none() {
+                let wanted = "`upstream` where no event is taken: see `[events]`";
+                root.add(at.of("win_notice").fault(Found::text("answer"), wanted, None));
+            }
+        }
         for (rule, at) in self.floors.iter().zip(&self.floors_at) {
             check(at, rule.level.currency);
         }

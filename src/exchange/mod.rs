@@ -31,6 +31,7 @@ use crate::deadline::Deadline;
 use crate::enrich::{self, EnrichScratch, EnrichSettings};
 use crate::facts::Facts;
 use crate::journal::handle::Journal;
+use crate::money_event::MoneyEvent;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::negatives::refusal::Refusal;
@@ -57,6 +58,8 @@ pub struct Outcome {
     /// Generation of the snapshot that decided.
     pub generation: u64,
     pub verdict: Verdict,
+    /// Wins that the answer itself brings about, to be made durable when it is given.
+    pub wins: Vec<MoneyEvent>,
     /// What a recording is told; none where nothing is recorded.
     pub trace: Option<Box<Trace>>,
 }
@@ -212,22 +215,26 @@ impl Exchange {
         let generation = snapshot.generation;
         let Some(partner) = snapshot.partner(arrival.partner) else {
             let verdict = Verdict::Refused(Refusal::Unauthorised);
-            return Outcome { generation, verdict, trace: None };
+            return Outcome { generation, verdict, wins: Vec::new(), trace: None };
         };
         let mut seen = Seen::begin(&snapshot, &arrival);
+        let mut wins = Vec::new();
         let verdict = match self.ask(&snapshot, partner, &arrival, body, &mut seen) {
             Ok((asked, calls)) => {
                 seen.asks(&arrival, &calls);
                 let answers = self.await_bidders(&asked, &snapshot, calls, &mut seen.trace).await;
                 seen.heard(&snapshot, &arrival, &answers);
-                self.settle((&snapshot, partner), &arrival, asked, answers, &mut seen)
+                let settled =
+                    self.settle((&snapshot, partner), &arrival, asked, answers, &mut seen);
+                wins = settled.1;
+                settled.0
             }
             Err(Early::Refused(refusal)) => Verdict::Refused(refusal),
             Err(Early::NoBid { id_json, rule, ext }) => {
                 Verdict::NoBid { nbr: rule.nbr(), id_json, rule: Some(rule), ext }
             }
         };
-        seen.outcome((&snapshot, &arrival), verdict, &self.cells)
+        Outcome { wins, ..seen.outcome((&snapshot, &arrival), verdict, &self.cells) }
     }
 
     /// From bytes to the bytes for each bidder.
@@ -323,7 +330,7 @@ impl Exchange {
         .await
     }
 
-    /// From the bidders' answers to ours.
+    /// From the bidders' answers to ours, and to the wins that follow from it.
     fn settle(
         &self,
         (snapshot, partner): (&Snapshot, &Partner),
@@ -331,7 +338,7 @@ impl Exchange {
         asked: Asked,
         answers: Vec<Answer>,
         seen: &mut Seen,
-    ) -> Verdict {
+    ) -> (Verdict, Vec<MoneyEvent>) {
         let answered: Vec<Answered> =
             answers.iter().filter_map(|answer| as_answered(snapshot, answer)).collect();
         let rates = snapshot.rates_at(arrival.wall);
@@ -356,6 +363,7 @@ impl Exchange {
             wall: arrival.wall,
         };
         let verdict = verdict(snapshot, arrival, &asked, &settled, seller);
+        let wins = seller.won(&asked.request, &answered, &result);
 
         seen.end(Stage::Respond);
         let whole = clock::monotonic().saturating_duration_since(arrival.at);
@@ -380,7 +388,7 @@ impl Exchange {
         scratch.admit.recycle(asked.request);
         let read = answers.into_iter().filter_map(|answer| answer.result.ok());
         read.for_each(|answer| scratch.answer.recycle(answer));
-        verdict
+        (verdict, wins)
     }
 }
 

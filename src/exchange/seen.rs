@@ -122,6 +122,7 @@ impl Seen {
                 calls: self.calls,
             });
         }
-        Outcome { generation: snapshot.generation, verdict, trace: self.trace }
+        let wins = Vec::new();
+        Outcome { generation: snapshot.generation, verdict, wins, trace: self.trace }
     }
 }

@@ -4,11 +4,11 @@
 //! wins, the order of members in our answer. Invariant: a macro in what a bidder sent gets the
 //! bidder's own price, in its currency, never the net.
 
-use crate::auction::offer::{Answered, Win};
+use crate::auction::offer::{Answered, AuctionResult, Win};
 use crate::bid::Bid;
 use crate::macros::{self, Macros, Open};
 use crate::money::Currency;
-use crate::money_event::{Amount, EventType, SaleId, URL_BYTES_MAX};
+use crate::money_event::{Amount, EventType, MoneyEvent, SaleId, URL_BYTES_MAX};
 use crate::openrtb::ids::{Channel, Media};
 use crate::partner::Partner;
 use crate::request::{Key, ValidRequest};
@@ -118,11 +118,36 @@ impl<'a> Seller<'a> {
             if !self.replaces(sale, key) {
                 continue;
             }
-            let url = notice(sale, key);
+            let url = notice(sale, key, &sale.macros(Open::Outcome));
             out.extend_from_slice(name);
             issuer.write_url(&self.claims(sale, (id, event), issuer, &url), scratch, out);
             out.extend_from_slice(b"\",");
         }
+    }
+
+    /// The win of each bid in our answer, where the partner holds no auction behind ours: the event
+    /// that its call of our `nurl` would be, so that with that call it still counts once.
+    pub fn won(
+        &self,
+        request: &ValidRequest,
+        answers: &[Answered<'_>],
+        result: &AuctionResult,
+    ) -> Vec<MoneyEvent> {
+        if !self.partner.awards_by_answer {
+            return Vec::new();
+        }
+        let sale = |win| Sale::of(request, win, answers, result.currency);
+        let sales = result.wins.iter().filter_map(sale);
+        sales.filter_map(|sale| self.win(&sale)).collect()
+    }
+
+    fn win(&self, sale: &Sale<'_>) -> Option<MoneyEvent> {
+        let issuer = self.issuer(sale).filter(|_| self.replaces(sale, Key::Nurl))?;
+        // 4.4: a win's loss reason is 0
+        let known = Macros { loss: Some(0), ..sale.macros(Open::Nothing) };
+        let id = (self.sale_id(sale), EventType::Win);
+        let claims = self.claims(sale, id, issuer, "");
+        Some(claims.event(claims.auction_us, notice(sale, Key::Nurl, &known)))
     }
 
     /// 128 bits that no other sale has, of whichever process, and that nobody can guess.
@@ -178,7 +203,18 @@ impl<'a> Seller<'a> {
     }
 }
 
-impl Sale<'_> {
+impl<'a> Sale<'a> {
+    /// The win's; `None`: its bid is not among the answers.
+    pub fn of(
+        request: &'a ValidRequest,
+        win: &'a Win,
+        answers: &'a [Answered<'a>],
+        currency: Currency,
+    ) -> Option<Self> {
+        let (answered, seatbid, bid) = win.at.resolve(answers)?;
+        Some(Self { request, win, answered, bid, seat: answered.seat_name(seatbid), currency })
+    }
+
     /// What its bidder may know.
     pub fn macros(&self, open: Open) -> Macros<'_> {
         let Sale { request, win, answered, bid, seat, .. } = *self;
@@ -203,9 +239,9 @@ impl Sale<'_> {
     }
 }
 
-/// The bidder's own notice for the token: what is known is settled, how it ended is not. One that
-/// grows over the limit of a notice is none.
-fn notice(sale: &Sale<'_>, key: Key) -> String {
+/// The bidder's own notice, with what is known settled. One that grows over the limit of a notice is
+/// none.
+fn notice(sale: &Sale<'_>, key: Key, known: &Macros<'_>) -> String {
     let answer = sale.answered.answer;
     let text = answer.text_bytes(match key {
         Key::Nurl => sale.bid.nurl,
@@ -216,7 +252,7 @@ fn notice(sale: &Sale<'_>, key: Key) -> String {
         return String::new();
     }
     let mut url = Vec::with_capacity(text.len());
-    sale.macros(Open::Outcome).expand(text, &mut url);
+    known.expand(text, &mut url);
     let is_short = url.len() <= URL_BYTES_MAX;
     String::from_utf8(url).ok().filter(|_| is_short).unwrap_or_default()
 }

@@ -123,6 +123,22 @@ impl EventDesk {
         reply
     }
 
+    /// Makes events durable that no upstream brings: they follow from our own answer. Where that
+    /// fails they are counted as refused, for nobody comes again with them.
+    pub fn keep(&self, events: Vec<MoneyEvent>) -> impl Future<Output = ()> + use<> {
+        let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
+        async move {
+            for event in events {
+                let end = match log.count_once(&event).await {
+                    Counted::New => EventEnd::New,
+                    Counted::Repeat => EventEnd::Repeat,
+                    Counted::Refused(_) | Counted::Forgotten => EventEnd::Refused,
+                };
+                cells.event(event.event, end);
+            }
+        }
+    }
+
     fn read(
         &self,
         token: &str,

@@ -385,7 +385,10 @@ impl<R: Road> Front<R> {
             road.hold(snapshot, arrival, body).await
         });
         let verdict = match walked.await {
-            Ok(Outcome { verdict, trace, .. }) => {
+            Ok(Outcome { verdict, trace, wins, .. }) => {
+                if let Some(desk) = self.events.as_ref().filter(|_| !wins.is_empty()) {
+                    self.tasks.spawn(desk.keep(wins));
+                }
                 if let Some(noted) = noted {
                     noted.trace = trace;
                 }

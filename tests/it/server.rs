@@ -60,7 +60,7 @@ impl Road for Echo {
         }
         self.ended.fetch_add(1, Ordering::SeqCst);
         let verdict = Verdict::Answered(Bytes::copy_from_slice(body.as_slice()));
-        Outcome { generation: snapshot.generation, verdict, trace: None }
+        Outcome { generation: snapshot.generation, verdict, wins: Vec::new(), trace: None }
     }
 }
 

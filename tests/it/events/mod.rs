@@ -1,6 +1,7 @@
 //! Events through the real server: from an auction over its URLs to the journal.
 
 mod always;
+mod award;
 mod full;
 pub mod kill;
 

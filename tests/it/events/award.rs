@@ -1,0 +1,112 @@
+//! Partners whose taking our answer is the award: the win counts, and is told, at once and once.
+
+use super::{ONE, REQUEST, count, events, exported, path, send};
+use crate::harness::PATIENT;
+use crate::harness::bidder::{Bidder, Script};
+use crate::harness::http::Client;
+use crate::harness::server::Server;
+use crate::server::wait_until;
+use serde_json::{Value as Json, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const WIN: &str = r#"gavel_events_total{event="win",result="new"}"#;
+const REPEAT: &str = r#"gavel_events_total{event="win",result="repeat"}"#;
+
+fn bidder(told: &Bidder) -> Bidder {
+    let nurl = format!(
+        "http://{}/won?p=${{AUCTION_PRICE}}&l=${{AUCTION_LOSS}}&m=${{AUCTION_MIN_TO_WIN}}&t=${{AUCTION_IMP_TS}}",
+        told.address
+    );
+    let body = json!({"id": "r-1", "seatbid": [{"seat": "s", "bid": [{"id": "1", "impid": "i-1",
+        "price": 2.5, "adm": "<p>", "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
+    let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    let body = body.to_string().into_bytes();
+    Bidder::start(Script { status: 200, headers, body, ..Script::default() })
+}
+
+fn config(folder: &Path, more: &str, told: &Bidder, bidder: &Bidder) -> PathBuf {
+    let path = folder.join("gavel.toml");
+    let partner = |name: &str, notice: &str| {
+        format!(
+            "[[partners]]\nname = '{name}'\nopen = true\ntmax_default = '5s'\ntmax_max = '5s'\n\
+             win_notice = '{notice}'\n{more}"
+        )
+    };
+    let text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
+         [notices]\nports = [{}]\nnetworks_allowed = ['127.0.0.0/8']\n{}{}\
+         [[bidders]]\nname = 'alpha'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n\
+         [journal]\ndir = '{}'\nsegment_bytes = '1MiB'\ncommit_bytes_max = '256KiB'\nballast_bytes = 0\n{}",
+        told.address.port(),
+        partner("awards", "answer"),
+        partner("pub", "upstream"),
+        bidder.address,
+        folder.join("j").display(),
+        events(&[ONE])
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn ask(server: &Server, partner: &str, request: &str) -> Json {
+    let mut client = Client::connect(server.public.unwrap());
+    let reply = client.post(&format!("/openrtb2/{partner}"), &[], request.as_bytes()).unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["seatbid"][0]["bid"][0].clone()
+}
+
+#[test]
+fn an_answer_that_is_the_award_is_a_win_once_and_told_once() {
+    let (folder, told) =
+        (tempfile::tempdir().unwrap(), Bidder::start(Script { status: 204, ..Script::default() }));
+    let bidder = bidder(&told);
+    let mut server = Server::ready(&config(folder.path(), "", &told, &bidder));
+    let sold = ask(&server, "awards", REQUEST);
+    told.wait_for_one();
+    let line = told.last().unwrap().first_line;
+    assert!(line.starts_with("GET /won?p=2.5&l=0&m="), "{line}");
+    assert!(line.ends_with("&t= HTTP/1.1"), "{line}");
+    wait_until("the win is counted", || server.metric(WIN) >= 1.0);
+
+    // it calls our nurl all the same: the same event
+    assert_eq!(send(&server, "GET", &path(&sold, "nurl", &[]), "").status, 204);
+    assert!((server.metric(REPEAT) - 1.0).abs() < 0.5, "{}", server.metrics());
+    // a test is nobody's win, and whoever calls is waited for
+    ask(&server, "awards", &REQUEST.replacen('{', "{\"test\":1,", 1));
+    let waits = ask(&server, "pub", REQUEST);
+    assert!((server.metric(WIN) - 1.0).abs() < 0.5, "{}", server.metrics());
+    assert_eq!(send(&server, "GET", &path(&waits, "nurl", &[]), "").status, 204);
+    let delivered = r#"gavel_notices_total{kind="win",result="delivered"}"#;
+    wait_until("the second is delivered", || server.metric(delivered) >= 2.0);
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(told.seen().len(), 2);
+    let rows = exported(&folder.path().join("j"));
+    assert_eq!((count(&rows, "win"), count(&rows, "auction")), (2, 2), "{rows:?}");
+}
+
+#[test]
+fn an_award_by_answer_needs_events_and_one_bid_for_an_imp() {
+    let (folder, told) =
+        (tempfile::tempdir().unwrap(), Bidder::start(Script { status: 204, ..Script::default() }));
+    let path = config(folder.path(), "multibid = 3\n", &told, &told);
+    let check = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_gavel"))
+            .args(["check", "--config", path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let (code, text) = check();
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("1 fault") && text.contains("partners[0].win_notice"), "{text}");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let (before, _) = written.split_once("[events]").unwrap();
+    std::fs::write(&path, before.replace("multibid = 3\n", "")).unwrap();
+    let (code, text) = check();
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("`upstream` where no event is taken"), "{text}");
+}
