@@ -13,6 +13,8 @@
 #   fuzz     ten minutes of libFuzzer for each parser; goes on likewise
 #   journal  10,000 lives on failing disks, each byte of 1 MiB flipped, each length of it, 100 kills,
 #            and what the journal costs; in chunks; goes on where it was interrupted
+#   events   events a second through the server, and how long an answer takes, beside the disk's own
+#            time; on a machine that does nothing else
 #   ledger   a report over a million events, and its memory
 #   replay   the driver: a target that stalls for 1 s of 10 s, pacing at a receiver of its own, and the
 #            memory of a million requests; on a machine that does nothing else
@@ -124,6 +126,10 @@ journal() {
   chunk journal-bench cargo bench --bench journal
 }
 
+events() {
+  cargo bench --bench events -- "$@"
+}
+
 ledger() {
   GAVEL_FULL=1 cargo test --package gavel --release --test it --quiet -- --nocapture ledger::
 }
@@ -146,7 +152,7 @@ cold() {
 }
 
 case ${1:-} in
-  limit | latency | reload | memory | backlog | drain | fuzz | journal | ledger | replay | tokens | kill | \
+  limit | latency | reload | memory | backlog | drain | fuzz | journal | events | ledger | replay | tokens | kill | \
     broker | ssrf | cold) "$@" ;;
   *)
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
