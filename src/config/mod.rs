@@ -7,6 +7,7 @@ mod bidders;
 pub mod broker;
 pub mod checksums;
 pub mod edge;
+mod elsewhere;
 pub mod engine;
 pub mod events;
 pub mod fault;
@@ -26,6 +27,7 @@ mod words;
 
 use crate::lifecycle::pressure::PressureSettings;
 use edge::Edge;
+use elsewhere::Elsewhere;
 use engine::Engine;
 use events::Events;
 use fault::{Fault, Found};
@@ -192,7 +194,11 @@ fn parse(path: &Path, files: &Files, findings: &RefCell<Findings>) -> Option<tom
         })
     });
     let fault = |wanted| findings.borrow_mut().faults.push(Fault::of_file(&shown(path), wanted));
-    table.map_err(fault).ok()
+    let mut table: toml::Table = table.map_err(fault).ok()?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let elsewhere = Elsewhere { folder, files, variable: &elsewhere::variable };
+    findings.borrow_mut().faults.extend(elsewhere.resolve(&shown(path), &mut table));
+    Some(table)
 }
 
 /// Where a file stops to be TOML and why, without a byte of it: there may be secrets in the line.

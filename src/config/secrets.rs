@@ -7,14 +7,19 @@ use super::fault::Found;
 use toml::Value;
 
 /// Keys whose values are nobody's business: they are never shown.
-const SECRETS: [&str; 5] = ["headers", "key", "keys", "secret", "token"];
+pub const SECRETS: [&str; 5] = ["headers", "key", "keys", "secret", "token"];
+
+/// Whether the value of a key, or of a part of its list (`keys[1]`), is nobody's business.
+pub fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key.split('[').next().unwrap_or(key))
+}
 
 /// What of a value a fault report may show. Reports are logged, and stand on `/ready` for anybody
 /// who asks.
 pub fn told(key: &str, value: &Value) -> Found {
     let name = key.split('[').next().unwrap_or(key);
     match value {
-        _ if SECRETS.contains(&name) => Found::Value("(secret)".to_owned()),
+        _ if is_secret(key) => Found::Value("(secret)".to_owned()),
         Value::Array(_) | Value::Table(_) => Found::Hidden,
         Value::String(text) if name == "url" || text.contains("://") => {
             Found::text(&without_secrets(text))
@@ -34,8 +39,7 @@ fn without_secrets(address: &str) -> String {
 
 /// A value as an operator who may read the files is shown it.
 pub fn shown(key: &str, value: &Value) -> String {
-    let name = key.split('[').next().unwrap_or(key);
-    if SECRETS.contains(&name) { "(secret)".to_owned() } else { value.to_string() }
+    if is_secret(key) { "(secret)".to_owned() } else { value.to_string() }
 }
 
 #[cfg(test)]

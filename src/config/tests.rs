@@ -29,6 +29,28 @@ fn partners_bidders_and_rates_are_read_from_all_files() {
 }
 
 #[test]
+fn a_secret_of_another_file_is_read_watched_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "token", "nightingale\n");
+    let text = "[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\n\
+                headers = ['Authorization: Bearer ${file:token}']\n";
+    write(dir.path(), "bidders.toml", text);
+    let main = write(dir.path(), "gavel.toml", "include = ['bidders.toml']\n");
+    let config = load(&main).unwrap();
+    let expected = ("authorization".to_owned(), "Bearer nightingale".to_owned());
+    assert_eq!(config.rules.bidders[0].wire.headers, [expected]);
+    assert!(config.files.contains(&dir.path().join("token")), "{:?}", config.files);
+    assert!(!reference::effective(&config.rows).contains("nightingale"));
+    // one that cannot stand in a header
+    write(dir.path(), "token", "nightingale\u{7f}");
+    let report = load(&main).unwrap_err().to_string();
+    assert!(
+        report.contains("bidders[0].headers[0]") && !report.contains("nightingale"),
+        "{report}"
+    );
+}
+
+#[test]
 fn all_faults_of_all_files_come_in_one_report() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "broken.toml", "[[bidders]\n");
