@@ -41,6 +41,8 @@ pub struct Bid {
     pub hratio: Option<u32>,
     pub dur: Option<u32>,
     pub exp: Option<u32>,
+    /// `slotinpod`: the place of a pod that it is for; 0: any.
+    pub slotinpod: i32,
     /// Every member of the bid, for copying it into our answer; in `BidAnswer::members`.
     pub members: List,
     /// Offsets of the bid's braces in the original bytes.

@@ -43,6 +43,8 @@ pub struct Partner {
     /// Most bids for one imp in our answer: more than 1 for a partner that holds an auction behind
     /// ours.
     pub multibid: u8,
+    /// No two ads of one pod are of one category, where the request does not say (`poddedupe`).
+    pub separates_categories: bool,
     /// Merged with the request's lists.
     /// `bcat` is of Content Taxonomy 1.0, whatever taxonomy a request's is of.
     pub bcat: Vec<String>,
@@ -197,6 +199,7 @@ impl Partner {
             margin: Margin::default(),
             deals: DealTerms::default(),
             multibid: 1,
+            separates_categories: false,
             bcat: Vec::new(),
             badv: Vec::new(),
             bapp: Vec::new(),

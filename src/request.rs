@@ -72,8 +72,8 @@ pub enum Key {
     Format, Gdpr, Gender, Geo, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
     Ipservice, Ipv6, Keywords, Kwarray, Language, Lastfix, Lat, Lmt, Lon, Lurl, Macmd5, Macsha1, Make,
     Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Name, Native, Nbr, Nodes, Nurl, Os,
-    Osv, Page, Placement, Platform, Plcmt, Pmp, Poddur, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
-    Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Source, Startdelay, Storeurl,
+    Osv, Page, Placement, Platform, Plcmt, Pmp, Poddedupe, Poddur, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
+    Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Slotinpod, Source, Startdelay, Storeurl,
     Sua, Test, Tid, Tmax, Topframe, Type, Ua, Uids, User, UsPrivacy, Utcoffset, Ver, Version,
     Video, Vcm, W, Wadomain, Wlang, Wlangb, Wmax, Wmin, Wratio, Wseat, Yob, Zip,
 }

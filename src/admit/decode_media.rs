@@ -11,7 +11,7 @@ use crate::json::value::{Kind, Members, Value};
 use crate::money::{Cpm, CpmPerSecond};
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::Media;
-use crate::request::stream::{ByDuration, DurFloor, Pod, PriceSpot, SpotPrice, Stream};
+use crate::request::stream::{ByDuration, DurFloor, Pod, PriceSpot, Slots, SpotPrice, Stream};
 use crate::request::{Banner, Key, List, Native, Ratio, Size};
 
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.
@@ -130,6 +130,10 @@ pub fn stream(
                 pod.seconds = seconds(reader, value, Field::StreamPod, media)?.unwrap_or(0);
             }
             Key::Maxseq => pod.ads = seconds(reader, value, Field::StreamPod, media)?.unwrap_or(0),
+            Key::Slotinpod => {
+                pod.slots = Slots::of(reader.known(value, Field::StreamPod)?.unwrap_or_default());
+            }
+            Key::Poddedupe => pod.dedupe = reader.numbers(value, Field::StreamPod)?,
             Key::Maxextended => {
                 stream.maxextended =
                     reader.known(value, Field::StreamMaxextended)?.unwrap_or_default();

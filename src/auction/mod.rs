@@ -12,6 +12,7 @@ mod html;
 mod markup;
 pub mod offer;
 mod pick;
+mod pod;
 mod price;
 pub mod pricing;
 mod references;

@@ -11,14 +11,16 @@
 //!   are taken best first as long as they fit, which earns well and is not always the most that
 //!   could be earned. A bid that does not say how long it lasts counts as the longest that it may
 //!   last. All ads of a pod are of the best offer's media.
-//! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are of one
-//!   advertiser (`adomain`).
+//! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are alike,
+//!   and each place that can be told from the others is sold once: see [`pod`].
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fit;
 use super::offer::{Offer, Terms};
+use super::pod::{self, Places};
 use crate::bid::{Bid, BidAnswer};
 use crate::request::Imp;
+use crate::request::stream::{Pod, Slots};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
@@ -37,7 +39,8 @@ struct Room {
     ads: usize,
     /// Seconds that are left; `None`: it does not matter how long ads last.
     seconds: Option<u32>,
-    is_pod: bool,
+    /// Of a pod; `None`: it is none.
+    places: Option<Places>,
 }
 
 /// Whether an imp is one of a pod, or a whole one.
@@ -93,7 +96,9 @@ fn best_of_each<'o>(
 
 /// Takes offers of one imp, best first, for as long as there is room.
 fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Picked) {
-    let Some(best) = own.first().and_then(|at| offers.get(*at)) else { return };
+    let has_place = |offer: &&Offer<'_>| room(terms, offer).with(terms, offer).is_some();
+    let best = own.iter().filter_map(|at| offers.get(*at)).find(has_place);
+    let Some(best) = best else { return picked.crowded_out.extend_from_slice(own) };
     let mut room = room(terms, best);
     for at in own {
         let Some(offer) = offers.get(*at) else { continue };
@@ -102,39 +107,54 @@ fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Pic
         }
         let others = picked.winners.iter().filter_map(|winner| offers.get(*winner));
         let is_apart = others.into_iter().all(|other| goes_with(terms, offer, other));
-        let is_alike = !room.is_pod || offer.media == best.media;
-        let left = match room.seconds {
-            None => Some(None),
-            Some(left) => left.checked_sub(seconds(terms, offer)).map(Some),
-        };
-        match left.filter(|_| is_apart && is_alike) {
+        let is_alike = room.places.is_none() || offer.media == best.media;
+        match room.with(terms, offer).filter(|_| is_apart && is_alike) {
             Some(left) => {
                 picked.winners.push(*at);
-                room.seconds = left;
-                room.ads = room.ads.saturating_sub(1);
+                room = left;
             }
             None => picked.crowded_out.push(*at),
         }
     }
 }
 
+impl Room {
+    /// What is left of it with an offer in it; `None`: the offer does not fit.
+    fn with(self, terms: &Terms<'_>, offer: &Offer<'_>) -> Option<Self> {
+        let seconds = match self.seconds {
+            None => None,
+            Some(left) => Some(left.checked_sub(seconds(terms, offer))?),
+        };
+        let places = match self.places {
+            None => None,
+            Some(places) => {
+                let (_, bid) = bid(terms, offer)?;
+                Some(places.with(Slots::of(bid.slotinpod))?)
+            }
+        };
+        Some(Self { ads: self.ads.saturating_sub(1), seconds, places })
+    }
+}
+
 /// What an imp has room for, by its best offer.
 fn room(terms: &Terms<'_>, best: &Offer<'_>) -> Room {
     let input = terms.input;
-    let imp = input.request.view.imps.get(best.imp as usize);
-    let pod = imp.and_then(|imp| imp.stream(best.media)).and_then(|stream| stream.pod);
-    match pod {
-        Some(pod) if pod.seconds > 0 => {
-            let most = input.settings.pod_ads_max;
-            let ads = if pod.ads == 0 { most } else { pod.ads.min(most) };
-            Room { ads: ads as usize, seconds: Some(pod.seconds), is_pod: true }
-        }
-        Some(_) => Room { ads: 1, seconds: None, is_pod: true },
-        None => {
-            let ads = usize::from(input.partner.multibid.max(1));
-            Room { ads, seconds: None, is_pod: false }
-        }
+    let Some(pod) = pod_of(terms, best) else {
+        let ads = usize::from(input.partner.multibid.max(1));
+        return Room { ads, seconds: None, places: None };
+    };
+    let places = Some(Places::new(pod.slots));
+    if pod.seconds == 0 {
+        return Room { ads: 1, seconds: None, places };
     }
+    let most = input.settings.pod_ads_max;
+    let ads = if pod.ads == 0 { most } else { pod.ads.min(most) };
+    Room { ads: ads as usize, seconds: Some(pod.seconds), places }
+}
+
+/// The pod that an offer's imp is, or is in.
+fn pod_of(terms: &Terms<'_>, offer: &Offer<'_>) -> Option<Pod> {
+    terms.input.request.view.imps.get(offer.imp as usize)?.stream(offer.media)?.pod
 }
 
 /// Whether two offers may both win.
@@ -152,25 +172,21 @@ fn goes_with(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> bool {
             return false;
         }
     }
-    if !is_of_one_pod(terms, one, other) {
-        return true;
+    match one_pod(terms, one, other) {
+        None => true,
+        Some(pods) => {
+            pod::Apart::of(terms, pods).allows((one, answer, bid), (other, other_answer, other_bid))
+        }
     }
-    let mut domains = answer.texts_bytes(bid.adomain);
-    !domains.any(|domain| {
-        let mut others = other_answer.texts_bytes(other_bid.adomain);
-        others.any(|one| one.eq_ignore_ascii_case(domain))
-    })
 }
 
-fn is_of_one_pod(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> bool {
+/// What both say of the pod that they are in; `None`: they are not in one.
+fn one_pod(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Option<[Pod; 2]> {
     let request = terms.input.request;
-    let pod = |offer: &Offer<'_>| {
-        let imp = request.view.imps.get(offer.imp as usize)?;
-        imp.stream(offer.media)?.pod
-    };
-    let (Some(first), Some(second)) = (pod(one), pod(other)) else { return false };
+    let (first, second) = (pod_of(terms, one)?, pod_of(terms, other)?);
     let ids = (request.text_bytes(first.id), request.text_bytes(second.id));
-    one.imp == other.imp || (!ids.0.is_empty() && ids.0 == ids.1)
+    let is_one = one.imp == other.imp || (!ids.0.is_empty() && ids.0 == ids.1);
+    is_one.then_some([first, second])
 }
 
 /// How long an ad lasts: as its bid says, else as long as it may.

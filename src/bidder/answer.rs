@@ -249,6 +249,7 @@ impl Reader<'_> {
                 Key::Hratio => bid.hratio = integer(value),
                 Key::Dur => bid.dur = integer(value),
                 Key::Exp => bid.exp = integer(value),
+                Key::Slotinpod => bid.slotinpod = integer(value).unwrap_or_default(),
                 _ => {}
             }
         }

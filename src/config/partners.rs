@@ -46,6 +46,7 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
         margin: margin(t),
         deals: deals(t),
         multibid: multibid(t),
+        separates_categories: separate_categories(t),
         bcat: t.list(
             "bcat",
             "a category",
@@ -98,6 +99,15 @@ fn multibid(table: &mut Table) -> u8 {
         1..=MULTIBID_MAX,
         "Most bids for one imp in our answer, the best first, each at its own price: more than 1 \
          for header bidding.",
+    )
+}
+
+fn separate_categories(table: &mut Table) -> bool {
+    table.flag(
+        "separate_categories",
+        false,
+        "No two ads of one pod are of one category (nor of one advertiser), where the request does \
+         not say what to keep apart (`poddedupe`).",
     )
 }
 

@@ -7,7 +7,7 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 162] = [
+const NAMES: [(&str, Key); 164] = [
     ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
     ("allimps", Key::Allimps), ("api", Key::Api), ("app", Key::App), ("asset",
     Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
@@ -37,11 +37,11 @@ const NAMES: [(&str, Key); 162] = [
     ("name", Key::Name), ("native", Key::Native), ("nbr", Key::Nbr), ("nodes", Key::Nodes), ("nurl",
     Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("placement",
     Key::Placement), ("platform", Key::Platform), ("plcmt", Key::Plcmt), ("pmp", Key::Pmp),
-    ("poddur", Key::Poddur), ("podid", Key::Podid), ("pos", Key::Pos), ("price", Key::Price), ("private_auction",
+    ("poddedupe", Key::Poddedupe), ("poddur", Key::Poddur), ("podid", Key::Podid), ("pos", Key::Pos), ("price", Key::Price), ("private_auction",
     Key::PrivateAuction), ("protocols", Key::Protocols), ("publisher", Key::Publisher), ("ref",
     Key::Ref), ("region", Key::Region), ("regs", Key::Regs), ("request", Key::Request), ("rqddurs",
     Key::Rqddurs), ("rwdd", Key::Rwdd), ("schain", Key::Schain), ("seat", Key::Seat), ("seatbid",
-    Key::Seatbid), ("secure", Key::Secure), ("site", Key::Site), ("source", Key::Source),
+    Key::Seatbid), ("secure", Key::Secure), ("site", Key::Site), ("slotinpod", Key::Slotinpod), ("source", Key::Source),
     ("startdelay", Key::Startdelay), ("storeurl", Key::Storeurl), ("sua", Key::Sua), ("test",
     Key::Test), ("tid", Key::Tid), ("tmax", Key::Tmax), ("topframe", Key::Topframe), ("type",
     Key::Type), ("ua", Key::Ua), ("uids", Key::Uids), ("user", Key::User), ("us_privacy",

@@ -56,6 +56,24 @@ pub struct Pod {
     pub seconds: u32,
     /// `maxseq`: most ads of a dynamic pod; 0 where absent.
     pub ads: u32,
+    /// `slotinpod`: the places that the seller guarantees.
+    pub slots: Slots,
+    /// `poddedupe`, in `View::numbers`; empty where absent.
+    pub dedupe: List,
+}
+
+/// Places in a pod that can be told from the others (AdCOM, Slot Position in Pod).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots {
+    pub first: bool,
+    pub last: bool,
+}
+
+impl Slots {
+    /// 1: the first; -1: the last; 2: both, or either; 0, and what is on no list: none.
+    pub const fn of(code: i32) -> Self {
+        Self { first: matches!(code, 1 | 2), last: matches!(code, -1 | 2) }
+    }
 }
 
 /// Where a floor stands that is not the imp's `bidfloor`, for an edit.

@@ -180,6 +180,114 @@ fn in_the_imps_of_one_pod_no_advertiser_stands_twice() {
     }
 }
 
+/// Bids for a pod of a minute, each of 15 s, with the members of each.
+fn placed(video: &Json, each: &[(f64, Json)]) -> Case {
+    let mut imp = banner(&json!({ "bidfloor": 0.5 }));
+    imp.as_object_mut().unwrap().remove("banner");
+    imp["video"] = json!({ "mimes": ["x/y"], "poddur": 60, "maxseq": 4 });
+    for (key, value) in video.as_object().unwrap() {
+        imp["video"][key] = value.clone();
+    }
+    let answers: Vec<_> = ["a", "b", "c", "d"]
+        .into_iter()
+        .zip(each)
+        .map(|(name, (price, members))| {
+            let mut more =
+                json!({ "adm": VAST, "dur": 15, "adomain": [format!("{name}.example")] });
+            for (key, value) in members.as_object().unwrap() {
+                more[key] = value.clone();
+            }
+            (name, bids(&[bid("x", "1", *price, &more)]))
+        })
+        .collect();
+    Case::new(&json!({ "imp": [imp] }), &answers)
+}
+
+#[test]
+fn a_place_in_a_pod_is_sold_once_and_only_where_the_seller_guarantees_it() {
+    let wants = |slot: i32| json!({ "slotinpod": slot });
+    let three =
+        |slots: [i32; 3]| [(3.0, wants(slots[0])), (2.0, wants(slots[1])), (1.0, wants(slots[2]))];
+    for (video, slots, expected) in [
+        (json!({}), [1, 0, -1], &["1: b/x 2 USD", "a/x no_room", "c/x no_room"][..]),
+        (json!({ "slotinpod": 1 }), [1, 1, 0], &["1: a/x 3 USD", "1: c/x 1 USD", "b/x no_room"]),
+        (json!({ "slotinpod": 2 }), [2, -1, 2], &["1: a/x 3 USD", "1: b/x 2 USD", "c/x no_room"]),
+        (json!({ "slotinpod": 2 }), [0, 0, 0], &["1: a/x 3 USD", "1: b/x 2 USD", "1: c/x 1 USD"]),
+        // one ad of a structured pod, whose imp says where it is
+        (
+            json!({ "podid": "p", "poddur": 0, "slotinpod": 1 }),
+            [-1, 1, 0],
+            &["1: b/x 2 USD", "a/x no_room", "c/x lost_to_higher_bid"],
+        ),
+        (
+            json!({ "podid": "p", "poddur": 0 }),
+            [1, -1, 2],
+            &["a/x no_room", "b/x no_room", "c/x no_room"],
+        ),
+        // what is no pod has no places
+        (
+            json!({ "poddur": 0 }),
+            [1, -1, 2],
+            &["1: a/x 3 USD", "b/x lost_to_higher_bid", "c/x lost_to_higher_bid"],
+        ),
+    ] {
+        assert_eq!(placed(&video, &three(slots)).outcome(), expected, "{video} {slots:?}");
+    }
+}
+
+#[test]
+fn what_may_not_stand_twice_in_a_pod_the_request_says_or_the_partner() {
+    let one = json!({ "adomain": ["k.example"], "cat": ["IAB7-39"], "crid": "1" });
+    let other = |key: &str, value: Json| {
+        let mut ad = json!({ "adomain": ["l.example"], "cat": ["IAB9"], "crid": "2" });
+        ad[key] = value;
+        ad
+    };
+    let brand = other("adomain", json!(["K.example"]));
+    let kind = other("cat", json!(["IAB7"]));
+    let foreign = {
+        let mut ad = kind.clone();
+        ad["cattax"] = json!(6);
+        ad
+    };
+    let (both, first) =
+        (&["1: a/x 3 USD", "1: b/x 2 USD"][..], &["1: a/x 3 USD", "b/x no_room"][..]);
+    for (dedupe, separates, ad, expected) in [
+        (json!(null), false, &brand, first),
+        (json!(null), false, &kind, both),
+        (json!(null), true, &kind, first),
+        (json!(null), true, &brand, first),
+        (json!(null), true, &foreign, both),
+        (json!([1, 2]), false, &kind, first),
+        (json!([1, 2]), false, &brand, first),
+        (json!([2]), false, &brand, both),
+        (json!([1]), true, &kind, both),
+        (json!([5]), true, &brand, both),
+    ] {
+        let mut case =
+            placed(&json!({ "poddedupe": dedupe }), &[(3.0, one.clone()), (2.0, ad.clone())]);
+        case.partner.separates_categories = separates;
+        assert_eq!(case.outcome(), expected, "{dedupe} {separates} {ad}");
+    }
+    // a creative is one of its bidder's
+    let own = |id: &str, price: f64, imp: &str| {
+        let more = json!({ "adm": VAST, "adomain": [format!("{id}.example")], "crid": "c" });
+        bid(id, imp, price, &more)
+    };
+    let slot = |id: &str, dedupe: Json| json!({ "id": id, "bidfloor": 0.5, "video": { "mimes": ["x/y"], "podid": "p", "poddedupe": dedupe } });
+    for (dedupe, expected) in [
+        (json!([3]), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y no_room"][..]),
+        (json!([1]), &["1: a/x 3 USD", "2: a/y 2 USD", "b/z lost_to_higher_bid"]),
+    ] {
+        let request = json!({ "imp": [slot("1", dedupe.clone()), slot("2", dedupe.clone())] });
+        let answers = [
+            ("a", bids(&[own("x", 3.0, "1"), own("y", 2.0, "2")])),
+            ("b", bids(&[own("z", 1.0, "2")])),
+        ];
+        assert_eq!(Case::new(&request, &answers).outcome(), expected, "{dedupe}");
+    }
+}
+
 proptest! {
     #[test]
     fn several_winners_are_the_best_ones_and_every_bid_still_ends_once(
