@@ -326,7 +326,7 @@ mod tests {
         assert!(moments.is_sorted());
         let within = |from: u64, to: u64| {
             let range = Duration::from_secs(from)..Duration::from_secs(to);
-            moments.iter().filter(|at| range.contains(at)).count()
+            moments.iter().filter(|at| range.contains(*at)).count()
         };
         assert_eq!((within(0, 10), within(10, 15), within(15, 20)), (1_000, 250, 750));
         assert_eq!(schedule.arrivals().end(), Some(Duration::from_secs(21)));

@@ -3,7 +3,7 @@
 //!
 //! Small here; `tests/full.sh kill` sets `GAVEL_FULL` and kills it a hundred times.
 
-use super::{BASE, ONE, REQUEST, bidder, billed, config, events, id};
+use super::{BASE, ONE, REQUEST, bidder, billed, config, events};
 use crate::harness::http::{PATIENCE, read_message};
 use crate::harness::server::Server;
 use base64::Engine;
