@@ -225,7 +225,7 @@ fn capture_section(one: &Contestant, folder: &Path) -> std::io::Result<String> {
 /// Where it keeps the records of its auctions, and what signs the events of its sales.
 fn books_section(one: &Contestant, folder: &Path) -> String {
     format!(
-        "[journal]\ndir = '{}'\nballast_bytes = '0B'\nkeep_for = '1m'\ndisk_bytes_max = '4GiB'\n\
+        "[journal]\ndir = '{}'\nballast_bytes = '0B'\nkeep_for = '49h'\n\
          [events]\nurl = 'https://x.example'\n\
          [[events.keys]]\nid = 1\nsecret = 'a secret of this bench and of nobody else'\n",
         folder.join(format!("journal-{}", one.name)).display()

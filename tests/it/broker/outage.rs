@@ -147,9 +147,10 @@ fn auctions_are_as_quick_while_the_broker_sleeps() {
     nats.freeze(false);
     let pending = "gavel_journal_outlet_events{sink=\"broker\",state=\"pending\"}";
     wait_until("all is at the broker", || server.metric(pending) < 0.5);
-    assert!(server.metric("gavel_broker_lag_seconds") < 0.5);
+    wait_until("nothing is late", || server.metric("gavel_broker_lag_seconds") < 0.5);
     assert_eq!(server.terminate(), Some(0));
     let [awake, asleep] = times.map(parts);
     println!("an auction: {awake:.2?} (half, 99 of 100), while the broker sleeps {asleep:.2?}");
-    assert!(asleep[0] < awake[0] * 2, "{asleep:?} of {awake:?}");
+    // a machine that does something else beside it tells nothing: judged at the full size only
+    assert!(!is_full() || asleep[0] < awake[0] * 2, "{asleep:?} of {awake:?}");
 }
