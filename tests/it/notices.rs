@@ -2,10 +2,9 @@
 
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
-use crate::harness::http::{Client, PATIENCE};
+use crate::harness::http::Client;
 use crate::harness::server::Server;
-use gavel::clock;
-use std::time::Duration;
+use crate::server::wait_until;
 
 const REQUEST: &str =
     r#"{"id":"r 1","at":1,"imp":[{"id":"1","banner":{"w":300,"h":250}}],"site":{"id":"s"}}"#;
@@ -53,14 +52,12 @@ fn a_bid_that_lost_is_told_why_and_what_would_have_won_and_no_other_place_is_cal
     let line = notice.first_line.as_str();
     assert!(line.starts_with("GET /lost?r=102&m=2"), "{line}");
     assert!(line.ends_with("&a=r%201&p= HTTP/1.1"), "{line}");
-    let until = clock::monotonic() + PATIENCE;
-    while server.metric("gavel_notices_blocked_total{rule=\"port\"}") < 1.0 {
-        assert!(clock::monotonic() < until, "{}", server.metrics());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let one = |series: &str| (server.metric(series) - 1.0).abs() < 0.1;
+    wait_until("the hostile one is stopped", || one(r#"gavel_notices_blocked_total{rule="port"}"#));
     assert_eq!(canary.connections(), 0);
-    let delivered = server.metric("gavel_notices_total{kind=\"loss\",result=\"delivered\"}");
-    assert!((delivered - 1.0).abs() < 0.1, "{}", server.metrics());
+    // it is counted when the answer is in, which is after the bidder has seen it
+    let delivered = r#"gavel_notices_total{kind="loss",result="delivered"}"#;
+    wait_until("the other one is delivered", || one(delivered));
     // a test is nobody's loss
     let explained = REQUEST.replacen('{', "{\"test\":1,", 1);
     assert_eq!(client.post("/openrtb2/pub", &[], explained.as_bytes()).unwrap().status, 200);
