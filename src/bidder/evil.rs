@@ -163,8 +163,9 @@ pub async fn call(desk: &Rc<Desk>, bidders: &[Bidder], body: &str, most: Duratio
     let calls = (0..u16::try_from(bidders.len()).unwrap())
         .map(|at| {
             let invitation = Invitation { bidder: BidderId(at), imps: ImpSet(1) };
-            let outgoing =
-                Outgoing { invitation, packet: Packet::of(body.as_bytes()), parent: None };
+            let wants_trace = bidders[usize::from(at)].wire.tells_trace;
+            let parent = wants_trace.then(|| format!("span-{at}").into());
+            let outgoing = Outgoing { invitation, packet: Packet::of(body.as_bytes()), parent };
             (admit(desk, generation, bidders, at).unwrap(), outgoing)
         })
         .collect();

@@ -181,7 +181,11 @@ async fn serve(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin
         if path == "/silent" {
             std::future::pending::<()>().await;
         }
-        let body = if path == "/huge" { "x".repeat(600_000) } else { "{}".to_owned() };
+        let body = match path.as_str() {
+            "/huge" => "x".repeat(600_000),
+            "/parent" => format!("{:?}", request.headers().get("traceparent")),
+            _ => "{}".to_owned(),
+        };
         http::Response::builder().status(status).body(Full::new(Bytes::from(body)))
     });
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -228,6 +232,21 @@ fn http2_answers_have_the_same_reasons() {
         let silent = over_h2(bidder(address), "/silent");
         let late = call(&desk, &[silent], "{}", Duration::from_millis(60)).await;
         assert_eq!(late.into_iter().map(text).collect::<Vec<_>>(), [Err(NoAnswer::Late)]);
+    });
+}
+
+#[test]
+fn http2_carries_the_span_of_a_call_to_who_wants_it() {
+    let address = h2_bidder(None);
+    on_worker(cold(), async |desk| {
+        let wants = |tells_trace| {
+            let mut one = over_h2(bidder(address), "/parent");
+            one.wire.tells_trace = tells_trace;
+            one
+        };
+        let answers = call(&desk, &[wants(false), wants(true)], "{}", Duration::from_secs(2)).await;
+        let told: Vec<_> = answers.into_iter().map(text).collect();
+        assert_eq!(told, [Ok("None".to_owned()), Ok(r#"Some("span-1")"#.to_owned())]);
     });
 }
 
