@@ -6,9 +6,10 @@
 
 use super::message::{self, probe_subject};
 use super::{BrokerFault, Settings, dial};
+use crate::clock;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::{self, stream::Stream};
+use async_nats::jetstream::{self, Context, stream::Stream};
 use futures_util::StreamExt;
 use std::error::Error;
 use std::fs::File;
@@ -18,6 +19,9 @@ use std::time::Duration;
 
 /// Without a message for so long the stream is not read any further.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Pause before a stream without a leader is asked again.
+const LEADER_AGAIN: Duration = Duration::from_millis(100);
 
 /// What can be asked of the stream, also while it is written.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -81,12 +85,26 @@ fn unread(fault: impl Error + Send + Sync + 'static) -> Ended {
     Ended::Broker(BrokerFault::Read(Box::new(fault)))
 }
 
+/// The stream as one of its servers sees it that knows its leader: another one may have been away, and
+/// does not know yet what it lacks.
+async fn led(context: &Context, name: &str) -> Result<Stream, BrokerFault> {
+    let until = clock::timer() + SILENCE_MAX;
+    while clock::timer() < until {
+        let stream = context.get_stream(name).await.map_err(BrokerFault::Ask)?;
+        let cluster = stream.cached_info().cluster.as_ref();
+        if cluster.is_none_or(|cluster| cluster.leader.is_some()) {
+            return Ok(stream);
+        }
+        tokio::time::sleep(LEADER_AGAIN).await;
+    }
+    Err(BrokerFault::Leaderless)
+}
+
 async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec<String>, Ended> {
     let options = dial::options(settings).await.map_err(Ended::Broker)?;
     let client = options.connect(&settings.urls[..]).await;
     let client = client.map_err(|fault| Ended::Broker(BrokerFault::Connect(fault)))?;
-    let stream = jetstream::new(client).get_stream(&settings.stream).await;
-    let stream: Stream = stream.map_err(|fault| Ended::Broker(BrokerFault::Ask(fault)))?;
+    let stream = led(&jetstream::new(client), &settings.stream).await.map_err(Ended::Broker)?;
     let state = stream.cached_info().state.clone();
     let mut faults = Vec::new();
     if state.messages == 0 || state.last_sequence < from {
@@ -99,21 +117,22 @@ async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec
     };
     let consumer = stream.create_consumer(config).await.map_err(unread)?;
     let mut messages = consumer.messages().await.map_err(unread)?;
-    loop {
+    let (mut at, last) = (0, state.last_sequence);
+    // not until nothing is pending: the server that reads for us may be behind the stream's leader
+    while at < last {
         let next = tokio::time::timeout(SILENCE_MAX, messages.next()).await;
-        let Some(message) = next.map_err(|_| Ended::Broker(BrokerFault::Late))? else {
-            return Err(Ended::Broker(BrokerFault::Unreachable));
+        let Ok(Some(message)) = next else {
+            return Err(Ended::Broker(BrokerFault::Short { at, last }));
         };
         let message = message.map_err(unread)?;
         let info = message.info().map_err(|fault| Ended::Broker(BrokerFault::Read(fault)))?;
-        let (sequence, pending) = (info.stream_sequence, info.pending);
+        let sequence = info.stream_sequence;
         match message::line(sequence, &message.payload) {
             Some(line) => writeln!(out, "{line}").map_err(Ended::Write)?,
             None if *message.subject == *probe_subject(&settings.prefix) => {}
             None => faults.push(format!("message {sequence} ({}) is no record", message.subject)),
         }
-        if sequence >= state.last_sequence || pending == 0 {
-            return Ok(faults);
-        }
+        at = sequence;
     }
+    Ok(faults)
 }

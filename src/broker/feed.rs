@@ -91,8 +91,7 @@ impl Receipt {
     /// It is given up: a message says so, and why.
     pub fn dead(mut self, reason: String, tries: u32) {
         let Some(owed) = self.0.take() else { return };
-        let runtime = owed.link.runtime().clone();
-        runtime.spawn(async move {
+        owed.link.clone().finish(async move {
             let prefix = &owed.link.settings().prefix;
             let Some(message) = dead(prefix, &owed.payload, &reason, tries) else {
                 return owed.say(AckKind::Term).await;
@@ -120,15 +119,14 @@ impl Drop for Receipt {
 }
 
 fn tell(owed: Box<Owed>, kind: AckKind) {
-    let runtime = owed.link.runtime().clone();
-    runtime.spawn(async move { owed.say(kind).await });
+    owed.link.clone().finish(async move { owed.say(kind).await });
 }
 
 /// Begins to take notices; ends when nobody takes them from the queue any more.
 pub fn start(link: &Link, settings: FeedSettings) -> Receiver<Parcel> {
     let (queue, taken) = channel(AHEAD_MAX);
     let owner = link.clone();
-    link.runtime().spawn(async move {
+    link.run(async move {
         tokio::select! {
             () = queue.closed() => {}
             () = run(&owner, settings, &queue) => {}

@@ -1,8 +1,8 @@
 //! The connection to the broker.
 //!
 //! Owns: [`Link`], the thread that serves it. Never: a record, what becomes of a message that was not
-//! acknowledged. Invariant: nothing waits longer than `broker.ack`; without a connection, or with a
-//! stream that is no place for money, a message is refused at once.
+//! acknowledged. Invariant: nothing waits longer than `broker.wait`; to a stream that is no place for
+//! money nothing is sent.
 
 use super::dial::jittered;
 use super::health::{End, Health};
@@ -16,7 +16,7 @@ use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::{Client, Event};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -70,6 +70,9 @@ struct Signs {
     /// An acknowledgement came after a failure.
     healed: Notify,
     stop: Notify,
+    /// Tasks that the end waits for, and that the last one has ended.
+    owed: AtomicUsize,
+    settled: Notify,
 }
 
 impl Signs {
@@ -165,10 +168,30 @@ impl Link {
                 }
             }
             is_new = tokio::select! {
-                () = signs.stop.notified() => return,
+                () = signs.stop.notified() => break,
                 () = signs.connected.notified() => true,
                 () = tokio::time::sleep(PROBE_EVERY) => false,
             };
+        }
+        let all_said = async {
+            self.is_settled().await;
+            client.flush().await
+        };
+        let said = timeout_at(clock::timer() + self.0.settings.ack, all_said).await;
+        if !matches!(said, Ok(Ok(()))) {
+            warn!("the broker may not know of all notices that were delivered");
+        }
+    }
+
+    /// Ends when nothing is owed.
+    async fn is_settled(&self) {
+        let signs = &self.0.signs;
+        loop {
+            let settled = signs.settled.notified();
+            if signs.owed.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            settled.await;
         }
     }
 
@@ -202,13 +225,15 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a message, and waits until the stream has it. What fails at once (no connection yet, a
-    /// stream that has no leader for the moment) is tried again until `broker.ack` is over.
+    /// Sends a message, and waits until the stream has it. What may be taken a moment later (no
+    /// connection yet, a stream that chooses its next leader) is tried again until `broker.wait` is
+    /// over; the stream knows it for the same message.
     pub async fn publish(&self, message: &Message) -> Result<Stored, BrokerFault> {
-        let until = clock::timer() + self.0.settings.ack;
+        let Settings { ack, wait, .. } = self.0.settings;
+        let until = clock::timer() + wait;
         for attempt in 0.. {
             let ended = match self.send(message).await {
-                Ok(sent) => self.settle(sent, until).await,
+                Ok(sent) => self.settle(sent, until.min(clock::timer() + ack)).await,
                 Err(fault) => Err(fault),
             };
             let again = clock::timer() + jittered(attempt, AGAIN_MS);
@@ -289,9 +314,21 @@ impl Link {
         !self.health().is_lost(self.0.settings.patience)
     }
 
-    /// Where what belongs to the connection runs.
-    pub(super) fn runtime(&self) -> &Handle {
-        &self.0.runtime
+    /// Has something done for as long as the connection lasts.
+    pub(super) fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.runtime.spawn(task);
+    }
+
+    /// Has something done that the end of the connection waits for.
+    pub(super) fn finish(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let signs = Arc::clone(&self.0.signs);
+        signs.owed.fetch_add(1, Ordering::AcqRel);
+        self.run(async move {
+            task.await;
+            if signs.owed.fetch_sub(1, Ordering::AcqRel) == 1 {
+                signs.settled.notify_waiters();
+            }
+        });
     }
 
     pub(super) fn context(&self) -> &Context {

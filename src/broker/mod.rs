@@ -45,8 +45,10 @@ pub struct Settings {
     pub repeat_window: Duration,
     /// To connect, TLS included.
     pub connect: Duration,
-    /// For the stream's acknowledgement of one message.
+    /// For the stream's acknowledgement of one message; then it is sent again.
     pub ack: Duration,
+    /// For the acknowledgement of an event that is to be answered, all tries together.
+    pub wait: Duration,
     /// Messages of the relay that wait for their acknowledgement.
     pub window: usize,
     /// Longest pause before what was not acknowledged is sent again.
@@ -73,9 +75,10 @@ impl Default for Settings {
             repeat_window: Duration::from_secs(600),
             connect: Duration::from_secs(2),
             ack: Duration::from_secs(2),
+            wait: Duration::from_secs(10),
             window: 512,
             retry_max: Duration::from_secs(5),
-            patience: Duration::from_secs(5),
+            patience: Duration::from_secs(15),
             has_auctions: false,
         }
     }
@@ -106,6 +109,10 @@ pub enum BrokerFault {
     NoStream { stream: String, make: String },
     #[error("the stream {stream} is no place for money: {why}")]
     Unfit { stream: String, why: String },
+    #[error("the stream has no leader")]
+    Leaderless,
+    #[error("the stream reaches to {last}, and gives nothing behind {at}")]
+    Short { at: u64, last: u64 },
     #[error("the stream cannot be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -115,7 +122,7 @@ impl BrokerFault {
     pub fn is_passing(&self) -> bool {
         use async_nats::jetstream::context::PublishErrorKind::StreamNotFound;
         match self {
-            Self::Unreachable | Self::Full => true,
+            Self::Unreachable | Self::Late | Self::Full => true,
             // nobody answers for the stream: its next leader is being chosen
             Self::Refused(fault) => fault.kind() == StreamNotFound,
             _ => false,

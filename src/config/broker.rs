@@ -127,7 +127,15 @@ fn limits(t: &mut Table, d: Settings) -> Settings {
             "ack",
             d.ack,
             ms(10)..=s(30),
-            "For the broker's acknowledgement of a message; then it counts as not sent.",
+            "For the broker's acknowledgement of a message; then it is sent again.",
+        ),
+        wait: t.duration(
+            "wait",
+            d.wait,
+            ms(10)..=s(60),
+            "With `events.ack = \"broker\"`: for the acknowledgement of an event, all tries \
+             together; then 503. A stream whose leader has crashed takes up to ten seconds to \
+             choose another.",
         ),
         window: t.integer(
             "window",

@@ -3,6 +3,7 @@
 use super::wait_until;
 use crate::harness::http::PATIENCE;
 use crate::harness::nats::Nats;
+use async_nats::jetstream::consumer::PullConsumer;
 use gavel::broker::command::pull;
 use gavel::broker::feed::{self, FeedSettings, Parcel};
 use gavel::broker::link::Link;
@@ -90,4 +91,18 @@ fn a_notice_is_there_until_it_is_settled_and_what_a_journal_tells_is_passed_over
     assert_eq!((parcel.url.as_str(), parcel.taken), ("https://b.example/4", 0));
     parcel.receipt.delivered();
     running.close();
+    // what was said last is said before the end
+    assert_eq!(owed(&nats.url()), (0, 0));
+}
+
+/// Of the shared consumer: what nobody has taken, and what is not settled.
+fn owed(url: &str) -> (u64, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let context = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
+        let stream = context.get_stream("GAVEL").await.unwrap();
+        let mut consumer: PullConsumer = stream.get_consumer("gavel-notices").await.unwrap();
+        let info = consumer.info().await.unwrap();
+        (info.num_pending, info.num_ack_pending)
+    })
 }

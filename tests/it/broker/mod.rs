@@ -1,5 +1,6 @@
 //! Events over a real broker: the relay, and `events.ack = "broker"`.
 
+mod cluster;
 mod feed;
 mod outage;
 mod relay;

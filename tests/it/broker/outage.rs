@@ -3,12 +3,13 @@
 use super::relay::{Replica, STEPS, all_are_there_once_in_order, event, held, outlet, take};
 use super::wait_until;
 use crate::events::{ONE, REQUEST, bidder, events, path, send, write};
-use crate::harness::http::{Client, PATIENCE};
+use crate::harness::http::Client;
 use crate::harness::nats::Nats;
 use crate::harness::server::Server;
-use gavel::broker::Settings;
+use async_nats::jetstream;
 use gavel::broker::link::Link;
 use gavel::broker::message::of_event;
+use gavel::broker::{BrokerFault, Settings};
 use gavel::clock;
 use gavel::journal::handle::Once;
 use gavel::journal::ticket::Ticket;
@@ -98,7 +99,7 @@ fn what_came_while_the_broker_was_away_follows_in_order_at_twice_the_live_rate_a
 #[test]
 fn an_event_waits_for_a_broker_that_is_back_in_time() {
     let Some(mut nats) = Nats::start() else { return };
-    let (link, running) = Link::start(Settings { ack: PATIENCE, ..nats.settings() }).unwrap();
+    let (link, running) = Link::start(nats.settings()).unwrap();
     wait_until("the broker is there", || link.health().is_well());
     nats.die();
     wait_until("it is missed", || !link.health().is_well());
@@ -110,6 +111,38 @@ fn an_event_waits_for_a_broker_that_is_back_in_time() {
     });
     assert!(!stored.is_repeat);
     assert!(link.block_on(link.publish(&message)).unwrap().is_repeat);
+    running.close();
+}
+
+#[test]
+fn a_stream_that_is_full_is_no_place_to_bill_until_there_is_room_again() {
+    let Some(nats) = Nats::start() else { return };
+    let settings = Settings { patience: Duration::ZERO, ..nats.settings() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let context = runtime.block_on(async {
+        let context = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+        let config = jetstream::stream::Config {
+            name: settings.stream.clone(),
+            subjects: vec!["gavel.>".to_owned()],
+            max_messages: 2,
+            discard: jetstream::stream::DiscardPolicy::New,
+            ..jetstream::stream::Config::default()
+        };
+        context.create_stream(config).await.unwrap();
+        context
+    });
+    let (link, running) = Link::start(settings).unwrap();
+    // the question whether it takes anything is the first message
+    wait_until("the broker is there", || link.may_bill());
+    let publish = |sale| link.block_on(link.publish(&of_event("gavel", &event(sale, STEPS[0]))));
+    publish(1).unwrap();
+    assert!(matches!(publish(2), Err(BrokerFault::Refused(_))));
+    assert!(!link.may_bill());
+    runtime.block_on(async {
+        context.get_stream("GAVEL").await.unwrap().purge().await.unwrap();
+    });
+    wait_until("there is room", || link.may_bill());
+    publish(2).unwrap();
     running.close();
 }
 

@@ -150,7 +150,7 @@ fn what_was_answered_is_there_once_though_replicas_lose_their_disks_and_the_brok
     let Some(mut nats) = Nats::start() else { return };
     let rounds = if std::env::var_os("GAVEL_FULL").is_some() { 50 } else { 3 };
     let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
-    let broker = nats.config().replace("'5s'", "'1s'");
+    let broker = format!("{}wait = '1s'\n", nats.config());
     let configs = acknowledged(configs(dir.path(), &bidder, &broker));
     let mut servers = replicas(&configs);
     let audit = Mutex::<Audit>::default();
@@ -245,7 +245,7 @@ fn with_the_own_disks_answer_what_the_broker_has_outlives_a_disk_and_repeats_cou
 fn without_the_broker_events_are_to_come_again_and_no_auctions_are_held() {
     let Some(mut nats) = Nats::start() else { return };
     let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
-    let broker = format!("{}patience = '100ms'\n", nats.config().replace("'5s'", "'500ms'"));
+    let broker = format!("{}patience = '100ms'\nwait = '500ms'\n", nats.config());
     let config = acknowledged(configs(dir.path(), &bidder, &broker)).remove(0);
     let mut server = Server::ready(&config);
     wait_until("the broker is there", || is_well(&server));

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -34,6 +34,13 @@ impl Nats {
 
     /// Starts one with more arguments, made when its address is known.
     pub fn start_with(arguments: impl FnOnce(Ipv4Addr) -> Vec<String>) -> Option<Self> {
+        let address = address(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let mut nats = Self::start_at(address, arguments(address))?;
+        nats.wait();
+        Some(nats)
+    }
+
+    fn start_at(address: Ipv4Addr, arguments: Vec<String>) -> Option<Self> {
         let is_there = Command::new("nats-server")
             .arg("--version")
             .stdout(Stdio::null())
@@ -46,16 +53,28 @@ impl Nats {
             std::io::stderr().write_all(line.as_bytes()).unwrap();
             return None;
         }
-        // an address of 127.64/10 that no other process has: the port can stay the same over restarts
-        let [low, high, ..] = std::process::id().to_le_bytes();
-        let last = GIVEN.fetch_add(1, Ordering::Relaxed);
-        let address = Ipv4Addr::new(127, 64 | (high & 63), low, last);
         let store = tempfile::tempdir().unwrap();
-        let arguments = arguments(address);
         let address = SocketAddr::from((address, 4222));
         let mut nats = Self { address, store, child: None, restarts: 0, arguments };
-        nats.come_back();
+        nats.launch();
         Some(nats)
+    }
+
+    /// Starts three that are one cluster, each message of which is kept by all.
+    pub fn cluster() -> Option<Vec<Self>> {
+        let first = GIVEN.fetch_add(3, Ordering::Relaxed);
+        let addresses = [first, first + 1, first + 2].map(address);
+        let routes = addresses.map(|address| format!("nats://{address}:6222")).join(",");
+        let arguments = |at: usize| {
+            let name = format!("--server_name=n{at}");
+            let own = format!("--cluster=nats://{}:6222", addresses[at]);
+            vec![name, own, "--cluster_name=gavel".to_owned(), format!("--routes={routes}")]
+        };
+        let start = |at: usize| Self::start_at(addresses[at], arguments(at));
+        // a server of a cluster is ready when it has a leader: not before the others are there
+        let mut all: Vec<Self> = (0..3).map(start).collect::<Option<_>>()?;
+        all.iter_mut().for_each(Self::wait);
+        Some(all)
     }
 
     pub fn url(&self) -> String {
@@ -69,6 +88,7 @@ impl Nats {
             creates: true,
             replicas: 1,
             ack: Duration::from_secs(5),
+            wait: PATIENCE,
             ..Settings::default()
         }
     }
@@ -94,8 +114,17 @@ impl Nats {
 
     /// Starts it again, and waits until JetStream answers.
     pub fn come_back(&mut self) {
+        self.launch();
+        self.wait();
+    }
+
+    fn log(&self) -> PathBuf {
+        self.store.path().join(format!("log-{}", self.restarts))
+    }
+
+    fn launch(&mut self) {
         self.restarts += 1;
-        let log = self.store.path().join(format!("log-{}", self.restarts));
+        let log = self.log();
         let child = Command::new("nats-server")
             .args(["-a", &self.address.ip().to_string(), "-p", "4222", "-js", "-sd"])
             .arg(self.store.path())
@@ -106,7 +135,10 @@ impl Nats {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        let until = clock::monotonic() + PATIENCE;
+    }
+
+    fn wait(&mut self) {
+        let (log, until) = (self.log(), clock::monotonic() + PATIENCE);
         while !(self.greets() && says(&log, "Server is ready")) {
             assert!(clock::monotonic() < until, "{}", std::fs::read_to_string(&log).unwrap());
             std::thread::sleep(Duration::from_millis(10));
@@ -119,6 +151,12 @@ impl Nats {
         let mut word = [0; 5];
         stream.read_exact(&mut word).is_ok() && &word == b"INFO "
     }
+}
+
+/// An address of 127.64/10 that no other process has: the port can stay the same over restarts.
+fn address(last: u8) -> Ipv4Addr {
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    Ipv4Addr::new(127, 64 | (high & 63), low, last)
 }
 
 fn says(log: &Path, what: &str) -> bool {
