@@ -60,15 +60,15 @@ pub struct Told {
 pub struct EventDesk {
     log: EventLog,
     cells: Rc<WorkerCells>,
-    waiting: Cell<u32>,
+    waiting: Rc<Cell<u32>>,
     most: u32,
     scratch: RefCell<Vec<u8>>,
 }
 
 /// One that waits.
-struct Waiting<'a>(&'a Cell<u32>);
+struct Waiting(Rc<Cell<u32>>);
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
     }
@@ -77,7 +77,7 @@ impl Drop for Waiting<'_> {
 impl EventDesk {
     /// With room for so many that wait.
     pub fn new(log: EventLog, cells: Rc<WorkerCells>, most: u32) -> Self {
-        Self { log, cells, waiting: Cell::new(0), most, scratch: RefCell::default() }
+        Self { log, cells, waiting: Rc::default(), most, scratch: RefCell::default() }
     }
 
     /// Whether an auction may be held: its events have a place to go.
@@ -104,12 +104,10 @@ impl EventDesk {
                 return done;
             }
         };
-        if self.waiting.get() >= self.most {
+        let Some(_waiting) = self.wait() else {
             self.cells.event(event.event, EventEnd::Busy);
             return EventReply::Later;
-        }
-        self.waiting.set(self.waiting.get().saturating_add(1));
-        let _waiting = Waiting(&self.waiting);
+        };
         let (end, reply) = match self.log.count_once(&event).await {
             Counted::New => (EventEnd::New, done),
             Counted::Repeat => (EventEnd::Repeat, done),
@@ -123,12 +121,27 @@ impl EventDesk {
         reply
     }
 
-    /// Makes events durable that no upstream brings: they follow from our own answer. Where that
-    /// fails they are counted as refused, for nobody comes again with them.
+    /// A place among those that wait, where there is one.
+    fn wait(&self) -> Option<Waiting> {
+        let waiting = self.waiting.get();
+        (waiting < self.most).then(|| {
+            self.waiting.set(waiting.saturating_add(1));
+            Waiting(Rc::clone(&self.waiting))
+        })
+    }
+
+    /// Makes events durable that no upstream brings: they follow from our own answer, and those of
+    /// one answer have one place among those that wait. Where that fails, or there is no place, they
+    /// are counted so, for nobody comes again with them.
     pub fn keep(&self, events: Vec<MoneyEvent>) -> impl Future<Output = ()> + use<> {
         let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
+        let place = self.wait();
         async move {
             for event in events {
+                if place.is_none() {
+                    cells.event(event.event, EventEnd::Busy);
+                    continue;
+                }
                 let end = match log.count_once(&event).await {
                     Counted::New => EventEnd::New,
                     Counted::Repeat => EventEnd::Repeat,
@@ -309,5 +322,31 @@ mod tests {
             let (token, is_gif) = token_of(parts.uri.path());
             assert_eq!((token, is_gif || wants_image(&parts)), expected, "{path} {accept}");
         }
+    }
+
+    #[tokio::test]
+    async fn events_of_our_own_answers_wait_within_the_same_bound() {
+        use crate::journal::disk::real::RealDisk;
+        use crate::journal::{Settings, open};
+        use crate::money_event::codec::identify;
+        use crate::telemetry::hub::{Hub, TelemetrySettings};
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { ballast_bytes: 0, ..Settings::new(dir.path()) };
+        let opened = open::open(settings, std::sync::Arc::new(RealDisk), identify).unwrap();
+        let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+        let cells = Rc::new(hub.worker(0).unwrap());
+        let desk = EventDesk::new(EventLog::Local(opened.journal.clone()), cells, 1);
+        let win = |id: u128| MoneyEvent {
+            id: crate::money_event::SaleId::new(id << 4).event(EventType::Win),
+            expires_s: u64::MAX / 2,
+            ..MoneyEvent::default()
+        };
+        let first = desk.keep(vec![win(1), win(2)]);
+        desk.keep(vec![win(3)]).await;
+        assert_eq!(opened.journal.status().figures.intake.received, 0);
+        first.await;
+        desk.keep(vec![win(3)]).await;
+        assert_eq!(opened.journal.status().figures.intake.appended, 3);
+        opened.running.close();
     }
 }
