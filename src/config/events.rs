@@ -47,7 +47,7 @@ const fn s(seconds: u64) -> Duration {
 
 /// Both sections; paths are relative to `folder`.
 pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<Issuer>) {
-    let journal = journal(root, folder);
+    let mut journal = journal(root, folder);
     let broker = broker::read(root, folder);
     if broker.is_some() && journal.is_none() {
         let wanted = "there, where there is a `[broker]`: what it does not have yet waits there";
@@ -70,6 +70,10 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<I
     let is_present = t.is_present();
     if is_present && journal.is_none() {
         t.fault_of("ack", "there together with `journal.dir`", None);
+    }
+    if let Some(journal) = &mut journal {
+        // what is on this machine is of no money
+        journal.gives_way = ack == Some(Ack::Broker);
     }
     if ack == Some(Ack::Broker) && broker.is_none() {
         t.fault_of("ack", "`broker` only where there is a `[broker]`", None);

@@ -1,8 +1,8 @@
 //! The thread that does what nobody should wait for.
 //!
 //! Owns: making segments ahead, probing what failed, removing what is done with. Never: a record.
-//! Invariant: a segment is removed only when every sink has passed it, it is older than `keep_for`,
-//! and nothing in it is damaged.
+//! Invariant: a segment is removed only when every sink has passed it, it is older than `keep_for`
+//! (or in the way, where the journal gives way), and nothing in it is damaged.
 
 use super::Place;
 use super::Settings;
@@ -185,7 +185,8 @@ impl Helper {
 }
 
 /// The segments that may go: from the oldest on, all that every sink has passed (`least`) and that
-/// are older than `keep_for`, while the rest is at least `keep_bytes`. Damaged ones stay.
+/// are older than `keep_for`, while the rest is at least `keep_bytes`. Damaged ones stay. Where the
+/// journal gives way, also younger ones: the one in use and the one made ahead always have room.
 pub fn done_with(table: &Table, settings: &Settings, least: u64, now: Duration) -> Vec<Segment> {
     let mut rest: u64 = table.segments.iter().map(|segment| segment.file_bytes).sum();
     let mut done = Vec::new();
@@ -194,7 +195,10 @@ pub fn done_with(table: &Table, settings: &Settings, least: u64, now: Duration) 
         // its last record is older than the first one of the next
         let age = now.saturating_sub(Duration::from_micros(behind.begun_us));
         let left = rest.saturating_sub(segment.file_bytes);
-        if segment.next > least || age < settings.keep_for || left < settings.keep_bytes {
+        let has_room = rest.saturating_add(settings.segment_bytes.saturating_mul(2))
+            <= settings.disk_bytes_max;
+        let is_wanted = age < settings.keep_for || left < settings.keep_bytes;
+        if segment.next > least || (is_wanted && (has_room || !settings.gives_way)) {
             break;
         }
         if !segment.is_damaged {
@@ -239,5 +243,26 @@ mod tests {
         assert_eq!(gone(u64::MAX, 11, 0), [0; 0]);
         assert_eq!(gone(u64::MAX, 1_000, 400), [1]);
         assert_eq!(gone(0, 1_000, 0), [0; 0]);
+    }
+
+    #[test]
+    fn where_the_journal_gives_way_young_segments_go_before_the_disk_is_full() {
+        let gone = |disk_bytes_max, gives_way, least| -> Vec<u64> {
+            let settings = Settings {
+                segment_bytes: 100,
+                disk_bytes_max,
+                gives_way,
+                ..Settings::new("unused")
+            };
+            let done = done_with(&table(), &settings, least, Duration::from_secs(10));
+            done.into_iter().map(|segment| segment.ordinal).collect()
+        };
+        // five of 100 bytes, and room for two more is wanted; the second is damaged
+        assert_eq!(gone(700, true, u64::MAX), [0; 0]);
+        assert_eq!(gone(699, true, u64::MAX), [1]);
+        assert_eq!(gone(500, true, u64::MAX), [1, 3]);
+        assert_eq!(gone(100, true, u64::MAX), [1, 3, 4], "never the last");
+        assert_eq!(gone(100, true, 20), [1], "nor what a sink has not passed");
+        assert_eq!(gone(100, false, u64::MAX), [0; 0]);
     }
 }

@@ -97,6 +97,9 @@ pub struct Settings {
     pub keep_for: Duration,
     /// ... and beyond it while all segments together are smaller than this.
     pub keep_bytes: u64,
+    /// The oldest segments that every sink has passed go before the disk is full, also when they are
+    /// younger than `keep_for`: where events are kept elsewhere, and a full disk must end nothing.
+    pub gives_way: bool,
     /// Names of the sinks whose cursors hold segments back.
     pub sinks: Vec<String>,
     /// Most event ids that are remembered (1,000 to 1,000,000,000; 48 bytes each).
@@ -129,6 +132,7 @@ impl Settings {
             disk_bytes_max: 64 << 30,
             keep_for: Duration::from_secs(48 * 3600),
             keep_bytes: 0,
+            gives_way: false,
             sinks: Vec::new(),
             ids_max: 10_000_000,
             id_step: Duration::from_secs(600),

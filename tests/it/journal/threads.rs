@@ -412,3 +412,36 @@ fn letters_are_kept_until_somebody_is_done_with_them() {
     let letters = DeadLetters::open(shared, &settings, 100).unwrap();
     assert_eq!(letters.list(0, 100).unwrap().len(), 10);
 }
+
+#[test]
+fn a_journal_that_gives_way_goes_on_for_ever_on_a_small_disk() {
+    /// Several times what the disk holds.
+    const RECORDS: u64 = 600;
+    let dir = tempfile::tempdir().unwrap();
+    for gives_way in [true, false] {
+        let folder = dir.path().join(gives_way.to_string());
+        let disk_bytes_max = 6 * (64 << 10);
+        let settings = Settings {
+            disk_bytes_max,
+            ballast_bytes: 0,
+            gives_way,
+            sinks: Vec::new(),
+            ..small(&folder)
+        };
+        let Opened { journal, running, .. } = open(settings, Arc::new(RealDisk), identify).unwrap();
+        let mut written = 0;
+        while written < RECORDS && journal.condition() != Condition::Failed {
+            // as fast as the disk takes them and no faster: none is dropped for want of time
+            let taken = journal.append_durable(BILLING, vec![7; 4_000]);
+            written += u64::from(taken.is_ok_and(|ticket| ticket.wait().is_ok()));
+            let status = journal.status();
+            assert!(status.disk_bytes <= disk_bytes_max, "{}", status.disk_bytes);
+            if gives_way {
+                wait_until("there is room", || journal.condition() < Condition::Last);
+            }
+        }
+        assert_eq!(written == RECORDS, gives_way, "{written} of {RECORDS}");
+        drop(journal);
+        running.close();
+    }
+}
