@@ -143,6 +143,7 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
   "sellers_json" "`rules.sellersJson`" "drain" "`drain`" "partners" "`rules.files`" "bidders" "`rules.files`" "floors" "`rules.files`" "rates" "`rules.files`"
   "http.listen" "`listenIp`" "admin.listen" "nothing: the admin listener stays on loopback" "network.ca_file" "`caBundle`"
   "journal.dir" "nothing: it is on the volume" "journal.spill_dir" "`workload.storage.spillSize`" "journal.disk_bytes_max" "`workload.storage.size`"
+  "broker.urls" "`broker.urls`" "broker.credentials_file" "`broker.credentialsKey`" "broker.password_file" "`broker.passwordKey`" "broker.ca_file" "`broker.caKey`" "broker.cert_file" "`broker.certKey`" "broker.key_file" "`broker.keyKey`"
   "events.ack" "`events.ack`" "events.url" "`events.url`" "events.keys" "`events.keys`, and the secrets from a Secret" -}}
 {{- range $role := list "city" "country" "isp" "asn" "connection_type" "anonymous" "device_regexes" "device_models" -}}
 {{- $_ := set $written (printf "databases.%s" $role) "`databases.files`" -}}

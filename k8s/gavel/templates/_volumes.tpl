@@ -27,12 +27,18 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
 {{- if not .isMember }}
 - name: state
   emptyDir:
-    sizeLimit: {{ int $v.workload.storage.emptyDirMiB }}Mi
+    sizeLimit: {{ include "gavel.emptyDirMiB" $root }}Mi
 {{- end }}
 {{- if include "gavel.hasEvents" $root }}
 - name: keys
   secret:
     secretName: {{ $v.events.keys.secret }}
+    defaultMode: 0440
+{{- end }}
+{{- if and $v.broker.urls $v.broker.secret }}
+- name: broker
+  secret:
+    secretName: {{ $v.broker.secret }}
     defaultMode: 0440
 {{- end }}
 {{- if $v.rules.sellersJson }}
@@ -103,6 +109,11 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
 {{- if include "gavel.hasEvents" . }}
 - name: keys
   mountPath: /etc/gavel/keys
+  readOnly: true
+{{- end }}
+{{- if and $v.broker.urls $v.broker.secret }}
+- name: broker
+  mountPath: /etc/gavel/broker
   readOnly: true
 {{- end }}
 {{- if $v.rules.sellersJson }}

@@ -137,9 +137,8 @@ def stand_in(main, gavel):
     for name in re.findall(r'^secret_file = "(.+)"$', text, re.M):
         at = pathlib.Path(os.path.normpath(main.parent / name))
         at.write_text(f"a secret of the tests, for {at.name} alone\n")
-    match = re.search(r'^ca_file = "(.+)"$', text, re.M)
-    if match:
-        at = pathlib.Path(os.path.normpath(main.parent / match.group(1)))
+    for name in re.findall(r'^(?:ca|cert|key|credentials|password)_file = "(.+)"$', text, re.M):
+        at = pathlib.Path(os.path.normpath(main.parent / name))
         shutil.copy(TESTS / "ca.pem", at)
 
 
