@@ -176,8 +176,9 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- end -}}
 {{- if not $v.rules.secret -}}
 {{- range $file, $text := $v.rules.files -}}
-{{- if regexMatch "(?m)^[ \t]*headers[ \t]*=" $text -}}
-{{- $faults = append $faults (printf "rules.files: %s has `headers` of a bidder, which may hold passwords, and would stand in a ConfigMap; set `rules.secret: true`" $file) -}}
+{{- /* one that is not only a reference to a file or the environment */ -}}
+{{- if regexMatch `(?m)^[ \t]*headers[ \t]*=[ \t]*\[(\s*["'][^"']*\$\{[^"']*["']\s*,?)*\s*["'][^"'$]*["']` $text -}}
+{{- $faults = append $faults (printf "rules.files: %s has `headers` of a bidder, which may hold passwords, and would stand in a ConfigMap; set `rules.secret: true`, or write ${file:../secrets/NAME/KEY} for them and name the Secret in `secrets`" $file) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

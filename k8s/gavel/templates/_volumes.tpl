@@ -35,6 +35,12 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
     secretName: {{ $v.events.keys.secret }}
     defaultMode: 0440
 {{- end }}
+{{- range $nth, $secret := $v.secrets }}
+- name: secret-{{ $nth }}
+  secret:
+    secretName: {{ $secret }}
+    defaultMode: 0440
+{{- end }}
 {{- if and $v.broker.urls $v.broker.secret }}
 - name: broker
   secret:
@@ -109,6 +115,11 @@ Owns: the volumes of a pod and where they are mounted. Never: a subPath (such a 
 {{- if include "gavel.hasEvents" . }}
 - name: keys
   mountPath: /etc/gavel/keys
+  readOnly: true
+{{- end }}
+{{- range $nth, $secret := $v.secrets }}
+- name: secret-{{ $nth }}
+  mountPath: /etc/gavel/secrets/{{ $secret }}
   readOnly: true
 {{- end }}
 {{- if and $v.broker.urls $v.broker.secret }}

@@ -137,6 +137,10 @@ def stand_in(main, gavel):
     for name in re.findall(r'^secret_file = "(.+)"$', text, re.M):
         at = pathlib.Path(os.path.normpath(main.parent / name))
         at.write_text(f"a secret of the tests, for {at.name} alone\n")
+    referred = "".join(one.read_text() for one in [main, *main.parent.parent.glob("rules/*.toml")])
+    for name in re.findall(r"\$\{file:(.+?)\}", referred):
+        at = pathlib.Path(os.path.normpath(main.parent / name))
+        at.write_text("a secret of the tests\n")
     for name in re.findall(r'^(?:ca|cert|key|credentials|password)_file = "(.+)"$', text, re.M):
         at = pathlib.Path(os.path.normpath(main.parent / name))
         shutil.copy(TESTS / "ca.pem", at)
