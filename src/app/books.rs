@@ -168,6 +168,7 @@ pub fn numbers(status: &Status, link: Option<&Link>) -> BooksState {
         off: u64::try_from(off).unwrap_or(u64::MAX),
         condition: status.condition as u8,
         disk_bytes: status.disk_bytes,
+        disk_bytes_max: status.disk_bytes_max.unwrap_or(0),
         segments: status.segments as u64,
         damaged_segments: status.damaged_segments as u64,
         commit: status.commit_p50.zip(status.commit_p99).map(|(half, most)| [half, most]),

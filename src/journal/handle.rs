@@ -117,6 +117,8 @@ pub struct Status {
     pub segments: usize,
     pub damaged_segments: usize,
     pub disk_bytes: u64,
+    /// Where there are no more auctions, all folders together; `None`: the oldest give way before.
+    pub disk_bytes_max: Option<u64>,
     pub ids: usize,
     pub ids_unremembered: u64,
     /// Time of a commit: half of them, and 99 of 100, took at most so long (of powers of two).
@@ -271,6 +273,9 @@ impl Journal {
         let parts = self.parts();
         let (waiting_durable, waiting_buffered) = parts.queue.waiting();
         let table = parts.published.table();
+        let settings = self.settings();
+        let folders = 1 + u64::from(settings.spill_dir.is_some());
+        let disk_bytes_max = settings.disk_bytes_max.saturating_mul(folders);
         Status {
             condition: self.condition(),
             durable: table.next,
@@ -280,6 +285,7 @@ impl Journal {
             segments: table.segments.len(),
             damaged_segments: table.segments.iter().filter(|one| one.is_damaged).count(),
             disk_bytes: table.segments.iter().map(|one| one.file_bytes).sum(),
+            disk_bytes_max: (!settings.gives_way).then_some(disk_bytes_max),
             ids: parts.dedupe.len(),
             ids_unremembered: parts.dedupe.unremembered(),
             commit_p50: parts.published.times.at_permille(500),

@@ -25,6 +25,8 @@ pub struct BooksState {
     pub off: u64,
     pub condition: u8,
     pub disk_bytes: u64,
+    /// 0: none.
+    pub disk_bytes_max: u64,
     pub segments: u64,
     pub damaged_segments: u64,
     /// Half of the commits, and 99 of 100, took at most so long; `None` before the first.
@@ -64,6 +66,7 @@ pub(super) fn emit_books(
     emit(&m::JOURNAL_OFF, &[], Value::Whole(books.off));
     emit(&m::JOURNAL_CONDITION, &[], Value::Whole(u64::from(books.condition)));
     emit(&m::JOURNAL_DISK, &[], Value::Whole(books.disk_bytes));
+    emit(&m::JOURNAL_DISK_MAX, &[], Value::Whole(books.disk_bytes_max));
     emit(&m::JOURNAL_SEGMENTS, &[], Value::Whole(books.segments));
     emit(&m::JOURNAL_DAMAGED, &[], Value::Whole(books.damaged_segments));
     for (part, time) in m::COMMIT_PARTS.iter().zip(books.commit.iter().flatten()) {

@@ -320,7 +320,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 73] = [
+pub static ALL: [&Meter; 74] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -380,6 +380,7 @@ pub static ALL: [&Meter; 73] = [
     &money::JOURNAL_OFF,
     &money::JOURNAL_CONDITION,
     &money::JOURNAL_DISK,
+    &money::JOURNAL_DISK_MAX,
     &money::JOURNAL_SEGMENTS,
     &money::JOURNAL_DAMAGED,
     &money::JOURNAL_COMMIT,

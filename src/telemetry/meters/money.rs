@@ -47,6 +47,11 @@ pub static JOURNAL_CONDITION: Meter = gauge(
     &[],
 );
 pub static JOURNAL_DISK: Meter = gauge("gavel_journal_disk_bytes", "Size of its segments", &[]);
+pub static JOURNAL_DISK_MAX: Meter = gauge(
+    "gavel_journal_disk_max_bytes",
+    "Size of its segments at which there are no more auctions; 0: the oldest go before",
+    &[],
+);
 pub static JOURNAL_SEGMENTS: Meter =
     gauge("gavel_journal_segments", "Segments that are there, damaged ones included", &[]);
 pub static JOURNAL_DAMAGED: Meter =
