@@ -90,8 +90,9 @@ fn auctions_stop_first_and_events_last_and_both_start_again(
     let (config, journal) = (dir.join("gavel.toml"), dir.join("j"));
     write(&config, journal.to_str().unwrap(), &bidder, &events(&[ONE]));
     let text = std::fs::read_to_string(&config).unwrap();
-    let text =
-        text.replace("'1MiB'", "'64KiB'").replace("'256KiB'", "'32KiB'\nrecord_bytes_max = '8KiB'");
+    let text = text
+        .replace("'1MiB'", "'64KiB'")
+        .replace("'256KiB'", "'32KiB'\nrecord_bytes_max = '8KiB'\nstuck_after = '1m'");
     std::fs::write(&config, text).unwrap();
 
     let mut server = Server::ready_for_a_full_disk(&config);
