@@ -9,7 +9,7 @@
 //! A record's road: read ahead from the journal into the window -> its bidder's lane -> a try. Taken:
 //! done. Not taken, or no turn in time: a letter, pending, with its tries and when it is due; the
 //! window goes on. From the letters it is tried again until it is delivered or dead. What the broker
-//! keeps instead of the journal comes as a parcel ([`parcels`]) and goes back there.
+//! keeps instead of the journal comes as a parcel (`parcels`) and goes back there.
 
 mod parcels;
 
