@@ -20,7 +20,7 @@
 #            memory of a million requests; on a machine that does nothing else
 #   tokens   ten million altered tokens: none may be taken
 #   kill     the server killed a hundred times under load: no answered event lost, none counted twice
-#   broker   four hours without the broker, compressed, and 50 replicas and brokers killed under load
+#   broker   an hour without the broker, compressed, and 50 replicas and brokers killed under load
 #   ssrf     hostile notices in a network where every address answers: root, and a minute
 #   cold     `cargo demo` and the tests from a clone without anything built
 #

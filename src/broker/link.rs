@@ -153,8 +153,27 @@ impl Link {
         Ok((link, client))
     }
 
-    /// Looks at the stream after each connection, and tries a broker that fails.
+    /// Until it is to stop: then says what is still to be said.
     async fn keep(&self, client: &Client) {
+        tokio::select! {
+            () = self.0.signs.stop.notified() => {}
+            () = self.watch(client) => {}
+        }
+        if client.connection_state() != State::Connected {
+            return;
+        }
+        let all_said = async {
+            self.is_settled().await;
+            client.flush().await
+        };
+        let said = timeout_at(clock::timer() + self.0.settings.ack, all_said).await;
+        if !matches!(said, Ok(Ok(()))) {
+            warn!("the broker may not know of all notices that were delivered");
+        }
+    }
+
+    /// Looks at the stream after each connection, and tries a broker that fails.
+    async fn watch(&self, client: &Client) {
         let mut told: Option<(String, Instant)> = None;
         let mut weaknesses = Vec::new();
         let signs = &self.0.signs;
@@ -168,18 +187,9 @@ impl Link {
                 }
             }
             is_new = tokio::select! {
-                () = signs.stop.notified() => break,
                 () = signs.connected.notified() => true,
                 () = tokio::time::sleep(PROBE_EVERY) => false,
             };
-        }
-        let all_said = async {
-            self.is_settled().await;
-            client.flush().await
-        };
-        let said = timeout_at(clock::timer() + self.0.settings.ack, all_said).await;
-        if !matches!(said, Ok(Ok(()))) {
-            warn!("the broker may not know of all notices that were delivered");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Three servers that keep each message three times: one of them is lost.
 
-use super::relay::{STEPS, all_are_there_once_in_order, event, held};
+use super::relay::{STEPS, all_are_there_once_in_order, event};
 use super::wait_until;
 use crate::harness::nats::Nats;
 use async_nats::jetstream;
@@ -46,5 +46,5 @@ fn when_the_leader_of_a_stream_is_killed_events_wait_for_the_next_one_and_none_i
     servers[lost].come_back();
     (40..60).for_each(publish);
     running.close();
-    all_are_there_once_in_order(&held(&settings), 60);
+    all_are_there_once_in_order(&settings, 60);
 }
