@@ -363,6 +363,7 @@ fn fixed(config: &Config) -> Vec<(&'static str, String)> {
         ("databases.cache", format!("{:?}", engine.enrich)),
         ("auction", format!("{:?}", engine.auction)),
         ("network", format!("{:?}", engine.net)),
+        ("notices", format!("{:?}", engine.notices)),
         ("journal, events.ack, events.in_flight_max", format!("{:?}", config.events)),
         ("memory", format!("{:?}", config.memory)),
         ("telemetry", format!("{:?}", config.telling)),
