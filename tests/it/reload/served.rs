@@ -187,7 +187,6 @@ fn a_database_that_changes_becomes_a_generation_in_each_way() {
 
 /// With a City database of the operator's own: one of 60 MB is verified, not the demo's.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the full check names a database by its environment")]
 fn a_large_database_that_changes_becomes_a_generation_in_each_way() {
     match std::env::var_os("GAVEL_CITY") {
         Some(city) => change_a_database(Path::new(&city), times(40, 2)),
