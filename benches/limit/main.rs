@@ -9,12 +9,15 @@
 //! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
 //!
 //! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
-//! [--city FILE] [--open-loop RATE] [--capture | --telemetry]`. Absolute figures drift with the
+//! [--city FILE] [--open-loop RATE] [--capture | --telemetry | --reload RATE]`. Absolute figures drift with the
 //! machine; the ratios of one run do not.
 //!
 //! With `--capture` the servers are four of gavel's instead: recording off, at its default sample,
 //! of every request, and of every request with all that bidders were sent and said. What recording
 //! costs counts as a whole, its writing thread too; what was dropped is shown, since a drop is cheap.
+//!
+//! With `--reload RATE` it is gavel alone, by turns left in peace and given another City database as
+//! soon as it has taken the one before: what that does to the latency of answers, and to memory.
 //!
 //! With `--telemetry` they are three: without times of stages, log lines of requests and a
 //! collector; with all of that as it comes, sent each second; and with the stages of every request
@@ -74,6 +77,10 @@ struct Arguments {
     /// Compare gavel with recording off, sampled and in full instead.
     #[arg(long, conflicts_with = "overload")]
     capture: bool,
+    /// Compare gavel with itself at this rate (bidders take 20 ms), while its City database is
+    /// replaced by the same again and again, and while it is not.
+    #[arg(long, conflicts_with_all = ["overload", "capture", "telemetry"])]
+    reload: Option<u32>,
     /// Compare gavel with telemetry off, as it comes, and with ten times the traces instead.
     #[arg(long, conflicts_with_all = ["overload", "capture"])]
     telemetry: bool,
@@ -136,10 +143,12 @@ fn play(part: &str, arguments: &Arguments) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    let latency_ms = if arguments.open_loop.is_some() { 20.0 } else { 0.0 };
-    let contest = match (arguments.capture, arguments.telemetry) {
-        (true, _) => &world::CAPTURE,
-        (_, true) => &world::TELEMETRY,
+    let is_paced = arguments.open_loop.or(arguments.reload).is_some();
+    let latency_ms = if is_paced { 20.0 } else { 0.0 };
+    let contest = match arguments {
+        Arguments { capture: true, .. } => &world::CAPTURE,
+        Arguments { telemetry: true, .. } => &world::TELEMETRY,
+        Arguments { reload: Some(_), .. } => &world::RELOAD,
         _ => &world::YARDSTICKS,
     };
     let world = World::build(contest, arguments.city.as_deref(), latency_ms, arguments.test)?;
@@ -152,6 +161,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         requests.bytes() / requests.len(),
         arguments.connections
     );
+    if let Some(rate) = arguments.reload {
+        return measure::reloads(&world, &requests, rate, arguments);
+    }
     let mut rows: Vec<Row> = Vec::new();
     for round in 0..=arguments.rounds {
         for server in &world.servers {

@@ -9,6 +9,7 @@ use replay::drive::{self, live::Live};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What one server did in one stretch of time.
@@ -157,6 +158,64 @@ pub fn overload(
         );
     }
     Ok(())
+}
+
+/// Latency with and without reloads, by turns, and what memory came to.
+pub fn reloads(
+    world: &World,
+    requests: &Arc<RequestSet>,
+    rate: u32,
+    arguments: &Arguments,
+) -> Result<(), Box<dyn Error>> {
+    let time = Duration::from_secs(arguments.seconds);
+    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
+    let mut taken = 0;
+    at_rate(&world.servers[0], requests, rate, (arguments.connections, time))?;
+    let (_, before) = world.generation()?;
+    for round in 0..arguments.rounds {
+        for is_busy in [false, true] {
+            let is_over = AtomicBool::new(false);
+            let report = std::thread::scope(|scope| -> Result<Report, Box<dyn Error>> {
+                let replacing = scope.spawn(|| replace_until(&is_over, is_busy, world));
+                let report =
+                    at_rate(&world.servers[0], requests, rate, (arguments.connections, time));
+                is_over.store(true, Ordering::Relaxed);
+                let replaced = replacing.join().map_err(|_| "the replacing thread ended")?;
+                taken += replaced.map_err(|fault| fault.clone())?;
+                report
+            })?;
+            let (p50, p99) = (at(&report.latency, 0.5), at(&report.latency, 0.99));
+            let what = if is_busy { "reloads" } else { "in peace" };
+            println!("{round} {what:>9}: p50 {p50:.2?}, p99 {p99:.2?}, {} faults", report.faulty());
+            let list = if is_busy { &mut busy } else { &mut quiet };
+            list.push(p99.as_secs_f64() * 1e3);
+        }
+    }
+    let ratios = busy.iter().zip(&quiet).map(|(busy, quiet)| busy / quiet).collect();
+    let (_, after) = world.generation()?;
+    println!(
+        "p99 {:.2} ms in peace, {:.2} ms under {taken} reloads: {:.3} (median of pairs); resident {before} MB, then {after} MB",
+        median(quiet),
+        median(busy),
+        median(ratios)
+    );
+    Ok(())
+}
+
+/// Replaces the database as soon as the one before is in force; how often.
+fn replace_until(is_over: &AtomicBool, is_wanted: bool, world: &World) -> Result<u64, String> {
+    let mut taken = 0;
+    while is_wanted && !is_over.load(Ordering::Relaxed) {
+        let generation =
+            || world.generation().map(|(one, _)| one).map_err(|fault| fault.to_string());
+        let before = generation()?;
+        world.replace_city(before).map_err(|fault| fault.to_string())?;
+        while generation()? == before && !is_over.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        taken += 1;
+    }
+    Ok(taken)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

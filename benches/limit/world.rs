@@ -23,7 +23,7 @@ const BIDDERS: usize = 50;
 
 /// User agents that a worker remembers: so few that one look-up in ten fails, as it would where
 /// the world has more of them than these requests do.
-const AGENTS_REMEMBERED: usize = 2_000;
+const AGENTS_REMEMBERED: usize = 4_000;
 
 /// What is compared: the servers, and of which two the ratio is shown.
 #[derive(Debug)]
@@ -55,6 +55,9 @@ pub const YARDSTICKS: Contest = Contest {
     servers: &[plain("gavel"), plain("null"), plain("legacy")],
     pairs: &[("gavel", "null"), ("gavel", "legacy"), ("null", "legacy")],
 };
+
+/// Gavel alone, with a database that may be replaced.
+pub const RELOAD: Contest = Contest { servers: &[plain("gavel")], pairs: &[] };
 
 pub const CAPTURE: Contest = Contest {
     servers: &[
@@ -96,7 +99,8 @@ pub struct World {
     pub servers: Vec<Server>,
     stub: Process,
     city: String,
-    _folder: TempDir,
+    city_file: PathBuf,
+    folder: TempDir,
 }
 
 /// One server that is measured.
@@ -146,6 +150,11 @@ impl World {
         command.args(["--part", "stub"]);
         let stub = process::spawn(command, &spec)?;
         let (city, shown) = city_file(city, folder.path(), is_small)?;
+        // a copy, which may be replaced
+        let copy = folder.path().join("geo").join("city.mmdb");
+        std::fs::create_dir(folder.path().join("geo"))?;
+        std::fs::copy(&city, &copy)?;
+        let city = copy;
         let plain = configuration(stub.addresses(), &city)?;
         let mut servers = Vec::new();
         for one in contest.servers {
@@ -157,7 +166,7 @@ impl World {
             std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
             servers.push(start(one, &config, stub.addresses())?);
         }
-        Ok(Self { servers, stub, city: shown, _folder: folder })
+        Ok(Self { servers, stub, city: shown, city_file: city, folder })
     }
 
     pub fn describe(&self, requests: &RequestSet) -> String {
@@ -167,6 +176,25 @@ impl World {
             self.city,
             known_agents(requests) * 100.0
         )
+    }
+
+    /// Puts another file of the same database in the place of the one before, as a whole.
+    pub fn replace_city(&self, number: u64) -> std::io::Result<()> {
+        let fresh = self.folder.path().join("geo").join("fresh");
+        std::fs::copy(&self.city_file, &fresh)?;
+        // what stands behind the metadata means nothing to a reader
+        let mut file = std::fs::OpenOptions::new().append(true).open(&fresh)?;
+        std::io::Write::write_all(&mut file, format!("{number:016}").as_bytes())?;
+        std::fs::rename(fresh, &self.city_file)
+    }
+
+    /// Generations that gavel has taken, and its resident memory in MB.
+    pub fn generation(&self) -> Result<(u64, u64), Box<dyn Error>> {
+        let (_, text) = client::get(self.servers[0].operations, "/metrics")?;
+        let scrape = Scrape::parse(&String::from_utf8_lossy(&text));
+        let pages = std::fs::read_to_string(format!("/proc/{}/statm", self.servers[0].id()))?;
+        let pages: u64 = pages.split(' ').nth(1).unwrap_or("0").parse()?;
+        Ok((scrape.count("gavel_snapshot_generation", &[]), pages * 4096 / 1_000_000))
     }
 
     /// Says what became of the records of each server that records: a drop would have been cheap.

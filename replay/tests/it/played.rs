@@ -194,7 +194,8 @@ fn a_receiver_of_its_own_sees_every_request_and_none_before_its_moment() {
     let rates = if full { "5000,20000" } else { "300,600" };
     let mut line = vec!["calibrate", "--rates", rates, "--time", "1s", "--out"];
     line.push(out.to_str().unwrap());
-    line.extend((!full).then_some("--receiver-sleeps"));
+    // a sleeper is woken some 20 µs late by a virtual machine: what is promised is for a core that waits
+    line.extend(if full { &["--spin", "60"][..] } else { &["--receiver-sleeps"] });
     let output = Command::new(env!("CARGO_BIN_EXE_gavel-replay")).args(&line).output().unwrap();
     println!("{}", String::from_utf8_lossy(&output.stdout));
     // how near to its plan a busy machine comes is not asked
