@@ -1,12 +1,43 @@
-//! What benches of the journal compare with: the disk's own time for as many bytes.
+//! What benches of durable events have in common: their flags, and what they compare with, the
+//! disk's own time for as many bytes.
 //!
-//! Owns: [`Times`], [`disk_alone`]. Never: a journal.
+//! Owns: [`Flags`], [`Times`], [`disk_alone`]. Never: a journal.
 
 use gavel::clock;
 use gavel::journal::disk::Disk;
 use gavel::journal::disk::real::RealDisk;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What the command line says; with `--test` everything is small.
+pub struct Flags {
+    arguments: Vec<String>,
+    is_test: bool,
+}
+
+impl Flags {
+    pub fn read() -> Self {
+        let arguments: Vec<String> = std::env::args().collect();
+        let is_test = arguments.iter().any(|argument| argument == "--test");
+        Self { arguments, is_test }
+    }
+
+    fn value(&self, name: &str) -> Option<&String> {
+        let at = self.arguments.iter().position(|argument| argument == name)?;
+        self.arguments.get(at + 1)
+    }
+
+    /// As given, else as usual or small.
+    pub fn number(&self, name: &str, usual: u64, small: u64) -> u64 {
+        let given = self.value(name).and_then(|text| text.parse().ok());
+        given.unwrap_or(if self.is_test { small } else { usual })
+    }
+
+    /// Where files go (`--dir`).
+    pub fn dir(&self) -> PathBuf {
+        self.value("--dir").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
+    }
+}
 
 /// How long each of many took.
 #[derive(Default)]

@@ -7,7 +7,7 @@
 
 mod disk;
 
-use disk::{Times, disk_alone};
+use disk::{Flags, Times, disk_alone};
 use gavel::clock;
 use gavel::journal::Settings;
 use gavel::journal::disk::real::RealDisk;
@@ -32,22 +32,13 @@ struct Options {
 }
 
 fn options() -> Options {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_test = arguments.iter().any(|argument| argument == "--test");
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1).cloned()
-    };
-    let number = |name: &str, usual: u64, small: u64| {
-        let given = value(name).and_then(|text| text.parse().ok());
-        given.unwrap_or(if is_test { small } else { usual })
-    };
+    let flags = Flags::read();
     Options {
-        clients: number("--clients", 64, 8),
-        seconds: number("--seconds", 5, 0),
-        rounds: number("--rounds", 3, 1),
-        recover_mib: number("--recover-mib", 1024, 1),
-        dir: value("--dir").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from),
+        clients: flags.number("--clients", 64, 8),
+        seconds: flags.number("--seconds", 5, 0),
+        rounds: flags.number("--rounds", 3, 1),
+        recover_mib: flags.number("--recover-mib", 1024, 1),
+        dir: flags.dir(),
     }
 }
 

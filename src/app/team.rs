@@ -93,19 +93,9 @@ impl Team {
         let hub = Hub::new(counted.count, telling.counted, &crate::admit::lenient::LABELS);
         let hub = Arc::new(hub.with_traces(road));
         let mut bank = Bank::new(counted.count, config.edge.lease);
-        let live = Arc::new(Live::default());
         let recorder = Arc::new(Recorder::default());
-        let parts = Parts {
-            recording: recorder.apply(config.rules.capture.as_ref()),
-            issuer: config.rules.issuer.clone(),
-            partners: config.rules.partners.clone(),
-            bidders: config.rules.bidders.clone(),
-            rates: Arc::clone(&config.rules.rates),
-            floors: Arc::clone(&config.rules.floors),
-            databases,
-            sellers: config.rules.sellers.clone(),
-            roster: config.engine.roster,
-        };
+        let live = Arc::new(Live::default());
+        let parts = first(config, databases, &recorder);
         live.publish(Arc::new(Snapshot::new(1, parts, &mut bank, &hub, clock::monotonic())));
         let bank = Arc::new(Mutex::new(bank));
 
@@ -201,6 +191,21 @@ impl Team {
         // no worker is left that could hand over more
         self.sending.end();
         ended
+    }
+}
+
+/// What the first snapshot is made of.
+fn first(config: &Config, databases: Arc<Databases>, recorder: &Recorder) -> Parts {
+    Parts {
+        recording: recorder.apply(config.rules.capture.as_ref()),
+        issuer: config.rules.issuer.clone(),
+        partners: config.rules.partners.clone(),
+        bidders: config.rules.bidders.clone(),
+        rates: Arc::clone(&config.rules.rates),
+        floors: Arc::clone(&config.rules.floors),
+        databases,
+        sellers: config.rules.sellers.clone(),
+        roster: config.engine.roster,
     }
 }
 

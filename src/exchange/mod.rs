@@ -298,8 +298,7 @@ impl Exchange {
                 let tmax_ms = bidder.time.tmax_ms(left, permit.round_trip());
                 let mut packet = self.desk.shelves.packet();
                 shaper.shape(invitation, bidder, disclosure, tmax_ms, packet.body_mut())?;
-                let wants_trace = bidder.wire.tells_trace;
-                let parent = wants_trace.then(|| seen.parent(arrival, calls.len()));
+                let parent = bidder.wire.tells_trace.then(|| seen.parent(arrival, calls.len()));
                 Ok((permit, Outgoing { invitation: *invitation, packet, parent }))
             });
             match call {

@@ -52,7 +52,7 @@ pub enum Once {
 
 /// What became of an event that counts once and that another place than the journal keeps.
 #[derive(Debug)]
-pub enum Elsewhere {
+pub enum OnceElsewhere {
     /// It is to be kept there now.
     New(Hold),
     /// See [`Once::InFlight`].
@@ -83,9 +83,7 @@ impl Hold {
         parts.balance.leave(if is_repeat { Exit::Duplicate } else { Exit::Published }, 1);
         self.ticket.end(Ok(place));
     }
-}
 
-impl Hold {
     /// The journal keeps it after all: its writer ends what the ticket began.
     fn hand_over(mut self) -> Ticket {
         self.is_kept = true;
@@ -140,10 +138,10 @@ impl Journal {
     /// [`crate::money_event`].
     pub fn append_once(&self, id: EventId, expires_s: u64, kind: u8, payload: Vec<u8>) -> Once {
         match self.hold_once(id, expires_s) {
-            Elsewhere::Seen => Once::Seen,
-            Elsewhere::InFlight(ticket) => Once::InFlight(ticket),
-            Elsewhere::Forgotten => Once::Forgotten,
-            Elsewhere::New(hold) => {
+            OnceElsewhere::Seen => Once::Seen,
+            OnceElsewhere::InFlight(ticket) => Once::InFlight(ticket),
+            OnceElsewhere::Forgotten => Once::Forgotten,
+            OnceElsewhere::New(hold) => {
                 let ticket = hold.hand_over();
                 match self.push(kind, payload, &ticket, Some((id, expires_s))) {
                     Ok(()) => Once::New(ticket),
@@ -155,25 +153,25 @@ impl Journal {
 
     /// Takes an event that counts once and that the caller keeps elsewhere: see
     /// [`Self::append_once`].
-    pub fn hold_once(&self, id: EventId, expires_s: u64) -> Elsewhere {
+    pub fn hold_once(&self, id: EventId, expires_s: u64) -> OnceElsewhere {
         let parts = self.parts();
         parts.balance.receive();
         match parts.dedupe.claim(id, expires_s) {
             Claim::Seen => {
                 parts.balance.leave(Exit::Duplicate, 1);
-                Elsewhere::Seen
+                OnceElsewhere::Seen
             }
             Claim::InFlight(ticket) => {
                 parts.balance.leave(Exit::Duplicate, 1);
-                Elsewhere::InFlight(ticket)
+                OnceElsewhere::InFlight(ticket)
             }
             Claim::Forgotten => {
                 parts.balance.leave(Exit::Rejected, 1);
-                Elsewhere::Forgotten
+                OnceElsewhere::Forgotten
             }
             Claim::New(ticket) => {
                 let journal = self.clone();
-                Elsewhere::New(Hold { journal, id, expires_s, ticket, is_kept: false })
+                OnceElsewhere::New(Hold { journal, id, expires_s, ticket, is_kept: false })
             }
         }
     }

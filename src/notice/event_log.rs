@@ -6,7 +6,7 @@
 use crate::broker::link::Link;
 use crate::broker::message::of_event;
 use crate::journal::Refused;
-use crate::journal::handle::{Elsewhere, Journal, Once};
+use crate::journal::handle::{Journal, Once, OnceElsewhere};
 use crate::money_event::MoneyEvent;
 use crate::money_event::codec::write_event;
 
@@ -79,12 +79,12 @@ async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
 
 async fn publish_once(journal: &Journal, link: &Link, event: &MoneyEvent) -> Counted {
     let hold = match journal.hold_once(event.id, event.expires_s) {
-        Elsewhere::New(hold) => hold,
-        Elsewhere::InFlight(ticket) => {
+        OnceElsewhere::New(hold) => hold,
+        OnceElsewhere::InFlight(ticket) => {
             return ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat);
         }
-        Elsewhere::Seen => return Counted::Repeat,
-        Elsewhere::Forgotten => return Counted::Forgotten,
+        OnceElsewhere::Seen => return Counted::Repeat,
+        OnceElsewhere::Forgotten => return Counted::Forgotten,
     };
     match link.publish(&of_event(&link.settings().prefix, event)).await {
         Ok(stored) => {

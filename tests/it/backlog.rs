@@ -76,18 +76,19 @@ fn start(folder: &Path, backlog: &str) -> Server {
     Server::ready(&config)
 }
 
+/// A connect that is in progress, or is refused later: the kernel's counters are what is looked at.
+fn begun(to: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let _ = socket.connect(&to.into());
+    socket
+}
+
 /// Begins so many connects at once, while the server can accept none of them.
 fn burst(server: &Server, count: usize) -> Vec<Socket> {
     server.signal(Signal::SIGSTOP);
     let to: SocketAddr = server.public.unwrap();
-    let connect = |_| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        // in progress, or refused later: the kernel's counters are what is looked at
-        let _ = socket.connect(&to.into());
-        socket
-    };
-    let sockets = (0..count).map(connect).collect();
+    let sockets = (0..count).map(|_| begun(to)).collect();
     server.signal(Signal::SIGCONT);
     sockets
 }
@@ -111,10 +112,7 @@ fn flood(server: &Server, for_time: Duration, pause: usize) -> Vec<Socket> {
         }
         std::thread::sleep(due.saturating_duration_since(monotonic()));
         due += gap;
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        let _ = socket.connect(&to.into());
-        socket
+        begun(to)
     };
     let sockets = (0..count).map(connect).collect();
     server.signal(Signal::SIGCONT);
