@@ -122,6 +122,7 @@ pub fn keep(
     let bidders: Vec<_> = called.chain(left_out).take(BIDDERS_MAX).collect();
     let record = AuctionRecord {
         auction_id: asked.request.text(asked.request.view.id).into(),
+        request_id: arrival.correlation.request_id.as_str().into(),
         partner: (&partner.name).into(),
         generation: snapshot.generation,
         at_us: micros(arrival.wall),

@@ -30,6 +30,7 @@ struct Line<'a> {
     id: Cow<'a, str>,
     #[serde(borrow)]
     auction_id: Cow<'a, str>,
+    request_id: Cow<'a, str>,
     #[serde(borrow)]
     imp_id: Cow<'a, str>,
     #[serde(borrow)]
@@ -248,6 +249,7 @@ fn auction_of(line: &Line<'_>) -> AuctionRecord<'static> {
     };
     AuctionRecord {
         auction_id: line.auction_id.to_string().into(),
+        request_id: line.request_id.to_string().into(),
         partner: line.partner.to_string().into(),
         generation: line.generation,
         at_us: line.auction_us,
@@ -285,6 +287,7 @@ fn set<'c>(line: &mut Line<'c>, name: &str, text: &'c str) -> Result<(), String>
         "lost_to" => line.lost_to = number(name, text)?,
         "id" => line.id = words,
         "auction_id" => line.auction_id = words,
+        "request_id" => line.request_id = words,
         "imp_id" => line.imp_id = words,
         "partner" => line.partner = words,
         "bidder" => line.bidder = words,

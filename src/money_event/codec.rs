@@ -46,6 +46,7 @@ mod auction_tag {
     pub const WINS: u64 = 10;
     pub const OUTCOME: u64 = 11;
     pub const BIDDER: u64 = 12;
+    pub const REQUEST_ID: u64 = 13;
 }
 
 mod bidder_tag {
@@ -140,6 +141,7 @@ pub fn identify(kind: u8, bytes: &[u8]) -> Option<(EventId, u64)> {
 pub fn write_auction(auction: &AuctionRecord<'_>, out: &mut Vec<u8>) {
     use auction_tag as tag;
     field_bytes(out, tag::AUCTION_ID, capped(&auction.auction_id));
+    field_bytes(out, tag::REQUEST_ID, capped(&auction.request_id));
     field_bytes(out, tag::PARTNER, capped(&auction.partner));
     field_number(out, tag::GENERATION, auction.generation);
     field_number(out, tag::AT_US, auction.at_us);
@@ -172,6 +174,7 @@ pub fn read_auction(bytes: &[u8]) -> Result<AuctionRecord<'static>, TlvFault> {
     fields(bytes, |tag, value| {
         match tag {
             tag::AUCTION_ID => found.auction_id = owned(value)?,
+            tag::REQUEST_ID => found.request_id = owned(value)?,
             tag::PARTNER => found.partner = owned(value)?,
             tag::GENERATION => found.generation = value.number()?,
             tag::AT_US => found.at_us = value.number()?,
@@ -308,11 +311,12 @@ mod tests {
     proptest! {
         #[test]
         fn an_auction_is_read_back(
-            counts in any::<[u32; 5]>(), names in prop::collection::vec(".{0,20}", 4),
+            counts in any::<[u32; 5]>(), names in prop::collection::vec(".{0,20}", 5),
             bidders in prop::collection::vec((".{0,9}", any::<u32>()), 0..9), at in any::<[u64; 3]>(),
         ) {
             let auction = AuctionRecord {
                 auction_id: (&names[0]).into(), partner: (&names[1]).into(), outcome: (&names[2]).into(),
+                request_id: (&names[4]).into(),
                 generation: at[0], at_us: at[1], took_us: at[2],
                 imps: counts[0], called: counts[1], not_called: counts[2], bids: counts[3],
                 wins: counts[4],

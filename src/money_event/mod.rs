@@ -197,6 +197,8 @@ pub struct MoneyEvent {
 pub struct AuctionRecord<'a> {
     /// The bid request's `id`.
     pub auction_id: Cow<'a, str>,
+    /// What the HTTP request is called in its answer, in logs and traces.
+    pub request_id: Cow<'a, str>,
     pub partner: Cow<'a, str>,
     /// Generation of the snapshot that held it.
     pub generation: u64,

@@ -35,6 +35,7 @@ pub fn kinds(word: &str) -> Option<Vec<u8>> {
 pub const ALL: &[&str] = &[
     "id",
     "auction_id",
+    "request_id",
     "imp_id",
     "partner",
     "bidder",
@@ -110,6 +111,7 @@ fn auction_columns(record: &AuctionRecord<'_>) -> Columns {
         .collect();
     vec![
         ("auction_id", json!(record.auction_id)),
+        ("request_id", json!(record.request_id)),
         ("partner", json!(record.partner)),
         ("generation", json!(record.generation)),
         ("auction_us", json!(record.at_us)),

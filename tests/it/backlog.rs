@@ -86,7 +86,7 @@ fn begun(to: SocketAddr) -> Socket {
 
 /// Begins so many connects at once, while the server can accept none of them.
 fn burst(server: &Server, count: usize) -> Vec<Socket> {
-    server.signal(Signal::SIGSTOP);
+    server.halt();
     let to: SocketAddr = server.public.unwrap();
     let sockets = (0..count).map(|_| begun(to)).collect();
     server.signal(Signal::SIGCONT);

@@ -61,7 +61,8 @@ pub fn events(keys: &[&str]) -> String {
 
 pub fn auction(server: &Server, request: &str) -> Json {
     let mut client = Client::connect(server.public.unwrap());
-    let reply = client.post("/openrtb2/pub", &[], request.as_bytes()).unwrap();
+    let called = ("x-request-id", "of-the-test-1");
+    let reply = client.post("/openrtb2/pub", &[called], request.as_bytes()).unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply.json()["seatbid"][0]["bid"][0].clone()
 }
@@ -153,6 +154,11 @@ fn an_auctions_urls_become_events_that_are_there_once_after_any_start() {
     ] {
         assert_eq!(billing[key], value, "{key} of {billing}");
     }
+    let auction = rows.iter().find(|row| row["type"] == "auction").unwrap();
+    assert_eq!(
+        (&auction["auction_id"], &auction["request_id"]),
+        (&"r-1".into(), &"of-the-test-1".into())
+    );
     let loss = rows.iter().find(|row| row["type"] == "loss").unwrap();
     assert_eq!(loss["loss_reason"], 102, "{loss}");
 }

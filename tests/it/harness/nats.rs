@@ -108,8 +108,8 @@ impl Nats {
 
     /// Stops it from running, and lets it run again: a broker that is slow, not gone.
     pub fn freeze(&self, is_frozen: bool) {
-        let signal = if is_frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
-        kill(pid(self.child.as_ref().unwrap()), signal).unwrap();
+        let pid = pid(self.child.as_ref().unwrap());
+        if is_frozen { super::halt(pid) } else { kill(pid, Signal::SIGCONT).unwrap() }
     }
 
     /// Starts it again, and waits until JetStream answers.

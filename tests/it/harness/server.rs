@@ -137,8 +137,16 @@ impl Server {
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        nix::sys::signal::kill(pid, signal).unwrap();
+        nix::sys::signal::kill(self.nix_pid(), signal).unwrap();
+    }
+
+    /// Stops it until it gets a `SIGCONT`.
+    pub fn halt(&self) {
+        super::halt(self.nix_pid());
+    }
+
+    fn nix_pid(&self) -> nix::unistd::Pid {
+        nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     /// From now on no file of it can grow over so many bytes; `None`: as large as before.
