@@ -5,7 +5,8 @@
 #
 #   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
-#   reload   reloads and broken files under load, in chunks; goes on where it was interrupted
+#   reload   reloads and broken files under load, in chunks; goes on where it was interrupted. With a
+#            City database of yours in GAVEL_CITY that one, too; GAVEL_STYLES chooses ways of writing
 #   memory   a control group of 256 MiB and half a CPU under three times what it can do for a minute, and
 #            under more bodies at once than it has memory; workers by CPU quotas
 #   backlog  ten times the usual connects for five seconds, in a network namespace of its own
@@ -58,7 +59,7 @@ latency() {
 reload() {
   cargo test --workspace --release --no-run --quiet
   local part
-  for part in broken asking no_request each_way a_database; do
+  for part in broken asking no_request each_way a_database a_large_database; do
     GAVEL_FULL=1 chunk "reload-$part" \
       cargo test --release --package gavel --test it --quiet -- --nocapture "reload::served::$part"
   done

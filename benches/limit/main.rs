@@ -17,7 +17,8 @@
 //! costs counts as a whole, its writing thread too; what was dropped is shown, since a drop is cheap.
 //!
 //! With `--reload RATE` it is gavel alone, by turns left in peace and given another City database as
-//! soon as it has taken the one before: what that does to the latency of answers, and to memory.
+//! soon as it has taken the one before: what that does to the latency of answers, and to memory. The
+//! files lie ready, so that their writing counts for nothing.
 //!
 //! With `--telemetry` they are three: without times of stages, log lines of requests and a
 //! collector; with all of that as it comes, sent each second; and with the stages of every request

@@ -169,7 +169,8 @@ pub fn reloads(
 ) -> Result<(), Box<dyn Error>> {
     let time = Duration::from_secs(arguments.seconds);
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
-    let mut taken = 0;
+    let mut taken = Vec::new();
+    world.prepare_cities()?;
     at_rate(&world.servers[0], requests, rate, (arguments.connections, time))?;
     let (_, before) = world.generation()?;
     for round in 0..arguments.rounds {
@@ -181,7 +182,7 @@ pub fn reloads(
                     at_rate(&world.servers[0], requests, rate, (arguments.connections, time));
                 is_over.store(true, Ordering::Relaxed);
                 let replaced = replacing.join().map_err(|_| "the replacing thread ended")?;
-                taken += replaced.map_err(|fault| fault.clone())?;
+                taken.extend(replaced?);
                 report
             })?;
             let (p50, p99) = (at(&report.latency, 0.5), at(&report.latency, 0.99));
@@ -191,29 +192,54 @@ pub fn reloads(
             list.push(p99.as_secs_f64() * 1e3);
         }
     }
-    let ratios = busy.iter().zip(&quiet).map(|(busy, quiet)| busy / quiet).collect();
+    let ratios: Vec<f64> = busy.iter().zip(&quiet).map(|(busy, quiet)| busy / quiet).collect();
+    let (low, high) = ratios
+        .iter()
+        .fold((f64::MAX, 0.0f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));
     let (_, after) = world.generation()?;
+    taken.sort();
+    let took = |part: usize| taken.get(taken.len() * part / 100).copied().unwrap_or_default();
     println!(
-        "p99 {:.2} ms in peace, {:.2} ms under {taken} reloads: {:.3} (median of pairs); resident {before} MB, then {after} MB",
+        "p99 {:.2} ms in peace, {:.2} ms under {} reloads: {:.3} (median of pairs; {low:.3} to {high:.3}); resident {before} MB, then {after} MB",
         median(quiet),
         median(busy),
+        taken.len(),
         median(ratios)
     );
+    println!("a reload took {:.2?}, p95 {:.2?}", took(50), took(95));
     Ok(())
 }
 
-/// Replaces the database as soon as the one before is in force; how often.
-fn replace_until(is_over: &AtomicBool, is_wanted: bool, world: &World) -> Result<u64, String> {
-    let mut taken = 0;
-    while is_wanted && !is_over.load(Ordering::Relaxed) {
-        let generation =
-            || world.generation().map(|(one, _)| one).map_err(|fault| fault.to_string());
-        let before = generation()?;
-        world.replace_city(before).map_err(|fault| fault.to_string())?;
-        while generation()? == before && !is_over.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(20));
+/// How often gavel is asked for its generation, in both of what is compared: the asking costs.
+const ASKED_EVERY: Duration = Duration::from_millis(50);
+
+/// Replaces the database as soon as the one before is in force, if that is wanted; how long each
+/// took. In peace it only asks as often.
+fn replace_until(
+    is_over: &AtomicBool,
+    is_wanted: bool,
+    world: &World,
+) -> Result<Vec<Duration>, String> {
+    let generation = || world.generation().map(|(one, _)| one).map_err(|fault| fault.to_string());
+    let replace = || world.replace_city().map_err(|fault| fault.to_string());
+    let mut taken = Vec::new();
+    let (mut before, mut start) = (generation()?, gavel::clock::monotonic());
+    if is_wanted {
+        replace()?;
+    }
+    // the last one is waited for, so that none is taken in peace
+    while !is_over.load(Ordering::Relaxed) || (is_wanted && generation()? == before) {
+        std::thread::sleep(ASKED_EVERY);
+        let now = generation()?;
+        if !is_wanted || now == before {
+            continue;
         }
-        taken += 1;
+        taken.push(start.elapsed());
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        (before, start) = (now, gavel::clock::monotonic());
+        replace()?;
     }
     Ok(taken)
 }

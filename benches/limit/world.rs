@@ -15,6 +15,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -100,6 +101,8 @@ pub struct World {
     stub: Process,
     city: String,
     city_file: PathBuf,
+    /// How often it was replaced.
+    replaced: AtomicU64,
     folder: TempDir,
 }
 
@@ -166,7 +169,14 @@ impl World {
             std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
             servers.push(start(one, &config, stub.addresses())?);
         }
-        Ok(Self { servers, stub, city: shown, city_file: city, folder })
+        Ok(Self {
+            servers,
+            stub,
+            city: shown,
+            city_file: city,
+            replaced: AtomicU64::new(0),
+            folder,
+        })
     }
 
     pub fn describe(&self, requests: &RequestSet) -> String {
@@ -178,14 +188,29 @@ impl World {
         )
     }
 
-    /// Puts another file of the same database in the place of the one before, as a whole.
-    pub fn replace_city(&self, number: u64) -> std::io::Result<()> {
+    /// Two files of the same database, to be put in its place by turns: written once, so that
+    /// what is measured later is the taking and not the writing.
+    pub fn prepare_cities(&self) -> std::io::Result<()> {
+        for number in 0..2u64 {
+            let spare = self.spare_city(number);
+            std::fs::copy(&self.city_file, &spare)?;
+            // what stands behind the metadata means nothing to a reader
+            let mut file = std::fs::OpenOptions::new().append(true).open(&spare)?;
+            std::io::Write::write_all(&mut file, format!("{number:016}").as_bytes())?;
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the other one in the place of the one before, as a whole.
+    pub fn replace_city(&self) -> std::io::Result<()> {
         let fresh = self.folder.path().join("geo").join("fresh");
-        std::fs::copy(&self.city_file, &fresh)?;
-        // what stands behind the metadata means nothing to a reader
-        let mut file = std::fs::OpenOptions::new().append(true).open(&fresh)?;
-        std::io::Write::write_all(&mut file, format!("{number:016}").as_bytes())?;
+        std::fs::hard_link(self.spare_city(self.replaced.fetch_add(1, Ordering::Relaxed)), &fresh)?;
         std::fs::rename(fresh, &self.city_file)
+    }
+
+    fn spare_city(&self, number: u64) -> PathBuf {
+        self.folder.path().join("geo").join(format!("spare-{}", number % 2))
     }
 
     /// Generations that gavel has taken, and its resident memory in MB.

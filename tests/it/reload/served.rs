@@ -2,6 +2,7 @@
 //! changes nothing, and no request notices.
 //!
 //! Small here; `tests/full.sh reload` sets `GAVEL_FULL` and runs them at their full size.
+//! `GAVEL_STYLES` chooses the ways of writing, such as `rename,rewrite`.
 
 #![expect(clippy::print_stdout, reason = "figures for a person")]
 
@@ -152,7 +153,7 @@ fn show(what: &str, mut took: Vec<Duration>) {
 
 #[test]
 fn each_way_of_changing_a_file_becomes_a_generation_and_no_request_is_lost() {
-    for style in Style::ALL {
+    for style in Style::chosen() {
         let dir = TempDir::new().unwrap();
         let bidder = silent_bidder();
         let mut rules = Folder::new(style, &dir.path().join("rules"));
@@ -202,7 +203,7 @@ fn resident_mb(pid: u32) -> u64 {
 }
 
 fn change_a_database(city: &Path, times: u32) {
-    for style in Style::ALL {
+    for style in Style::chosen() {
         let dir = TempDir::new().unwrap();
         let bidder = silent_bidder();
         let mut geo = Folder::new(style, &dir.path().join("geo"));

@@ -24,6 +24,29 @@ impl Style {
     pub const ALL: [Self; 5] =
         [Self::ConfigMap, Self::Projected, Self::RenameOver, Self::DeleteCreate, Self::Rewrite];
 
+    /// As `GAVEL_STYLES` names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmap",
+            Self::Projected => "projected",
+            Self::RenameOver => "rename",
+            Self::DeleteCreate => "delete_create",
+            Self::Rewrite => "rewrite",
+        }
+    }
+
+    /// Those that `GAVEL_STYLES` names, with commas between them; all where it is not set.
+    pub fn chosen() -> Vec<Self> {
+        let Some(names) = std::env::var_os("GAVEL_STYLES") else { return Self::ALL.to_vec() };
+        Self::named(names.to_str().unwrap())
+    }
+
+    fn named(names: &str) -> Vec<Self> {
+        let find = |name: &str| Self::ALL.into_iter().find(|style| style.name() == name.trim());
+        let found = |name| find(name).unwrap_or_else(|| panic!("no style is named {name:?}"));
+        names.split(',').map(found).collect()
+    }
+
     /// Whether a reader sees the old bytes or the new ones and nothing else.
     pub fn is_atomic(self) -> bool {
         matches!(self, Self::ConfigMap | Self::Projected | Self::RenameOver)
@@ -102,6 +125,13 @@ fn write_in_halves(file: &mut File, bytes: &[u8], between: impl FnOnce()) {
     between();
     file.write_all(second).unwrap();
     file.sync_all().unwrap();
+}
+
+#[test]
+fn styles_are_chosen_by_name() {
+    let named = Style::named("delete_create, rewrite");
+    assert_eq!(named, [Style::DeleteCreate, Style::Rewrite]);
+    assert_eq!(Style::named(&Style::ALL.map(Style::name).join(",")), Style::ALL);
 }
 
 #[test]
