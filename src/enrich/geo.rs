@@ -25,8 +25,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// All bytes of a database, shared with whoever examines them meanwhile.
+#[derive(Clone)]
+pub struct Content(Arc<Vec<u8>>);
+
 /// A database in memory.
-pub type AddressReader = Reader<Vec<u8>>;
+pub type AddressReader = Reader<Content>;
 
 /// Those that are configured, each shared with the generations that have the same one.
 #[derive(Default)]
@@ -44,7 +48,7 @@ pub type GeoKey = [u32; 6];
 
 /// What was found for one address, not yet decoded.
 pub struct Found<'a> {
-    hits: [Option<LookupResult<'a, Vec<u8>>>; 6],
+    hits: [Option<LookupResult<'a, Content>>; 6],
     /// `None`: no database knows the address.
     pub key: Option<GeoKey>,
 }
@@ -133,6 +137,26 @@ struct AnonymousRecord {
     is_public_proxy: bool,
     is_residential_proxy: bool,
     is_tor_exit_node: bool,
+}
+
+// === impl Content ===
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content").field("bytes", &self.0.len()).finish()
+    }
 }
 
 // === impl GeoDatabases ===
@@ -264,7 +288,7 @@ pub fn fact<'a, S: AsRef<[u8]>>(
 }
 
 /// A record, or nothing where there is none or it is damaged.
-fn decoded<'a, T: Deserialize<'a>>(hit: Option<&LookupResult<'a, Vec<u8>>>) -> Option<T> {
+fn decoded<'a, T: Deserialize<'a>>(hit: Option<&LookupResult<'a, Content>>) -> Option<T> {
     hit.and_then(|hit| hit.decode().ok().flatten())
 }
 

@@ -6,6 +6,7 @@
 
 pub mod load;
 pub mod pressure;
+pub mod spare;
 pub mod tasks;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::files::Files;
 use crate::config::{self, Config, Report, checksums};
 use crate::enrich::databases::{Databases, RenewCheck, Renewal};
+use crate::lifecycle::spare::Spare;
 use crate::limits::bank::Bank;
 use crate::snapshot::{Live, Parts, Snapshot};
 use crate::telemetry::hub::Hub;
@@ -79,6 +80,8 @@ pub struct Publisher {
     retired: Vec<Arc<Snapshot>>,
     /// Holds the bidders' names in the resolver.
     names: Vec<Arc<Addresses>>,
+    /// Reads and checks databases.
+    spare: Arc<Spare>,
 }
 
 /// A new state of the rules.
@@ -99,6 +102,7 @@ impl Publisher {
             complete: HashSet::new(),
             retired: Vec::new(),
             names: Vec::new(),
+            spare: Arc::default(),
             parts,
             now,
         };
@@ -240,7 +244,8 @@ impl Publisher {
         self.settle.take(&paths, &marks(&paths));
         self.complete.retain(|path| !paths.contains(path));
         // what is still being written was sorted out above
-        let check = RenewCheck { wall: clock::wall(), settle: Duration::ZERO };
+        let spare = Some(Arc::clone(&self.spare));
+        let check = RenewCheck { wall: clock::wall(), settle: Duration::ZERO, spare };
         let Renewal { databases, results } = self.now.databases.renew(&settings, &check);
         for one in &results {
             let faults = one.result.as_ref().err().map(|fault| super::chain(&**fault));

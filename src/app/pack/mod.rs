@@ -91,7 +91,7 @@ pub fn pack(args: &PackArgs) -> Result<String, PackError> {
     let bytes_max = DatabaseSettings::default().address_bytes_max;
     let fault = |fault| PackError::Database { path: args.file.clone(), source: Box::new(fault) };
     let (content, info) = Databases::examine(&args.file, bytes_max).map_err(fault)?;
-    let compressed = zstd::bulk::compress(&content, LEVEL)
+    let compressed = zstd::bulk::compress(content.as_ref(), LEVEL)
         .map_err(|source| PackError::Compress { path: args.file.clone(), source })?;
     drop(content);
 

@@ -6,8 +6,10 @@
 
 use super::structure::Scan;
 use super::{DatabaseError, DatabaseInfo, DatabaseSettings, Role};
-use crate::enrich::geo::{AddressReader, Subject, fact};
+use crate::enrich::geo::{AddressReader, Content, Subject, fact};
+use crate::lifecycle::spare::{GivenUp, Spare};
 use maxminddb::{Reader, WithinOptions};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
@@ -27,6 +29,15 @@ const MARKER: &[u8] = b"\xab\xcd\xefMaxMind.com";
 
 /// Zeros between the search tree and the data.
 const SEPARATOR: usize = 16;
+
+/// Whether the whole structure is examined, and by whom.
+#[derive(Clone, Copy, Debug)]
+pub enum Examination<'a> {
+    No,
+    Here,
+    /// In spare time.
+    By(&'a Spare),
+}
 
 // === impl Role ===
 
@@ -66,16 +77,16 @@ pub fn role(content: &[u8], path: &Path) -> Result<Role, DatabaseError> {
     role.ok_or_else(|| DatabaseError::Type { path: path.to_owned(), found, expected })
 }
 
-/// Opens a database of the type that its role asks for; where it is to be examined, all of it.
+/// Opens a database of the type that its role asks for.
 pub fn open(
-    content: Vec<u8>,
+    content: Content,
     info: DatabaseInfo,
     role: Role,
-    is_examined: bool,
+    examination: Examination<'_>,
 ) -> Result<(AddressReader, DatabaseInfo), DatabaseError> {
     let path = info.path.clone();
     let format = |source| DatabaseError::Format { path: path.clone(), source };
-    let reader = Reader::from_source(content.as_slice()).map_err(format)?;
+    let reader = Reader::from_source(content.clone()).map_err(format)?;
     let metadata = reader.metadata();
     let found = metadata.database_type.clone();
     let kinds = role.kinds();
@@ -89,11 +100,16 @@ pub fn open(
         entries: u64::from(metadata.node_count),
         ..info
     };
-    if is_examined {
-        examine(&reader, &content, role, &path)?;
+    let examine = move |given_up: &GivenUp| {
+        let format = |source| DatabaseError::Format { path: path.clone(), source };
+        let reader = Reader::from_source(content.as_ref()).map_err(format)?;
+        examine(&reader, content.as_ref(), (role, &path), given_up)
+    };
+    match examination {
+        Examination::No => {}
+        Examination::Here => examine(&GivenUp::default())?,
+        Examination::By(spare) => spare.run(examine)?,
     }
-    drop(reader);
-    let reader = Reader::from_source(content).map_err(format)?;
     Ok((reader, info))
 }
 
@@ -102,8 +118,8 @@ pub fn open(
 fn examine(
     reader: &Reader<&[u8]>,
     content: &[u8],
-    role: Role,
-    path: &Path,
+    (role, path): (Role, &Path),
+    given_up: &GivenUp,
 ) -> Result<(), DatabaseError> {
     let damaged = |source| DatabaseError::Damaged { path: path.to_owned(), source };
     reader.verify().map_err(damaged)?;
@@ -119,6 +135,10 @@ fn examine(
     // verification has bounded this walk
     for hit in reader.networks(WithinOptions::default()).map_err(damaged)? {
         let hit = hit.map_err(damaged)?;
+        if given_up.is_so() {
+            let source = io::Error::other("given up");
+            return Err(DatabaseError::Read { path: path.to_owned(), source });
+        }
         let Some(at) = hit.offset() else { continue };
         let wrong = |(at, reason)| DatabaseError::Structure { path: path.to_owned(), at, reason };
         if !scan.record(at).map_err(wrong)? {

@@ -48,14 +48,14 @@ pub fn regexes(
     raw: &Raw,
     path: &Path,
 ) -> Result<(Extractor<'static>, DatabaseInfo), DatabaseError> {
-    let (extractor, count) = compile(&raw.content)
+    let (extractor, count) = compile(raw.content.as_ref())
         .map_err(|source| DatabaseError::Regexes { path: path.to_owned(), source })?;
     Ok((extractor, info(raw, "device_regexes", path, count)))
 }
 
 /// The table.
 pub fn models(raw: &Raw, path: &Path) -> Result<(Models, DatabaseInfo), DatabaseError> {
-    let text = String::from_utf8_lossy(&raw.content);
+    let text = String::from_utf8_lossy(raw.content.as_ref());
     let models = Models::parse(&text)
         .map_err(|source| DatabaseError::Models { path: path.to_owned(), source })?;
     let info = info(raw, "device_models", path, models.len() as u64);

@@ -18,6 +18,7 @@ mod structure;
 use super::device::DeviceDatabase;
 use super::geo::{AddressReader, GeoDatabases};
 use super::models::ModelsError;
+use crate::lifecycle::spare::Spare;
 use maxminddb::MaxMindDbError;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -153,13 +154,15 @@ enum Verdict {
 // === renewals ===
 
 /// What a renewal goes by, beside the settings.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RenewCheck {
     /// Since the Unix epoch.
     pub wall: Duration,
     /// A file without a checksum that was written to less than this ago may be half-written and
     /// waits. Zero where the caller knows that files are swapped whole.
     pub settle: Duration,
+    /// Does what takes long; `None`: the caller's thread does.
+    pub spare: Option<Arc<Spare>>,
 }
 
 /// What came of [`Databases::renew`].

@@ -5,13 +5,16 @@
 //! every look.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::accept::Examination;
 use super::place::{Place, Print};
 use super::{
     Body, DatabaseError, DatabaseInfo, DatabaseSettings, Databases, Memory, RenewCheck, Renewal,
     Role, Seen, Source, SourceResult, Taken, Verdict, accept, agents,
 };
 use crate::enrich::device::DeviceDatabase;
+use crate::enrich::geo::Content;
 use crate::enrich::models::Models;
+use crate::lifecycle::spare::{self, GivenUp};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -58,15 +61,15 @@ impl Databases {
     }
 
     /// One address database of any kind, decompressed and examined as a renewal does it.
-    pub fn examine(path: &Path, bytes_max: u64) -> Result<(Vec<u8>, DatabaseInfo), DatabaseError> {
+    pub fn examine(path: &Path, bytes_max: u64) -> Result<(Content, DatabaseInfo), DatabaseError> {
         let settings =
             DatabaseSettings { address_bytes_max: bytes_max, ..DatabaseSettings::default() };
         let raw = Role::City.read(path, &settings)?;
         let mut info = Role::City.info(path, &raw);
-        let content = raw.unpacked(path, bytes_max)?;
-        let role = accept::role(&content, path)?;
+        let content = raw.unpacked(path, bytes_max, &GivenUp::default())?;
+        let role = accept::role(content.as_ref(), path)?;
         info.role = role.name();
-        let (_, info) = accept::open(content.clone(), info, role, true)?;
+        let (_, info) = accept::open(content.clone(), info, role, Examination::Here)?;
         Ok((content, info))
     }
 
@@ -127,7 +130,7 @@ impl Work<'_> {
     }
 
     fn try_renewed(&self) -> Result<(Taken, Option<Source>), Arc<DatabaseError>> {
-        let look = self.role.look(self.settings)?;
+        let look = Arc::new(self.role.look(self.settings)?);
         let live = self.live.map(|live| live.content()).unwrap_or_default();
         match self.remembered(&look.print) {
             Some(Verdict::Refused(fault)) if !self.is_due(&fault) => return Err(fault),
@@ -156,14 +159,17 @@ impl Work<'_> {
 
     fn taken(
         &self,
-        look: &Look,
+        look: &Arc<Look>,
         live: &[String],
     ) -> Result<(Taken, Option<Source>), DatabaseError> {
-        let raws = look.read(self.role.bytes_max(self.settings))?;
+        let spare = self.check.spare.as_deref();
+        let (read, bytes_max) = (Arc::clone(look), self.role.bytes_max(self.settings));
+        let raws = spare::run(spare, move |given_up| read.read(bytes_max, given_up))?;
         if raws.iter().map(|(_, raw)| &raw.sha256).eq(live) {
             return Ok((Taken::Unchanged, self.moved(look)));
         }
-        let source = self.role.opened(raws, self.settings, true)?;
+        let examination = spare.map_or(Examination::Here, Examination::By);
+        let source = self.role.opened(raws, self.settings, examination)?;
         let path = self.role.path(self.settings).unwrap_or(Path::new(""));
         let live = self.live.map(Arc::as_ref);
         if let Some(new) = source.infos.first() {
@@ -294,7 +300,8 @@ impl Role {
         if !faults.is_empty() {
             return Err(faults);
         }
-        self.opened(raws, settings, settings.is_verified).map(Some).map_err(|fault| vec![fault])
+        let examination = if settings.is_verified { Examination::Here } else { Examination::No };
+        self.opened(raws, settings, examination).map(Some).map_err(|fault| vec![fault])
     }
 
     fn read(
@@ -306,7 +313,7 @@ impl Role {
         loop {
             let place = Place::find(path, self != Self::Device)?;
             let print = place.print()?;
-            match place.read(&print, self.bytes_max(settings)) {
+            match place.read(&print, self.bytes_max(settings), &GivenUp::default()) {
                 Err(DatabaseError::Changing { .. }) if reads < READS_MAX => {
                     reads = reads.saturating_add(1);
                 }
@@ -348,10 +355,15 @@ impl Role {
         self,
         raws: Raws,
         settings: &DatabaseSettings,
-        is_examined: bool,
+        examination: Examination<'_>,
     ) -> Result<Source, DatabaseError> {
+        let spare = match examination {
+            Examination::By(spare) => Some(spare),
+            Examination::Here | Examination::No => None,
+        };
         if self == Self::Device {
-            return first_device(&raws, settings, Vec::new())
+            let settings = settings.clone();
+            return spare::run(spare, move |_| first_device(&raws, &settings, Vec::new()))
                 .map_err(|faults| faults.into_iter().next().unwrap_or(DatabaseError::ModelsAlone));
         }
         let Some((path, raw)) = raws.into_iter().next() else {
@@ -359,8 +371,10 @@ impl Role {
             return Err(DatabaseError::Read { path: PathBuf::new(), source: fault });
         };
         let info = self.info(&path, &raw);
-        let content = raw.unpacked(&path, settings.address_bytes_max)?;
-        let (reader, info) = accept::open(content, info, self, is_examined)?;
+        let bytes_max = settings.address_bytes_max;
+        // compressed bytes are let go of before it is examined
+        let content = spare::run(spare, move |given_up| raw.unpacked(&path, bytes_max, given_up))?;
+        let (reader, info) = accept::open(content, info, self, examination)?;
         Ok(Source { infos: vec![info], body: Body::Address(Arc::new(reader)) })
     }
 }
@@ -403,10 +417,10 @@ fn first_device(
 // === impl Look ===
 
 impl Look {
-    fn read(&self, bytes_max: u64) -> Result<Raws, DatabaseError> {
+    fn read(&self, bytes_max: u64, given_up: &GivenUp) -> Result<Raws, DatabaseError> {
         let mut raws = Vec::new();
         for (path, place, print) in &self.places {
-            raws.push((path.clone(), place.read(print, bytes_max)?));
+            raws.push((path.clone(), place.read(print, bytes_max, given_up)?));
         }
         Ok(raws)
     }

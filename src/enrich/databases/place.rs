@@ -10,6 +10,8 @@
 
 use super::DatabaseError;
 use super::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest, Part, hex, is_sha256, sha256};
+use crate::enrich::geo::Content;
+use crate::lifecycle::spare::GivenUp;
 use aws_lc_rs::digest::{Context, SHA256};
 use nix::fcntl::OFlag;
 use std::ffi::{OsStr, OsString};
@@ -60,9 +62,9 @@ struct Stamp {
 }
 
 /// All bytes of a source.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raw {
-    pub content: Vec<u8>,
+    pub content: Content,
     /// On the disk, and their SHA-256 in hex.
     pub bytes: u64,
     pub sha256: String,
@@ -139,8 +141,17 @@ impl Place {
     }
 
     /// Everything, if it still is as `print` says when it has been read.
-    pub fn read(&self, print: &Print, bytes_max: u64) -> Result<Raw, DatabaseError> {
-        let raw = if self.is_set { self.read_set(bytes_max) } else { self.read_file(bytes_max) };
+    pub fn read(
+        &self,
+        print: &Print,
+        bytes_max: u64,
+        given_up: &GivenUp,
+    ) -> Result<Raw, DatabaseError> {
+        let raw = if self.is_set {
+            self.read_set(bytes_max, given_up)
+        } else {
+            self.read_file(bytes_max, given_up)
+        };
         // A fault of files that moved meanwhile says nothing of either state.
         if self.is_pinned() && self.print().is_ok_and(|now| now == *print) {
             raw
@@ -170,8 +181,8 @@ impl Place {
         Manifest::parse(&bytes).map_err(|reason| DatabaseError::Manifest { path, reason })
     }
 
-    fn read_file(&self, bytes_max: u64) -> Result<Raw, DatabaseError> {
-        let content = read_plain(&self.folder.join(&self.name), bytes_max)?;
+    fn read_file(&self, bytes_max: u64, given_up: &GivenUp) -> Result<Raw, DatabaseError> {
+        let content = read_until(&self.folder.join(&self.name), bytes_max, given_up)?;
         let found = sha256(&content);
         if let Some(expected) = self.checksum()?
             && expected != found
@@ -180,7 +191,7 @@ impl Place {
         }
         Ok(Raw {
             bytes: content.len() as u64,
-            content,
+            content: content.into(),
             sha256: found,
             is_compressed: is_compressed(&self.name),
             generation: None,
@@ -209,7 +220,7 @@ impl Place {
         digits.map(Some).ok_or(DatabaseError::ChecksumFile { path })
     }
 
-    fn read_set(&self, bytes_max: u64) -> Result<Raw, DatabaseError> {
+    fn read_set(&self, bytes_max: u64, given_up: &GivenUp) -> Result<Raw, DatabaseError> {
         let manifest = self.manifest()?;
         if manifest.bytes > bytes_max {
             return Err(DatabaseError::TooLarge { path: self.path.clone(), bytes_max });
@@ -218,7 +229,7 @@ impl Place {
         let mut content = Vec::with_capacity(room);
         let mut whole = Context::new(&SHA256);
         for part in &manifest.parts {
-            let bytes = self.read_part(part)?;
+            let bytes = self.read_part(part, given_up)?;
             whole.update(&bytes);
             content.extend_from_slice(&bytes);
         }
@@ -229,17 +240,17 @@ impl Place {
         }
         Ok(Raw {
             bytes: content.len() as u64,
-            content,
+            content: content.into(),
             sha256: found,
             is_compressed: is_compressed(&manifest.name),
             generation: Some(manifest.generation),
         })
     }
 
-    fn read_part(&self, part: &Part) -> Result<Vec<u8>, DatabaseError> {
+    fn read_part(&self, part: &Part, given_up: &GivenUp) -> Result<Vec<u8>, DatabaseError> {
         let path = self.folder.join(&part.file);
         let wrong = |reason| DatabaseError::Part { path: path.clone(), reason };
-        let bytes = match read_plain(&path, part.bytes) {
+        let bytes = match read_until(&path, part.bytes, given_up) {
             Ok(bytes) => bytes,
             Err(DatabaseError::Read { source, .. }) => return Err(absent(&path, source)),
             Err(DatabaseError::TooLarge { .. }) => {
@@ -300,17 +311,24 @@ impl Print {
 
 impl Raw {
     /// The content, decompressed where it is compressed.
-    pub fn unpacked(self, path: &Path, bytes_max: u64) -> Result<Vec<u8>, DatabaseError> {
+    pub fn unpacked(
+        &self,
+        path: &Path,
+        bytes_max: u64,
+        given_up: &GivenUp,
+    ) -> Result<Content, DatabaseError> {
         if !self.is_compressed {
-            return Ok(self.content);
+            return Ok(self.content.clone());
         }
         let fault = |source| DatabaseError::Compression { path: path.to_owned(), source };
-        let raw = self.content.as_slice();
+        let raw = self.content.as_ref();
         // what the frame says may be a lie, so it decides over room only
         let told = zstd::zstd_safe::get_frame_content_size(raw).ok().flatten().unwrap_or(0);
         let decoder = zstd::Decoder::with_buffer(raw).map_err(fault)?;
+        let decoder = Until { source: decoder, given_up };
         let content = read_capped(decoder, told, bytes_max).map_err(fault)?;
-        content.ok_or_else(|| DatabaseError::TooLarge { path: path.to_owned(), bytes_max })
+        let too_large = || DatabaseError::TooLarge { path: path.to_owned(), bytes_max };
+        content.map(Content::from).ok_or_else(too_large)
     }
 }
 
@@ -365,15 +383,22 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), DatabaseError> {
     Ok((file, metadata))
 }
 
-/// All of a plain file of at most `bytes_max` bytes.
+/// All of a plain file of at most `bytes_max` bytes; a small one.
 fn read_plain(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DatabaseError> {
+    read_until(path, bytes_max, &GivenUp::default())
+}
+
+/// As [`read_plain`], as long as anybody waits for it.
+fn read_until(path: &Path, bytes_max: u64, given_up: &GivenUp) -> Result<Vec<u8>, DatabaseError> {
     let (file, metadata) = open_plain(path)?;
     let too_large = || DatabaseError::TooLarge { path: path.to_owned(), bytes_max };
     let told = metadata.len();
     if told > bytes_max {
         return Err(too_large());
     }
-    let content = read_capped(file, told, bytes_max).map_err(|source| unreadable(path, source))?;
+    let source = Until { source: file, given_up };
+    let content =
+        read_capped(source, told, bytes_max).map_err(|source| unreadable(path, source))?;
     content.ok_or_else(too_large)
 }
 
@@ -388,4 +413,23 @@ fn read_capped(source: impl Read, told: u64, bytes_max: u64) -> io::Result<Optio
         content.shrink_to_fit();
     }
     Ok((content.len() as u64 <= bytes_max).then_some(content))
+}
+
+/// A source that fails once nobody waits for it any more.
+struct Until<'a, R> {
+    source: R,
+    given_up: &'a GivenUp,
+}
+
+/// What is read between two looks: some 0.2 ms.
+const READ_BYTES: usize = 512 << 10;
+
+impl<R: Read> Read for Until<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.given_up.is_so() {
+            return Err(io::Error::other("given up"));
+        }
+        let room = into.len().min(READ_BYTES);
+        self.source.read(into.get_mut(..room).unwrap_or_default())
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{WINTER, demo};
 use gavel::enrich::databases::{DatabaseSettings, Databases};
-use gavel::enrich::geo::GeoDatabases;
+use gavel::enrich::geo::{Content, GeoDatabases};
 use maxminddb::Reader;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// Asks for addresses all over; gives how many were known.
 fn ask(bytes: Vec<u8>) -> Option<usize> {
-    let reader = Reader::from_source(bytes).ok()?;
+    let reader = Reader::from_source(Content::from(bytes)).ok()?;
     let geo = GeoDatabases { city: Some(Arc::new(reader)), ..GeoDatabases::default() };
     let v4 = (0..512_u32).map(|nth| IpAddr::V4(Ipv4Addr::from(0xc612_0000 + (nth << 8))));
     let spread = (0..64_u32).map(|nth| IpAddr::V4(Ipv4Addr::from(nth << 26 | 1)));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// After the demo's databases were built, and long after the tests' files are written.
 pub const CHECK: RenewCheck =
-    RenewCheck { wall: Duration::from_secs(4_000_000_000), settle: Duration::ZERO };
+    RenewCheck { wall: Duration::from_secs(4_000_000_000), settle: Duration::ZERO, spare: None };
 
 /// All of the demo in a folder of its own.
 pub struct World {
@@ -184,7 +184,7 @@ fn a_file_that_may_be_half_written_waits_unless_a_checksum_stands_beside_it() {
     std::fs::write(&path, &newer).unwrap();
     let written = std::fs::metadata(&path).unwrap().modified().unwrap();
     let written = written.duration_since(std::time::UNIX_EPOCH).unwrap();
-    let after = |span| RenewCheck { wall: written + span, settle: Duration::from_secs(2) };
+    let after = |span| RenewCheck { wall: written + span, settle: Duration::from_secs(2), ..CHECK };
     let early = live.renew(&world.settings, &after(Duration::from_millis(1900)));
     assert!(early.databases.is_none());
     assert_eq!(early.results[0].result.as_ref().unwrap(), &Taken::Settling);

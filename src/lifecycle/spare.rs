@@ -1,0 +1,250 @@
+//! Work in the time that nobody else wants.
+//!
+//! Owns: [`Spare`], which runs one job at a time on a thread that the kernel lets run where a core
+//! would be idle otherwise (SCHED_IDLE, sched(7)), while whoever asked waits. Never: what a job is.
+//!
+//! Invariant: [`Spare::run`] ends as soon as the job would have ended with the asking thread's
+//! priority, but for a factor: a job that since its start had less of a core than it is owed is
+//! given up, and done once more by who asked. It is not raised instead, since without privileges no
+//! thread leaves SCHED_IDLE. What was given up ends when it gets the time, and what comes of it is
+//! dropped; until then every job is done by who asks.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// When a job is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpareSettings {
+    /// How often the asking thread looks how its job gets on.
+    pub look_every: Duration,
+    /// Looks before one may end it: a thread that has just begun has had nothing.
+    pub looks_min: u32,
+    /// What a job is owed of a core since its start, in percent.
+    pub owed_percent: u32,
+}
+
+/// See the module. One a thread that asks.
+#[derive(Debug, Default)]
+pub struct Spare {
+    settings: SpareSettings,
+    /// The job that was given up, as long as it goes on.
+    straggler: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Tells a job that nobody waits for it any more.
+#[derive(Debug, Default)]
+pub struct GivenUp(AtomicBool);
+
+/// How a job gets on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
+    looks: u32,
+}
+
+// === impl SpareSettings ===
+
+impl Default for SpareSettings {
+    /// A quarter of a core is what a thread that is nicer by 5 gets beside a busy worker.
+    fn default() -> Self {
+        Self { look_every: Duration::from_millis(250), looks_min: 2, owed_percent: 25 }
+    }
+}
+
+// === impl GivenUp ===
+
+impl GivenUp {
+    /// Whether what the job makes is dropped: it may end with anything.
+    pub fn is_so(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// One more look: whether a job that had so much CPU time is given up.
+    fn is_starved(&mut self, cpu: Duration, settings: &SpareSettings) -> bool {
+        self.looks = self.looks.saturating_add(1);
+        let passed = settings.look_every.saturating_mul(self.looks);
+        let owed = passed.saturating_mul(settings.owed_percent).checked_div(100);
+        self.looks >= settings.looks_min && cpu < owed.unwrap_or_default()
+    }
+}
+
+// === impl Spare ===
+
+impl Spare {
+    pub fn new(settings: SpareSettings) -> Self {
+        Self { settings, straggler: Mutex::default() }
+    }
+
+    /// What the job gives. It may be called once more while the first call goes on.
+    pub fn run<T, F>(&self, job: F) -> T
+    where
+        T: Send + 'static,
+        F: Fn(&GivenUp) -> T + Send + Sync + 'static,
+    {
+        let job = Arc::new(job);
+        self.aside(&job).unwrap_or_else(|| job(&GivenUp::default()))
+    }
+
+    /// `None`: it is to be done by who asks.
+    fn aside<T, F>(&self, job: &Arc<F>) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Fn(&GivenUp) -> T + Send + Sync + 'static,
+    {
+        let mut straggler = self.straggler.lock().unwrap_or_else(PoisonError::into_inner);
+        if straggler.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return None;
+        }
+        let given_up = Arc::new(GivenUp::default());
+        let id = Arc::new(AtomicI32::new(0));
+        let (done, result) = sync_channel(1);
+        let thread = start(Arc::clone(job), Arc::clone(&given_up), Arc::clone(&id), done)?;
+        let mut progress = Progress::default();
+        loop {
+            match result.recv_timeout(self.settings.look_every) {
+                Ok(made) => return Some(made),
+                // it panicked, as it will again where somebody sees it
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if progress.is_starved(cpu_time(id.load(Ordering::Acquire)), &self.settings) {
+                given_up.0.store(true, Ordering::Relaxed);
+                *straggler = Some(thread);
+                return None;
+            }
+        }
+    }
+}
+
+/// By `spare`, where there is one; else here.
+pub fn run<T, F>(spare: Option<&Spare>, job: F) -> T
+where
+    T: Send + 'static,
+    F: Fn(&GivenUp) -> T + Send + Sync + 'static,
+{
+    match spare {
+        Some(spare) => spare.run(job),
+        None => job(&GivenUp::default()),
+    }
+}
+
+/// `None`: there is no thread to be had.
+fn start<T, F>(
+    job: Arc<F>,
+    given_up: Arc<GivenUp>,
+    id: Arc<AtomicI32>,
+    done: SyncSender<T>,
+) -> Option<JoinHandle<()>>
+where
+    T: Send + 'static,
+    F: Fn(&GivenUp) -> T + Send + Sync + 'static,
+{
+    let body = move || {
+        id.store(nix::unistd::gettid().as_raw(), Ordering::Release);
+        yield_to_all();
+        let made = job(&given_up);
+        drop(job);
+        // who asked may have done it meanwhile
+        let _ = done.send(made);
+    };
+    Builder::new().name("gavel-spare".to_owned()).spawn(body).ok()
+}
+
+/// Lets this thread run where a core would be idle. Where that is not to be had it goes on as it
+/// is: at the priority of who asked.
+fn yield_to_all() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    // It fails where it may not set the niceness, which is of no account then: the policy is set.
+    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+}
+
+/// CPU time of a thread of this process, by the scheduler's account; none where it does not say.
+fn cpu_time(id: i32) -> Duration {
+    let told = fs::read_to_string(format!("/proc/self/task/{id}/schedstat")).unwrap_or_default();
+    let ns = told.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
+    Duration::from_nanos(ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use thread_priority::thread_schedule_policy;
+
+    fn is_aside() -> bool {
+        std::thread::current().name() == Some("gavel-spare")
+    }
+
+    #[test]
+    fn a_job_runs_where_a_core_would_be_idle_and_leaves_the_asking_thread_as_it_is() {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        // however busy the machine is, it is not given up
+        let patient = SpareSettings { owed_percent: 0, ..SpareSettings::default() };
+        let policy = Spare::new(patient).run(|_| thread_schedule_policy().unwrap());
+        assert_eq!(policy, idle);
+        assert_ne!(thread_schedule_policy().unwrap(), idle);
+    }
+
+    #[test]
+    fn a_job_that_gets_nothing_is_done_by_who_asked_and_so_are_others_until_it_ends() {
+        let spare = Spare::default();
+        let (ended, wait) = sync_channel::<()>(0);
+        let wait = Mutex::new(wait);
+        let gave_up = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&gave_up);
+        // aside it only waits, so that it has no CPU time, until this test lets it end
+        let place = spare.run(move |given_up| {
+            if is_aside() {
+                let _ = wait.lock().unwrap().recv();
+                told.store(given_up.is_so(), Ordering::Release);
+            }
+            is_aside()
+        });
+        assert!(!place, "who asked did it");
+        assert!(!spare.run(|_| is_aside()), "no second one is started beside it");
+        drop(ended);
+        spare.straggler.lock().unwrap().take().unwrap().join().unwrap();
+        assert!(gave_up.load(Ordering::Acquire), "it was told");
+        let patient = SpareSettings { owed_percent: 0, ..SpareSettings::default() };
+        assert!(Spare { settings: patient, ..spare }.run(|_| is_aside()));
+    }
+
+    #[test]
+    fn a_job_is_given_up_once_it_had_less_than_it_is_owed() {
+        let settings = SpareSettings::default();
+        let ms = Duration::from_millis;
+        // CPU time at each look, and at which look it is given up
+        for (cpu, given_up) in [
+            (&[0, 0][..], Some(2)),
+            // a first look alone says nothing
+            (&[0, 200, 200, 249], Some(4)),
+            (&[250, 250, 250, 250, 250], Some(5)),
+            (&[63, 125, 188, 250], None),
+            (&[250, 500, 750, 1_000, 1_250], None),
+        ] {
+            let mut progress = Progress::default();
+            let at = cpu.iter().position(|cpu| progress.is_starved(ms(*cpu), &settings));
+            assert_eq!(at.map(|at| at + 1), given_up, "{cpu:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_panics_aside_is_done_by_who_asked() {
+        let made = Spare::default().run(|_| {
+            assert!(!is_aside(), "as a damaged file might");
+            7
+        });
+        assert_eq!(made, 7);
+    }
+}
