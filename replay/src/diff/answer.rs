@@ -12,14 +12,16 @@
 //! too: in a field that is new in every answer, that is all that can be compared.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use super::token;
 use crate::ask::{Answered, AskError};
 use serde_json::Value;
 use serde_json_path::{JsonPath, PathElement};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Headers that say nothing about the build: the clock, the connection, the length of the body.
-const HEADERS_IGNORED: [&str; 5] =
-    ["date", "connection", "keep-alive", "content-length", "transfer-encoding"];
+/// Headers that say nothing about the build: the clock, the connection, the length of the body, the
+/// name that a server gives each request.
+const HEADERS_IGNORED: [&str; 6] =
+    ["date", "connection", "keep-alive", "content-length", "transfer-encoding", "x-request-id"];
 
 /// What names an element of an array. `impid` before `id`: ids of bids may be fresh each time.
 const NAMES: [&str; 3] = ["impid", "seat", "id"];
@@ -162,6 +164,7 @@ impl Side {
             match serde_json::from_slice(&answered.body) {
                 Ok(mut value) => {
                     ignore.apply(&mut value);
+                    token::mask(&mut value);
                     Body::Json(value)
                 }
                 Err(_) => Body::Other(answered.body.clone()),

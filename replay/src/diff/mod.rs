@@ -21,6 +21,7 @@ pub mod noise;
 pub mod run;
 pub mod significance;
 pub mod tally;
+mod token;
 
 use serde::{Deserialize, Serialize};
 

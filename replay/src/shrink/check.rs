@@ -19,8 +19,13 @@ pub(super) enum Failing {
         /// The one reason that counts; none: any.
         reason: Option<String>,
     },
-    /// The candidate answers otherwise than the target does twice.
-    Differs { candidate: Box<Asker>, ignore: Ignore },
+    /// The candidate answers otherwise in a path in which the target answers twice alike.
+    Differs {
+        candidate: Box<Asker>,
+        ignore: Ignore,
+        /// The one path that counts; none: any.
+        path: Option<String>,
+    },
     /// No answer: the connection breaks, or the time is over.
     Unanswered,
 }
@@ -48,14 +53,18 @@ impl Check {
         Ok(true)
     }
 
-    /// From now on only the rule that was broken counts, for this reason or (none) for any.
+    /// From now on only the rule that was broken counts, for this reason or (none) for any; of two
+    /// builds that differ, the path that was found, or (none) any.
     pub fn hold_to(&mut self, why: Option<String>) {
-        if let Failing::Assertion { reason, .. } = &mut self.failing {
-            *reason = why;
+        match &mut self.failing {
+            Failing::Assertion { reason, .. } => *reason = why,
+            Failing::Differs { path, .. } if why.is_none() => *path = None,
+            Failing::Differs { .. } | Failing::Unanswered => {}
         }
     }
 
-    /// The first failure of one go, in words. A rule that fails is from then on the only one.
+    /// The first failure of one go, in words. A rule that fails, or a path that differs, is from
+    /// then on the only one.
     pub fn failure(&mut self, set: &[Asked]) -> Result<Option<String>, AskError> {
         for asked in set {
             let answered = patient(&mut self.target, asked, self.back)?;
@@ -65,13 +74,12 @@ impl Check {
                     let found = broken(rules, asked, answered.ok().as_ref());
                     found.filter(|found| reason.as_ref().is_none_or(|reason| reason == found))
                 }
-                Failing::Differs { candidate, ignore } => {
+                Failing::Differs { candidate, ignore, path } => {
                     let other = patient(candidate, asked, self.back)?;
                     let again = patient(&mut self.target, asked, self.back)?;
                     let [one, other, again] =
                         [answered, other, again].map(|answered| Side::new(&answered, ignore));
-                    (one == again && one != other)
-                        .then(|| "the candidate answers otherwise than the target".to_owned())
+                    differs(path, &one, &again, &other)
                 }
             };
             if found.is_some() {
@@ -80,6 +88,20 @@ impl Check {
         }
         Ok(None)
     }
+}
+
+/// The first path in which the candidate alone differs; the others are forgotten. What the target
+/// makes anew each time, such as an id, says nothing.
+fn differs(held: &mut Option<String>, one: &Side, again: &Side, other: &Side) -> Option<String> {
+    let noisy = one.differences(again);
+    let mut found = one.differences(other).into_iter().filter(|path| !noisy.contains(path));
+    let path = match held {
+        Some(held) => found.find(|path| path == held)?,
+        None => found.next()?,
+    };
+    let why = format!("the candidate answers otherwise than the target: {path}");
+    *held = Some(path);
+    Some(why)
 }
 
 /// The first rule that the answer breaks; the others are forgotten.

@@ -30,7 +30,8 @@ pub struct ShrinkArgs {
     /// They fail where an answer breaks one of these rules: `all`, or names such as `floor,currency`
     #[arg(long, group = "failing")]
     pub assert: Option<String>,
-    /// They fail where this server answers otherwise than the target, which is asked twice
+    /// They fail where this server answers otherwise than the target, in a path in which that answers
+    /// twice alike
     #[arg(long, group = "failing")]
     pub candidate: Option<String>,
     /// They fail where the target gives no answer
@@ -133,6 +134,7 @@ impl ShrinkArgs {
             (None, Some(url)) => Failing::Differs {
                 candidate: Box::new(asker(url)?),
                 ignore: Ignore::parse(&self.ignore).map_err(Failure::usage)?,
+                path: None,
             },
             (None, None) => Failing::Unanswered,
         };

@@ -1,6 +1,7 @@
 //! The pieces of the package as their users see them.
 #![allow(clippy::unwrap_used, reason = "a fault of a helper is a failed test too")]
 
+mod builds;
 mod capture;
 mod captures;
 mod demo;
