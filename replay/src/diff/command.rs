@@ -7,10 +7,13 @@ use super::run::{self, DiffError, DiffSettings, Servers};
 use super::{DiffResult, PathDiff};
 use crate::drive::target::{Allow, Target};
 use crate::report::{diff_page, write_file};
-use crate::sample;
+use crate::run::failing;
+use crate::sample::{self, Samples};
 use crate::verdict::{Failure, Verdict};
+use gavel::capture::{Header, Record};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `diff` is asked.
 #[derive(Clone, Debug, clap::Args)]
@@ -64,6 +67,9 @@ pub struct DiffArgs {
     /// Write a page
     #[arg(long)]
     pub html: Option<PathBuf>,
+    /// Write the examples of paths that differ as a capture, which `shrink` reduces
+    #[arg(long)]
+    pub failing: Option<PathBuf>,
 }
 
 fn parse_alpha(text: &str) -> Result<f64, String> {
@@ -131,6 +137,9 @@ pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     if let Some(path) = &args.html {
         write_file(path, diff_page::page(&result).as_bytes())?;
     }
+    if let Some(path) = &args.failing {
+        write_failing(path, &samples, &result).map_err(Failure::usage)?;
+    }
     show(&result, out).map_err(output)?;
     Ok(verdict(&result))
 }
@@ -150,6 +159,27 @@ fn failure(error: DiffError) -> Failure {
         DiffError::Unreachable(_) => Failure::unreachable(error),
         DiffError::NoRequests | DiffError::Panic => Failure::usage(error),
     }
+}
+
+/// The requests that are shown for what differs, once each.
+fn write_failing(
+    path: &Path,
+    samples: &Samples,
+    result: &DiffResult,
+) -> Result<(), failing::Fault> {
+    let different = result.paths.iter().filter(|path| path.is_different);
+    let wanted: BTreeSet<u64> =
+        different.flat_map(|path| &path.examples).map(|example| example.request).collect();
+    let note = "requests that two builds answered otherwise";
+    let header = Header { note: note.to_owned(), ..samples.header.clone() };
+    let requests = samples.requests.iter().filter(|sample| wanted.contains(&sample.number));
+    let records = requests.map(|sample| Record {
+        partner: sample.partner.clone(),
+        path: sample.asked.path.clone(),
+        headers: sample.asked.headers.clone(),
+        ..failing::of_body(sample.asked.body.clone())
+    });
+    failing::write_records(path, &header, records)
 }
 
 fn show(result: &DiffResult, out: &mut dyn Write) -> io::Result<()> {

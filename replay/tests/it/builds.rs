@@ -189,15 +189,15 @@ fn a_build_is_not_different_from_itself_although_ids_and_tokens_are_new_each_tim
 #[test]
 fn terms_that_are_wrong_for_two_answers_of_a_hundred_are_found_named_and_reduced_to_one_request() {
     let world = World::start(Build { take_rate: 15, ..GOOD });
-    let (code, found, shown) = world.diff(&["--unmarked"]);
+    let [failing, small] = ["failing.capture", "small.capture"].map(|name| world.path(name));
+    let (code, found, shown) = world.diff(&["--unmarked", "--failing", failing.to_str().unwrap()]);
     assert_eq!(code, Some(1), "{shown}");
     assert_eq!(different(&found), ["$.seatbid[*].bid[*].price"], "{shown}");
     assert!(found.paths[0].examples.iter().all(|example| is_rare(example.request)), "{shown}");
 
-    let small = world.path("small.capture");
     let output = Command::new(PROGRAM)
         .arg("shrink")
-        .arg(world.path("in.capture"))
+        .arg(&failing)
         .args(["--target", &world.url(0), "--candidate", &world.url(2), "--out"])
         .arg(&small)
         .output()
