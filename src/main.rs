@@ -8,10 +8,11 @@ use gavel::app::load::StartFault;
 use gavel::app::pack::PackArgs;
 use gavel::app::{self, EX_CONFIG, ServeArgs};
 use gavel::broker::command::{self as events, EventsCommand};
+use gavel::config::events::Ack;
 use gavel::http::admin::AdminAddress;
 use gavel::journal::{self, command::JournalCommand};
 use gavel::ledger::{self, command::LedgerArgs};
-use gavel::notice::command::{self as dlq, DlqCommand};
+use gavel::notice::command::{self as dlq, DlqCommand, Keeper};
 use gavel::{clock, config, enrich, reload};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -142,13 +143,7 @@ fn main() -> ExitCode {
         Command::Journal { command } => journal(command),
         Command::Events { command } => pull(command),
         Command::Ledger(args) => ledger(args),
-        Command::Dlq { command } => match dlq::run(command) {
-            Ok(text) => say(&text),
-            Err(fault) => {
-                eprintln!("{}", reload::chain(&fault));
-                ExitCode::FAILURE
-            }
-        },
+        Command::Dlq { command } => letters(command),
         Command::Debug { question } => match answer(question) {
             Ok(text) => say(&text),
             Err(fault) => faulty(&fault),
@@ -276,6 +271,28 @@ fn pull(command: EventsCommand) -> ExitCode {
         Err(fault) => {
             eprintln!("{}", reload::chain(&fault));
             ExitCode::from(2)
+        }
+    }
+}
+
+fn letters(command: DlqCommand) -> ExitCode {
+    let keeper = match command.place().map(config::load) {
+        Err(dir) => Keeper::Journal(dir),
+        Ok(Err(report)) => return faulty(&StartFault::from(report)),
+        Ok(Ok(config)) => match (config.events.ack, config.events.broker, config.events.journal) {
+            (Ack::Broker, Some(broker), _) => Keeper::Stream(Box::new(broker)),
+            (_, _, Some(journal)) => Keeper::Journal(journal.dir),
+            _ => {
+                eprintln!("the configuration has no [journal]");
+                return ExitCode::from(EX_CONFIG);
+            }
+        },
+    };
+    match dlq::run(command, &keeper) {
+        Ok(text) => say(&text),
+        Err(fault) => {
+            eprintln!("{}", reload::chain(&fault));
+            ExitCode::FAILURE
         }
     }
 }

@@ -21,7 +21,8 @@
 #            memory of a million requests; on a machine that does nothing else
 #   tokens   ten million altered tokens: none may be taken
 #   kill     the server killed a hundred times under load: no answered event lost, none counted twice
-#   broker   an hour without the broker, compressed, and 50 replicas and brokers killed under load
+#   broker   an hour without the broker (or as many as are said), compressed, and 50 replicas and brokers
+#            killed under load
 #   ssrf     hostile notices in a network where every address answers: root, and a minute
 #   cold     `cargo demo` and the tests from a clone without anything built
 #
@@ -100,7 +101,7 @@ kill() {
 }
 
 broker() {
-  GAVEL_FULL=1 cargo test --package gavel --test it --quiet -- --nocapture --test-threads=1 broker::
+  GAVEL_FULL=1 GAVEL_HOURS=${1:-1} cargo test --package gavel --test it --quiet -- --nocapture --test-threads=1 broker::
 }
 
 ssrf() {

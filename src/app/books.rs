@@ -176,6 +176,7 @@ pub fn numbers(status: &Status, link: Option<&Link>) -> BooksState {
             is_well: link.health().is_well(),
             messages: link.health().ends(),
             lag: link.health().behind(clock::wall()),
+            notices: link.health().kept(),
         }),
     }
 }

@@ -9,7 +9,8 @@ use super::{BrokerFault, Settings, dial};
 use crate::clock;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
-use async_nats::jetstream::{self, Context, stream::Stream};
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use async_nats::jetstream::{self, Context};
 use futures_util::StreamExt;
 use std::error::Error;
 use std::fs::File;
@@ -100,16 +101,27 @@ async fn led(context: &Context, name: &str) -> Result<Stream, BrokerFault> {
     Err(BrokerFault::Leaderless)
 }
 
+/// The last message within bounds that has not been removed, as dead notices are when they are closed.
+async fn last_there(stream: &Stream, from: u64, last: u64) -> Result<Option<u64>, Ended> {
+    for at in (from..=last).rev() {
+        match stream.get_raw_message(at).await {
+            Ok(_) => return Ok(Some(at)),
+            Err(fault) if fault.kind() == RawMessageErrorKind::NoMessageFound => {}
+            Err(fault) => return Err(unread(fault)),
+        }
+    }
+    Ok(None)
+}
+
 async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec<String>, Ended> {
     let options = dial::options(settings).await.map_err(Ended::Broker)?;
     let client = options.connect(&settings.urls[..]).await;
     let client = client.map_err(|fault| Ended::Broker(BrokerFault::Connect(fault)))?;
     let stream = led(&jetstream::new(client), &settings.stream).await.map_err(Ended::Broker)?;
-    let state = stream.cached_info().state.clone();
+    let state = &stream.cached_info().state;
+    let (first, last) = (from.max(state.first_sequence), state.last_sequence);
     let mut faults = Vec::new();
-    if state.messages == 0 || state.last_sequence < from {
-        return Ok(faults);
-    }
+    let Some(mut last) = last_there(&stream, first, last).await? else { return Ok(faults) };
     let config = OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
         replay_policy: ReplayPolicy::Instant,
@@ -117,12 +129,20 @@ async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec
     };
     let consumer = stream.create_consumer(config).await.map_err(unread)?;
     let mut messages = consumer.messages().await.map_err(unread)?;
-    let (mut at, last) = (0, state.last_sequence);
+    let mut at = 0;
     // not until nothing is pending: the server that reads for us may be behind the stream's leader
     while at < last {
         let next = tokio::time::timeout(SILENCE_MAX, messages.next()).await;
         let Ok(Some(message)) = next else {
-            return Err(Ended::Broker(BrokerFault::Short { at, last }));
+            // a dead notice may have been closed meanwhile
+            match last_there(&stream, at + 1, last).await? {
+                Some(there) if there == last => {
+                    return Err(Ended::Broker(BrokerFault::Short { at, last }));
+                }
+                Some(there) => last = there,
+                None => break,
+            }
+            continue;
         };
         let message = message.map_err(unread)?;
         let info = message.info().map_err(|fault| Ended::Broker(BrokerFault::Read(fault)))?;

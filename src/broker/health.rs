@@ -45,7 +45,12 @@ pub struct Health {
     /// When the oldest record came that the relay has not passed, in microseconds since the epoch;
     /// 0: it has passed all.
     behind_us: AtomicU64,
+    /// Notices that the stream keeps, of all replicas: pending ones and dead ones; [`UNKNOWN`].
+    notices: [AtomicU64; 2],
 }
+
+/// Nobody has asked the stream so far.
+const UNKNOWN: u64 = u64::MAX;
 
 impl Default for Health {
     fn default() -> Self {
@@ -54,6 +59,7 @@ impl Default for Health {
             failing: AtomicU64::new(NEVER),
             ends: Default::default(),
             behind_us: AtomicU64::new(0),
+            notices: [UNKNOWN; 2].map(AtomicU64::new),
         }
     }
 }
@@ -109,6 +115,19 @@ impl Health {
         self.behind_us.store(came_us, Ordering::Relaxed);
     }
 
+    /// The stream keeps so many notices that are not settled, and so many dead ones.
+    pub fn keeps(&self, notices: [u64; 2]) {
+        for (cell, count) in self.notices.iter().zip(notices) {
+            cell.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Pending notices and dead ones, as of some seconds ago; `None` where nobody asks for them.
+    pub fn kept(&self) -> Option<[u64; 2]> {
+        let counts = self.notices.each_ref().map(|cell| cell.load(Ordering::Relaxed));
+        (!counts.contains(&UNKNOWN)).then_some(counts)
+    }
+
     /// How old the oldest record is that the relay has not passed.
     pub fn behind(&self, wall: Duration) -> Duration {
         match self.behind_us.load(Ordering::Relaxed) {
@@ -141,6 +160,14 @@ mod tests {
     #[test]
     fn the_labels_are_those_of_the_table_of_instruments() {
         assert_eq!(End::ALL.map(End::label), *BROKER_ENDS);
+    }
+
+    #[test]
+    fn what_the_stream_keeps_is_unknown_until_it_was_asked() {
+        let health = Health::default();
+        assert_eq!(health.kept(), None);
+        health.keeps([0, 3]);
+        assert_eq!(health.kept(), Some([0, 3]));
     }
 
     #[test]

@@ -39,24 +39,6 @@ pub fn probe_subject(prefix: &str) -> String {
     format!("{prefix}.probe")
 }
 
-/// That the notice of an event is given up: what the event's message said, and why.
-pub fn dead(prefix: &str, payload: &[u8], reason: &str, tries: u32) -> Option<Message> {
-    let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
-    let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (id, bidder, event) = (text("id"), text("bidder"), text("type"));
-    line.insert("type".to_owned(), "dead_notice".into());
-    line.insert("event".to_owned(), event.into());
-    line.insert("reason".to_owned(), reason.into());
-    line.insert("tries".to_owned(), tries.into());
-    Some(Message {
-        subject: format!("{prefix}.dead.{}", token(&bidder)),
-        id: format!("dead-{id}"),
-        sale: None,
-        came_us: 0,
-        payload: Value::Object(line).to_string().into(),
-    })
-}
-
 /// An event that is not in a journal.
 pub fn of_event(prefix: &str, event: &MoneyEvent) -> Message {
     let mut bytes = Vec::with_capacity(512);
@@ -98,7 +80,7 @@ fn message(prefix: &str, kind: u8, line: Map<String, Value>) -> Message {
 }
 
 /// A name as one word of a subject: the dots of a partner's name would be more of them.
-fn token(name: &str) -> String {
+pub(super) fn token(name: &str) -> String {
     let plain = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '-' | '_');
     name.chars().map(|char| if plain(char) { char } else { '_' }).collect()
 }
@@ -140,18 +122,6 @@ mod tests {
         assert_eq!(line(9, &direct.payload), line(9, &relayed.payload));
         let same = (&relayed.subject, &relayed.id, relayed.sale, relayed.came_us);
         assert_eq!(same, (&direct.subject, &direct.id, direct.sale, direct.came_us));
-    }
-
-    #[test]
-    fn a_dead_notice_says_of_which_event_it_was_and_why() {
-        let event = of_event("g", &MoneyEvent { bidder: "b.1".into(), ..event() });
-        let message = dead("g", &event.payload, "status 400", 3).unwrap();
-        assert_eq!(message.subject, "g.dead.b_1");
-        assert_eq!(message.id, format!("dead-{}", event.id));
-        let line: Value = serde_json::from_slice(&message.payload).unwrap();
-        assert_eq!((&line["type"], &line["event"]), (&"dead_notice".into(), &"billing".into()));
-        assert_eq!((&line["reason"], &line["tries"]), (&"status 400".into(), &3.into()));
-        assert_eq!(dead("g", b"x", "", 0), None);
     }
 
     #[test]

@@ -1,16 +1,19 @@
 //! Where events go beyond this machine: a stream of NATS JetStream.
 //!
 //! Owns: the words of the broker (this file), the connection, what a message is, the relay that
-//! empties the journal into the stream, the reading of a stream. Never: an HTTP answer, a notice that
-//! is sent. Invariant: a message that [`link::Link::publish`] calls stored has been acknowledged by
-//! the stream that the settings name; one that comes twice has the same `Nats-Msg-Id`.
+//! empties the journal into the stream, the reading of a stream, its dead notices. Never: an HTTP
+//! answer, a notice that is sent. Invariant: a message that [`link::Link::publish`] calls stored has
+//! been acknowledged by the stream that the settings name; one that comes twice has the same
+//! `Nats-Msg-Id`.
 //!
 //! This file is the folder's vocabulary; it imports none of its children.
 
 pub mod command;
+pub mod dead;
 pub mod dial;
 pub mod feed;
 pub mod health;
+pub mod letters;
 pub mod link;
 pub mod message;
 pub mod relay;
@@ -115,6 +118,8 @@ pub enum BrokerFault {
     Short { at: u64, last: u64 },
     #[error("the stream cannot be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("message {0} of the stream cannot be removed; what became of it stands in the stream")]
+    Remove(u64, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl BrokerFault {

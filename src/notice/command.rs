@@ -1,13 +1,17 @@
 //! `gavel dlq`: the dead letters of notices, for people.
 //!
 //! Owns: the arguments, the choice of letters, the texts. Never: what a server does with a letter.
-//! Invariant: a change goes through the one process that has the letters: this one where no server
-//! runs, else the server, by an order ([`super::orders`]).
+//! Invariant: a change of a journal's letters goes through the one process that has them: this one
+//! where no server runs, else the server, by an order ([`super::orders`]). Those of a stream
+//! ([`streamed`]) are anybody's.
+
+mod streamed;
 
 use super::orders::{self, Order};
+use crate::broker::{self, BrokerFault};
 use crate::clock;
 use crate::journal::dead::look::{Found, look};
-use crate::journal::dead::{Change, DeadLetters, Letter, LetterState};
+use crate::journal::dead::{Change, DeadLetters, LetterState};
 use crate::journal::disk::real::RealDisk;
 use crate::journal::{JournalFault, Settings};
 use crate::money_event::codec::read_event;
@@ -23,6 +27,25 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often its order is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Where the letters are.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Place {
+    /// The journal's folder.
+    dir: Option<PathBuf>,
+    /// The main file: with `events.ack = "broker"` letters of the stream that its `[broker]` names, else
+    /// those of its journal.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// Who has the letters.
+#[derive(Clone, Debug)]
+pub enum Keeper {
+    Journal(PathBuf),
+    Stream(Box<broker::Settings>),
+}
 
 /// Which letters.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -46,8 +69,8 @@ pub struct Choice {
 pub enum DlqCommand {
     /// Notices that were put aside: dead ones, and those that are still tried.
     List {
-        /// The journal's folder.
-        dir: PathBuf,
+        #[command(flatten)]
+        place: Place,
         #[command(flatten)]
         choice: Choice,
         /// As JSON lines, with their URLs.
@@ -56,8 +79,8 @@ pub enum DlqCommand {
     },
     /// Have dead ones tried again: their tries, and their day, begin anew.
     Replay {
-        /// The journal's folder.
-        dir: PathBuf,
+        #[command(flatten)]
+        place: Place,
         #[command(flatten)]
         choice: Choice,
         /// All dead letters, where nothing else chooses.
@@ -66,8 +89,8 @@ pub enum DlqCommand {
     },
     /// Give dead ones up for ever.
     Purge {
-        /// The journal's folder.
-        dir: PathBuf,
+        #[command(flatten)]
+        place: Place,
         #[command(flatten)]
         choice: Choice,
         /// All dead letters, where nothing else chooses.
@@ -90,8 +113,65 @@ pub enum DlqFault {
     Order(#[source] io::Error),
     #[error("choose letters: --letter, --event, --bidder, --older, or --all")]
     NoChoice,
+    #[error(transparent)]
+    Broker(#[from] BrokerFault),
     #[error("the server that has the journal has not obeyed in {} s; {} is left for it", PATIENCE.as_secs(), .0.display())]
     Patience(PathBuf),
+}
+
+impl DlqCommand {
+    /// The main file, where that says who has the letters; else the journal's folder.
+    pub fn place(&self) -> Result<&Path, PathBuf> {
+        let (Self::List { place, .. } | Self::Replay { place, .. } | Self::Purge { place, .. }) =
+            self;
+        match &place.config {
+            Some(config) => Ok(config),
+            None => Err(place.dir.clone().unwrap_or_default()),
+        }
+    }
+}
+
+/// A letter as it is shown, wherever it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Row {
+    number: u64,
+    state: LetterState,
+    kind: String,
+    event: Option<String>,
+    auction: Option<String>,
+    url: Option<String>,
+    bidder: String,
+    tries: u32,
+    reason: String,
+    since_us: u64,
+    due_us: u64,
+    /// When it was given up, where that is known.
+    died_us: Option<u64>,
+    /// Of its record in a journal.
+    sequence: Option<u64>,
+}
+
+impl Row {
+    fn of((number, state, letter): &Found) -> Self {
+        let kind = EventType::of_kind(letter.kind);
+        let event = kind.and_then(|kind| read_event(kind, &letter.payload).ok());
+        let part = |of: fn(&MoneyEvent) -> String| event.as_ref().map(of);
+        Self {
+            number: *number,
+            state: *state,
+            kind: kind.map_or("?", EventType::label).to_owned(),
+            event: part(|event| event.id.to_string()),
+            auction: part(|event| event.auction_id.clone()),
+            url: part(|event| event.url.clone()),
+            bidder: letter.group.clone(),
+            tries: letter.tries,
+            reason: letter.reason.clone(),
+            since_us: letter.buried_us,
+            due_us: letter.due_us,
+            died_us: None,
+            sequence: Some(letter.sequence),
+        }
+    }
 }
 
 impl Choice {
@@ -100,51 +180,50 @@ impl Choice {
         letters.is_empty() && event.is_none() && bidder.is_none() && older.is_none()
     }
 
-    fn takes(&self, (number, _, letter): &Found, now_us: u64) -> bool {
-        let is_event = |id: &String| event_of(letter).is_some_and(|e| e.id.to_string() == *id);
-        let is_older =
-            |minutes: u64| now_us.saturating_sub(letter.buried_us) / 60_000_000 >= minutes;
-        (self.letters.is_empty() || self.letters.contains(number))
-            && self.event.as_ref().is_none_or(is_event)
-            && self.bidder.as_ref().is_none_or(|bidder| letter.group == *bidder)
+    fn takes(&self, row: &Row, now_us: u64) -> bool {
+        let is_older = |minutes: u64| now_us.saturating_sub(row.since_us) / 60_000_000 >= minutes;
+        (self.letters.is_empty() || self.letters.contains(&row.number))
+            && (self.event.is_none() || self.event == row.event)
+            && self.bidder.as_ref().is_none_or(|bidder| row.bidder == *bidder)
             && self.older.is_none_or(is_older)
     }
 }
 
-fn event_of(letter: &Letter) -> Option<MoneyEvent> {
-    read_event(EventType::of_kind(letter.kind)?, &letter.payload).ok()
-}
-
 /// Does it; the text is for standard output.
-pub fn run(command: DlqCommand) -> Result<String, DlqFault> {
+pub fn run(command: DlqCommand, keeper: &Keeper) -> Result<String, DlqFault> {
     let now_us = super::schedule::micros(clock::wall());
+    let dir = match keeper {
+        Keeper::Journal(dir) => dir,
+        Keeper::Stream(settings) => return streamed::run(command, settings, now_us),
+    };
     match command {
-        DlqCommand::List { dir, choice, json } => {
-            let found = found(&dir, &choice, now_us)?;
+        DlqCommand::List { choice, json, .. } => {
+            let found = found(dir, &choice, now_us)?;
             Ok(if json { lines(&found) } else { table(&found, now_us) })
         }
-        DlqCommand::Replay { dir, choice, all } => {
-            let letters = dead(&dir, &choice, all, now_us)?;
+        DlqCommand::Replay { choice, all, .. } => {
+            let letters = dead(dir, &choice, all, now_us)?;
             let count = letters.len();
-            change(&dir, &Order::Replay { letters }, now_us)?;
+            change(dir, &Order::Replay { letters }, now_us)?;
             Ok(format!("{count} letters are tried again"))
         }
-        DlqCommand::Purge { dir, choice, all, reason } => {
-            let letters = dead(&dir, &choice, all, now_us)?;
+        DlqCommand::Purge { choice, all, reason, .. } => {
+            let letters = dead(dir, &choice, all, now_us)?;
             let count = letters.len();
-            change(&dir, &Order::Purge { letters, reason }, now_us)?;
+            change(dir, &Order::Purge { letters, reason }, now_us)?;
             Ok(format!("{count} letters are given up"))
         }
     }
 }
 
-fn found(dir: &Path, choice: &Choice, now_us: u64) -> Result<Vec<Found>, DlqFault> {
+fn found(dir: &Path, choice: &Choice, now_us: u64) -> Result<Vec<Row>, DlqFault> {
     if !dir.is_dir() {
         return Err(DlqFault::Folder(dir.to_owned()));
     }
-    let mut found = look(&RealDisk, dir, usize::MAX).map_err(DlqFault::Letters)?.list();
-    found.retain(|one| choice.takes(one, now_us));
-    Ok(found)
+    let found = look(&RealDisk, dir, usize::MAX).map_err(DlqFault::Letters)?.list();
+    let mut rows: Vec<Row> = found.iter().map(Row::of).collect();
+    rows.retain(|row| choice.takes(row, now_us));
+    Ok(rows)
 }
 
 fn dead(dir: &Path, choice: &Choice, all: bool, now_us: u64) -> Result<Vec<u64>, DlqFault> {
@@ -152,8 +231,8 @@ fn dead(dir: &Path, choice: &Choice, all: bool, now_us: u64) -> Result<Vec<u64>,
         return Err(DlqFault::NoChoice);
     }
     let found = found(dir, choice, now_us)?;
-    let dead = found.iter().filter(|(_, state, _)| *state == LetterState::Dead);
-    Ok(dead.map(|(number, _, _)| *number).collect())
+    let dead = found.iter().filter(|row| row.state == LetterState::Dead);
+    Ok(dead.map(|row| row.number).collect())
 }
 
 fn change(dir: &Path, order: &Order, now_us: u64) -> Result<(), DlqFault> {
@@ -202,58 +281,59 @@ fn changes(order: &Order, now_us: u64) -> Vec<Change> {
     letters.iter().map(change).collect()
 }
 
-fn lines(found: &[Found]) -> String {
-    let line = |(number, state, letter): &Found| -> Value {
-        let event = event_of(letter);
+fn lines(rows: &[Row]) -> String {
+    let line = |row: &Row| -> Value {
         json!({
-            "letter": number,
-            "state": state.label(),
-            "bidder": letter.group,
-            "tries": letter.tries,
-            "reason": letter.reason,
-            "since_us": letter.buried_us,
-            "due_us": (letter.due_us > 0).then_some(letter.due_us),
-            "sequence": letter.sequence,
-            "event": event.as_ref().map(|event| event.id.to_string()),
-            "type": event.as_ref().map(|event| event.event.label()),
-            "auction": event.as_ref().map(|event| &event.auction_id),
-            "url": event.as_ref().map(|event| &event.url),
+            "letter": row.number,
+            "state": row.state.label(),
+            "bidder": row.bidder,
+            "tries": row.tries,
+            "reason": row.reason,
+            "since_us": row.since_us,
+            "due_us": (row.due_us > 0).then_some(row.due_us),
+            "died_us": row.died_us,
+            "sequence": row.sequence,
+            "event": row.event,
+            "type": row.event.as_ref().map(|_| &row.kind),
+            "auction": row.auction,
+            "url": row.url,
         })
     };
     let mut out = String::new();
-    for one in found {
-        let _ = writeln!(out, "{}", line(one));
+    for row in rows {
+        let _ = writeln!(out, "{}", line(row));
     }
     out
 }
 
-fn table(found: &[Found], now_us: u64) -> String {
+fn table(rows: &[Row], now_us: u64) -> String {
     let mut out = format!(
         "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}\n",
         "letter", "state", "type", "event", "bidder", "tries", "minutes", "reason"
     );
-    for (number, state, letter) in found {
-        let event = event_of(letter);
-        let kind = EventType::of_kind(letter.kind).map_or("?", EventType::label);
+    for row in rows {
         let _ = writeln!(
             out,
-            "{number:>8} {:<8} {kind:<8} {:<32} {:<20} {:>5} {:>9} {}",
-            state.label(),
-            event.map_or_else(String::new, |event| event.id.to_string()),
-            letter.group,
-            letter.tries,
-            now_us.saturating_sub(letter.buried_us) / 60_000_000,
-            letter.reason
+            "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}",
+            row.number,
+            row.state.label(),
+            row.kind,
+            row.event.as_deref().unwrap_or_default(),
+            row.bidder,
+            row.tries,
+            now_us.saturating_sub(row.since_us) / 60_000_000,
+            row.reason
         );
     }
-    let dead = found.iter().filter(|(_, state, _)| *state == LetterState::Dead).count();
-    let _ = writeln!(out, "{dead} dead, {} pending", found.len() - dead);
+    let dead = rows.iter().filter(|row| row.state == LetterState::Dead).count();
+    let _ = writeln!(out, "{dead} dead, {} pending", rows.len() - dead);
     out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::dead::Letter;
     use crate::money_event::EventId;
     use crate::money_event::codec::write_event;
 
@@ -286,8 +366,17 @@ mod tests {
         numbers
     }
 
+    fn tried(command: DlqCommand) -> Result<String, DlqFault> {
+        let keeper = Keeper::Journal(command.place().unwrap_err());
+        run(command, &keeper)
+    }
+
     fn said(command: DlqCommand) -> String {
-        run(command).unwrap()
+        tried(command).unwrap()
+    }
+
+    fn at(dir: &Path) -> Place {
+        Place { dir: Some(dir.to_owned()), config: None }
     }
 
     fn bidder(name: &str) -> Choice {
@@ -299,7 +388,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().to_owned();
         let numbers = letters(&dir);
-        let list = |choice, json| said(DlqCommand::List { dir: dir.clone(), choice, json });
+        let list = |choice, json| said(DlqCommand::List { place: at(&dir), choice, json });
         assert!(list(Choice::default(), false).ends_with("6 dead, 0 pending\n"));
         assert_eq!(list(bidder("odd"), true).lines().count(), 3);
         let event = EventId(3 << 4).to_string();
@@ -310,13 +399,13 @@ mod tests {
         let recent = Choice { older: Some(u64::MAX), ..Choice::default() };
         assert!(list(recent, false).ends_with("0 dead, 0 pending\n"));
 
-        let none = DlqCommand::Replay { dir: dir.clone(), choice: Choice::default(), all: false };
-        assert!(matches!(run(none), Err(DlqFault::NoChoice)));
-        said(DlqCommand::Replay { dir: dir.clone(), choice: bidder("odd"), all: false });
+        let none = DlqCommand::Replay { place: at(&dir), choice: Choice::default(), all: false };
+        assert!(matches!(tried(none), Err(DlqFault::NoChoice)));
+        said(DlqCommand::Replay { place: at(&dir), choice: bidder("odd"), all: false });
         assert!(list(Choice::default(), false).ends_with("3 dead, 3 pending\n"));
         let choice = Choice { letters: vec![numbers[0], numbers[1]], ..Choice::default() };
         let reason = "a test".to_owned();
-        let purge = DlqCommand::Purge { dir: dir.clone(), choice, all: false, reason };
+        let purge = DlqCommand::Purge { place: at(&dir), choice, all: false, reason };
         // of the two one is pending: only dead ones are given up
         assert_eq!(said(purge), "1 letters are given up");
         assert!(list(Choice::default(), false).ends_with("2 dead, 3 pending\n"));
@@ -326,9 +415,10 @@ mod tests {
     fn a_folder_without_letters_has_none_and_no_folder_is_a_fault() {
         let folder = tempfile::tempdir().unwrap();
         let choice = Choice::default();
-        let list = |dir: PathBuf| DlqCommand::List { dir, choice: choice.clone(), json: false };
-        assert!(said(list(folder.path().to_owned())).ends_with("0 dead, 0 pending\n"));
+        let list =
+            |dir: &Path| DlqCommand::List { place: at(dir), choice: choice.clone(), json: false };
+        assert!(said(list(folder.path())).ends_with("0 dead, 0 pending\n"));
         assert!(!crate::journal::dead::folder(folder.path()).exists());
-        assert!(matches!(run(list(folder.path().join("no"))), Err(DlqFault::Folder(_))));
+        assert!(matches!(tried(list(&folder.path().join("no"))), Err(DlqFault::Folder(_))));
     }
 }

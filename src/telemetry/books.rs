@@ -6,7 +6,7 @@
 use super::hub::Value;
 use super::meter::Meter;
 use super::meters::money as m;
-use super::words::{BROKER_ENDS, INTAKE_ENDS, OUTLET_STATES, RECORD_ENDS};
+use super::words::{BROKER_ENDS, INTAKE_ENDS, KEPT_NOTICES, OUTLET_STATES, RECORD_ENDS};
 use std::time::Duration;
 
 /// What the journal holds, and where each event that came has gone.
@@ -42,6 +42,8 @@ pub struct BrokerState {
     /// In the order of `BROKER_ENDS`.
     pub messages: [u64; 3],
     pub lag: Duration,
+    /// In the order of `KEPT_NOTICES`; `None`: the broker keeps none.
+    pub notices: Option<[u64; 2]>,
 }
 
 /// Gives every number to `emit`.
@@ -78,5 +80,8 @@ pub(super) fn emit_books(
             emit(&m::BROKER_MESSAGES, &[end], Value::Whole(count));
         }
         emit(&m::BROKER_LAG, &[], Value::Whole(broker.lag.as_secs()));
+        for (state, count) in KEPT_NOTICES.iter().zip(broker.notices.iter().flatten()) {
+            emit(&m::BROKER_NOTICES, &[state], Value::Whole(*count));
+        }
     }
 }

@@ -320,7 +320,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 74] = [
+pub static ALL: [&Meter; 75] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -387,6 +387,7 @@ pub static ALL: [&Meter; 74] = [
     &money::BROKER_WELL,
     &money::BROKER_MESSAGES,
     &money::BROKER_LAG,
+    &money::BROKER_NOTICES,
     &NOTICES,
     &NOTICE_FAILURES,
     &NOTICES_BLOCKED,

@@ -216,6 +216,7 @@ mod tests {
                 broker: Some(BrokerState {
                     is_well: true,
                     messages: [5, 1, 2],
+                    notices: Some([4, 1]),
                     ..BrokerState::default()
                 }),
                 ..BooksState::default()

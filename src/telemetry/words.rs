@@ -14,6 +14,8 @@ pub const OUTLET_STATES: &[&str] = &["carried", "delivered", "dead", "pending"];
 pub const RECORD_ENDS: &[&str] = &["offered", "dropped", "written"];
 /// Readers of the journal that hold it back.
 pub const SINKS: &[&str] = &["notices", "broker"];
+/// Notices that the broker keeps.
+pub const KEPT_NOTICES: &[&str] = &["pending", "dead"];
 /// What became of a message to the broker.
 pub const BROKER_ENDS: &[&str] = &["stored", "repeat", "failed"];
 /// Why a try failed.

@@ -46,9 +46,13 @@ impl Sender {
             }
             receipt.again(Duration::from_micros(due_us.saturating_sub(now_us)));
         } else {
+            let reason = match failure {
+                Some(_) => reason.to_owned(),
+                None => format!("not delivered in time ({reason}), after {tries} tries"),
+            };
             tracing::warn!(bidder = %job.bidder, tries, %reason, "a notice is dead");
             self.tally.count(job.kind, Ended::Dead);
-            receipt.dead(reason.to_owned(), tries);
+            receipt.dead(reason, tries);
         }
     }
 }

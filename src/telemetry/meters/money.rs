@@ -3,7 +3,9 @@
 //! Owns: as [`super`], of these. Never: a value.
 
 use super::super::meter::{Label, Meter, Values};
-use super::super::words::{BROKER_ENDS, INTAKE_ENDS, OUTLET_STATES, RECORD_ENDS, SINKS};
+use super::super::words::{
+    BROKER_ENDS, INTAKE_ENDS, KEPT_NOTICES, OUTLET_STATES, RECORD_ENDS, SINKS,
+};
 use super::{counter, gauge};
 
 /// Parts of the journal's commits.
@@ -75,4 +77,9 @@ pub static BROKER_LAG: Meter = gauge(
     "gavel_broker_lag_seconds",
     "Age of the oldest record of the journal that the broker does not have",
     &[],
+);
+pub static BROKER_NOTICES: Meter = gauge(
+    "gavel_broker_notices",
+    "Notices that the stream keeps, of all replicas, with `events.ack = \"broker\"`: `pending` are not settled, with events that nobody has looked at; `dead` were given up and wait for a person (`gavel dlq`)",
+    &[Label { name: "state", values: Values::Fixed(KEPT_NOTICES) }],
 );

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 const SETTINGS: FeedSettings =
     FeedSettings { hold: Duration::from_millis(500), waiting_max: 1_000 };
 
-fn event(sale: u128, url: &str) -> MoneyEvent {
+pub fn event(sale: u128, url: &str) -> MoneyEvent {
     MoneyEvent {
         event: EventType::Billing,
         id: SaleId::new(sale << 64).event(EventType::Billing),
@@ -29,7 +29,7 @@ fn event(sale: u128, url: &str) -> MoneyEvent {
     }
 }
 
-fn next(link: &Link, feed: &mut Receiver<Parcel>) -> Parcel {
+pub fn next(link: &Link, feed: &mut Receiver<Parcel>) -> Parcel {
     let next = async { tokio::time::timeout(PATIENCE, feed.recv()).await };
     link.block_on(next).expect("a notice comes").expect("the feed is open")
 }
@@ -92,17 +92,18 @@ fn a_notice_is_there_until_it_is_settled_and_what_a_journal_tells_is_passed_over
     parcel.receipt.delivered();
     running.close();
     // what was said last is said before the end
-    assert_eq!(owed(&nats.url()), (0, 0));
+    assert_eq!(owed(&nats.url(), "notices"), 0);
 }
 
-/// Of the shared consumer: what nobody has taken, and what is not settled.
-fn owed(url: &str) -> (u64, usize) {
+/// Of a consumer that all replicas share: what nobody has taken, or is not settled.
+pub fn owed(url: &str, name: &str) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let context = async_nats::jetstream::new(async_nats::connect(url).await.unwrap());
         let stream = context.get_stream("GAVEL").await.unwrap();
-        let mut consumer: PullConsumer = stream.get_consumer("gavel-notices").await.unwrap();
+        let consumer = stream.get_consumer(&format!("gavel-{name}")).await;
+        let mut consumer: PullConsumer = consumer.unwrap();
         let info = consumer.info().await.unwrap();
-        (info.num_pending, info.num_ack_pending)
+        info.num_pending + info.num_ack_pending as u64
     })
 }

@@ -24,6 +24,12 @@ fn is_full() -> bool {
     std::env::var_os("GAVEL_FULL").is_some()
 }
 
+/// How long the broker is away at full size: `tests/full.sh broker HOURS`.
+fn hours() -> u32 {
+    let hours = std::env::var_os("GAVEL_HOURS").map(|hours| hours.to_str().unwrap().parse());
+    hours.map_or(1, Result::unwrap)
+}
+
 fn wait(tickets: &mut Vec<Ticket>) {
     for ticket in tickets.drain(..) {
         ticket.wait().unwrap();
@@ -37,8 +43,8 @@ fn what_came_while_the_broker_was_away_follows_in_order_at_twice_the_live_rate_a
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings { retry_max: Duration::from_millis(500), ..nats.settings() };
     let replica = Replica::open(dir.path(), settings.clone());
-    // at the live rate this is a minute (with GAVEL_FULL: an hour), as fast as the disk takes it
-    let sales = if is_full() { LIVE * 3600 / 3 } else { LIVE * 60 / 3 };
+    // at the live rate this is a minute (with GAVEL_FULL: hours), as fast as the disk takes it
+    let sales = if is_full() { LIVE * 3600 * hours() / 3 } else { LIVE * 60 / 3 };
     let mut tickets = Vec::new();
     for sale in 0..sales {
         for step in STEPS {

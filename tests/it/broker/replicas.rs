@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Configurations of three replicas that differ in their folders alone.
-fn configs(dir: &Path, bidder: &Bidder, more: &str) -> Vec<PathBuf> {
+pub fn configs(dir: &Path, bidder: &Bidder, more: &str) -> Vec<PathBuf> {
     let config = |name| {
         let path = dir.join(format!("{name}.toml"));
         write(
@@ -33,7 +33,7 @@ fn configs(dir: &Path, bidder: &Bidder, more: &str) -> Vec<PathBuf> {
 }
 
 /// The same with the broker's answer instead of the own disk's.
-fn acknowledged(configs: Vec<PathBuf>) -> Vec<PathBuf> {
+pub fn acknowledged(configs: Vec<PathBuf>) -> Vec<PathBuf> {
     for config in &configs {
         let text = std::fs::read_to_string(config).unwrap();
         std::fs::write(config, text.replace("[events]\n", "[events]\nack = 'broker'\n")).unwrap();
@@ -41,11 +41,11 @@ fn acknowledged(configs: Vec<PathBuf>) -> Vec<PathBuf> {
     configs
 }
 
-fn replicas(configs: &[PathBuf]) -> Vec<Server> {
+pub fn replicas(configs: &[PathBuf]) -> Vec<Server> {
     configs.iter().map(|config| Server::ready(config)).collect()
 }
 
-fn is_well(server: &Server) -> bool {
+pub fn is_well(server: &Server) -> bool {
     server.metric("gavel_broker_acknowledging") > 0.5
 }
 
@@ -54,7 +54,7 @@ fn counted(server: &Server, result: &str) -> u64 {
     format!("{}", server.metric(&series)).parse().unwrap()
 }
 
-fn gavel(arguments: &[&str], paths: &[&Path]) -> String {
+pub fn gavel(arguments: &[&str], paths: &[&Path]) -> String {
     let output =
         Command::new(env!("CARGO_BIN_EXE_gavel")).args(arguments).args(paths).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -84,7 +84,7 @@ fn ids(file: &Path) -> Vec<String> {
 }
 
 /// Sells so many, and bills each at the server that sold it; answers what was billed.
-fn sell(server: &Server, count: usize) -> Vec<String> {
+pub fn sell(server: &Server, count: usize) -> Vec<String> {
     let sell_one = |_| {
         let burl = path(&auction(server, REQUEST), "burl", &[]);
         assert_eq!(send(server, "GET", &burl, "").status, 204);
