@@ -173,9 +173,7 @@ fn of_each_truncation_the_prefix_survives() {
         // a start behind it goes on with the next sequence, and the same is found again
         let again = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
         assert_eq!(again.table.next, recovered.table.next);
-        for path in written.disk.paths() {
-            written.disk.remove(&path).unwrap();
-        }
+        written.disk.wipe();
         written.disk.create(path).unwrap();
     }
 }

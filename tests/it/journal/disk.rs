@@ -180,6 +180,16 @@ impl SimDisk {
         state.inodes[at].durable[offset] ^= bits;
     }
 
+    /// Takes all files away, and their bytes: elsewhere those of a removed file stay, for whoever has it
+    /// open.
+    pub fn wipe(&self) {
+        let mut state = self.state();
+        state.inodes.clear();
+        state.names.clear();
+        state.durable_names.clear();
+        state.changes.clear();
+    }
+
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
     }
