@@ -7,7 +7,8 @@
 //! priority, but for a factor: a job that since its start had less of a core than it is owed is
 //! given up, and done once more by who asked. It is not raised instead, since without privileges no
 //! thread leaves SCHED_IDLE. What was given up ends when it gets the time, and what comes of it is
-//! dropped; until then every job is done by who asks.
+//! dropped; until then every job is done by who asks, and the next one in any case, for it is as
+//! urgent and would fare no better.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fs;
@@ -53,9 +54,10 @@ struct Progress {
 // === impl SpareSettings ===
 
 impl Default for SpareSettings {
-    /// A quarter of a core is what a thread that is nicer by 5 gets beside a busy worker.
+    /// Less than half a core is less than a thread that is a little nicer than the workers gets of
+    /// a busy machine, and what takes 1.5 s of a core would take more than 3 s.
     fn default() -> Self {
-        Self { look_every: Duration::from_millis(250), looks_min: 2, owed_percent: 25 }
+        Self { look_every: Duration::from_millis(100), looks_min: 3, owed_percent: 50 }
     }
 }
 
@@ -104,7 +106,10 @@ impl Spare {
         F: Fn(&GivenUp) -> T + Send + Sync + 'static,
     {
         let mut straggler = self.straggler.lock().unwrap_or_else(PoisonError::into_inner);
-        if straggler.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if let Some(thread) = straggler.take() {
+            if !thread.is_finished() {
+                *straggler = Some(thread);
+            }
             return None;
         }
         let given_up = Arc::new(GivenUp::default());
@@ -214,8 +219,13 @@ mod tests {
         assert!(!place, "who asked did it");
         assert!(!spare.run(|_| is_aside()), "no second one is started beside it");
         drop(ended);
-        spare.straggler.lock().unwrap().take().unwrap().join().unwrap();
+        let has_ended =
+            || spare.straggler.lock().unwrap().as_ref().is_none_or(JoinHandle::is_finished);
+        while !has_ended() {
+            std::thread::yield_now();
+        }
         assert!(gave_up.load(Ordering::Acquire), "it was told");
+        assert!(!spare.run(|_| is_aside()), "nor is the next one");
         let patient = SpareSettings { owed_percent: 0, ..SpareSettings::default() };
         assert!(Spare { settings: patient, ..spare }.run(|_| is_aside()));
     }
@@ -226,12 +236,12 @@ mod tests {
         let ms = Duration::from_millis;
         // CPU time at each look, and at which look it is given up
         for (cpu, given_up) in [
-            (&[0, 0][..], Some(2)),
-            // a first look alone says nothing
-            (&[0, 200, 200, 249], Some(4)),
-            (&[250, 250, 250, 250, 250], Some(5)),
-            (&[63, 125, 188, 250], None),
-            (&[250, 500, 750, 1_000, 1_250], None),
+            (&[0, 0, 0][..], Some(3)),
+            // the first looks alone say nothing
+            (&[0, 0, 150, 199], Some(4)),
+            (&[100, 200, 200, 200, 200], Some(5)),
+            (&[50, 100, 150, 200], None),
+            (&[100, 200, 300, 400, 500], None),
         ] {
             let mut progress = Progress::default();
             let at = cpu.iter().position(|cpu| progress.is_starved(ms(*cpu), &settings));

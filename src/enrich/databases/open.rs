@@ -372,8 +372,12 @@ impl Role {
         };
         let info = self.info(&path, &raw);
         let bytes_max = settings.address_bytes_max;
-        // compressed bytes are let go of before it is examined
-        let content = spare::run(spare, move |given_up| raw.unpacked(&path, bytes_max, given_up))?;
+        // compressed bytes are let go of before what was in them is examined
+        let content = if raw.is_compressed {
+            spare::run(spare, move |given_up| raw.unpacked(&path, bytes_max, given_up))?
+        } else {
+            raw.content
+        };
         let (reader, info) = accept::open(content, info, self, examination)?;
         Ok(Source { infos: vec![info], body: Body::Address(Arc::new(reader)) })
     }
