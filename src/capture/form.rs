@@ -15,14 +15,12 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::personal::{Treat, is_void};
+use super::shape::{self, Draw, is_token};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Behind the local part of a mail address.
-const MAIL_HOST: &str = "@p.invalid";
-/// Letters and digits of the shortest token: fewer could not keep many users apart.
-const TOKEN_LEAST: usize = 16;
-/// Digits of a checksum.
-const CHECK_DIGITS: usize = 4;
+const MAIL_HOST: &[u8] = b"@p.invalid";
 /// Digits of a number: more do not fit 64 bits.
 const NUMBER_DIGITS_MAX: usize = 18;
 /// Decimals of a position: about a kilometre.
@@ -60,194 +58,117 @@ impl PseudonymKey {
         format!("{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 
-    fn stream(&self, text: &[u8]) -> blake3::OutputReader {
-        blake3::Hasher::new_keyed(&self.0).update(text).finalize_xof()
+    fn stream(&self, text: &[u8]) -> Draw {
+        Draw::new(blake3::Hasher::new_keyed(&self.0).update(text).finalize_xof())
     }
 
     /// The pseudonym of a text; `None`: it stays as it is.
     pub fn replace(&self, treat: Treat, text: &str) -> Option<String> {
-        if is_void(text) {
-            return None;
-        }
-        let new = match treat {
-            Treat::Id => self.token(text),
-            Treat::Ip => self.address(text)?,
-            Treat::Coordinate => match Degrees::of(text) {
-                Degrees::Coarse => return None,
-                Degrees::Rounded(rounded) => rounded,
-                Degrees::None => self.token(text),
-            },
-            Treat::Zip => cut(text)?,
-            Treat::Email => self.token(text) + MAIL_HOST,
-        };
-        Some(new)
+        let mut out = Vec::new();
+        self.write(treat, text, &mut out).then_some(())?;
+        String::from_utf8(out).ok()
     }
 
-    /// As [`Self::replace`], for a number; what comes is a number too.
-    pub fn replace_number(&self, treat: Treat, written: &str) -> Option<String> {
+    /// As [`Self::replace`], behind what is in `out`; `false`: it stays as it is, and so does `out`.
+    pub fn write(&self, treat: Treat, text: &str, out: &mut Vec<u8>) -> bool {
+        if is_void(text) {
+            return false;
+        }
+        match treat {
+            Treat::Id => self.token(text, out),
+            Treat::Ip => return self.address(text, out),
+            Treat::Coordinate => match Degrees::of(text) {
+                Degrees::Coarse => return false,
+                Degrees::Fine(degrees) => degrees.round(out),
+                Degrees::None => self.token(text, out),
+            },
+            Treat::Zip => match cut(text) {
+                None => return false,
+                Some(short) => out.extend_from_slice(short.as_bytes()),
+            },
+            Treat::Email => {
+                self.token(text, out);
+                out.extend_from_slice(MAIL_HOST);
+            }
+        }
+        true
+    }
+
+    /// As [`Self::write`], for a number; what comes is a number too.
+    pub fn write_number(&self, treat: Treat, written: &str, out: &mut Vec<u8>) -> bool {
         match treat {
             Treat::Coordinate => match Degrees::of(written) {
-                Degrees::Coarse => None,
-                Degrees::Rounded(rounded) => Some(rounded),
-                Degrees::None => self.replace_number(Treat::Id, written),
+                Degrees::Coarse => return false,
+                Degrees::Fine(degrees) => degrees.round(out),
+                Degrees::None => return self.write_number(Treat::Id, written, out),
             },
             Treat::Zip => {
                 let digits: String = written.chars().filter(char::is_ascii_digit).collect();
-                cut(&digits).map(|cut| without_zeros(&cut))
+                let Some(short) = cut(&digits) else { return false };
+                out.extend_from_slice(without_zeros(short).as_bytes());
             }
             Treat::Id | Treat::Ip | Treat::Email => {
                 let digits: String = written.chars().filter(char::is_ascii_digit).collect();
                 if is_void(&digits) {
-                    return None;
+                    return false;
                 }
-                let kept: String = digits.chars().take(NUMBER_DIGITS_MAX).collect();
-                let token = self.stretched(written.as_bytes(), &kept);
+                let kept = digits.get(..NUMBER_DIGITS_MAX).unwrap_or(&digits);
+                let start = out.len();
+                shape::draw(&mut self.stream(written.as_bytes()), kept, out);
                 // a leading zero is no JSON, and a 1 fits
-                Some(checked(&format!("1{}", token.get(1..).unwrap_or_default())))
+                if let Some(first) = out.get_mut(start) {
+                    *first = b'1';
+                }
+                shape::seal(out.get_mut(start..).unwrap_or_default());
             }
         }
+        true
     }
 
-    fn token(&self, text: &str) -> String {
+    fn token(&self, text: &str, out: &mut Vec<u8>) {
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        let mut token = if is_hex {
+        let start = out.len();
+        if is_hex && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
             // one id in two cases is one id
-            self.stretched(text.to_ascii_lowercase().as_bytes(), text)
+            shape::draw(&mut self.stream(text.to_ascii_lowercase().as_bytes()), text, out);
         } else {
-            self.stretched(text.as_bytes(), text)
-        };
-        token = checked(&token);
-        token
-    }
-
-    /// Something of the shape of `shape`, and long enough, that follows from `seed`.
-    fn stretched(&self, seed: &[u8], shape: &str) -> String {
-        let mut draw = Draw(self.stream(seed));
-        let alphabets = Alphabets::of(shape);
-        let mut out = String::with_capacity(shape.len().max(TOKEN_LEAST));
-        let mut count = 0;
-        for letter in shape.chars() {
-            let drawn = match letter {
-                _ if letter.is_ascii_alphanumeric() => draw.one(alphabets.of_letter(letter)),
-                '-' | '_' | '.' | ':' | '+' | '/' | '=' | '~' | '|' | '*' => letter,
-                _ if letter.is_alphabetic() => draw.one(b"abcdefghijklmnopqrstuvwxyz"),
-                _ => '_',
-            };
-            count += usize::from(drawn.is_ascii_alphanumeric());
-            out.push(drawn);
+            shape::draw(&mut self.stream(text.as_bytes()), text, out);
         }
-        while count < TOKEN_LEAST {
-            out.push(draw.one(alphabets.fill));
-            count += 1;
-        }
-        out
+        shape::seal(out.get_mut(start..).unwrap_or_default());
     }
 
     /// What is no address becomes a token, which is none either.
-    fn address(&self, text: &str) -> Option<String> {
-        match text.parse() {
-            Ok(IpAddr::V4(address)) if address.is_unspecified() => None,
-            Ok(IpAddr::V6(address)) if address.is_unspecified() => None,
-            Ok(IpAddr::V4(address)) => Some(self.v4(address).to_string()),
-            Ok(IpAddr::V6(address)) => Some(match address.to_ipv4_mapped() {
-                Some(mapped) => self.v4(mapped).to_ipv6_mapped().to_string(),
-                None => self.v6(address).to_string(),
+    fn address(&self, text: &str, out: &mut Vec<u8>) -> bool {
+        let address = match text.parse() {
+            Ok(IpAddr::V4(address)) => IpAddr::V4(self.v4(address)),
+            Ok(IpAddr::V6(address)) => IpAddr::V6(match address.to_ipv4_mapped() {
+                Some(mapped) => self.v4(mapped).to_ipv6_mapped(),
+                None => self.v6(address),
             }),
-            Err(_) => Some(self.token(text)),
-        }
+            Err(_) => {
+                self.token(text, out);
+                return true;
+            }
+        };
+        // writing to memory does not fail
+        !text.parse::<IpAddr>().is_ok_and(|old| old.is_unspecified())
+            && write!(out, "{address}").is_ok()
     }
 
     fn v4(&self, address: Ipv4Addr) -> Ipv4Addr {
         let [a, b, c, _] = address.octets();
-        let drawn = Draw(self.stream(&address.octets())).byte() & 0xf0;
+        let drawn = self.stream(&address.octets()).byte() & 0xf0;
         Ipv4Addr::new(a, b, c, drawn | check_v4([a, b, c, drawn]))
     }
 
     fn v6(&self, address: Ipv6Addr) -> Ipv6Addr {
         let mut octets = address.octets();
-        let mut draw = Draw(self.stream(&octets));
+        let mut draw = self.stream(&octets);
         octets.iter_mut().skip(6).take(8).for_each(|octet| *octet = draw.byte());
         let check = check_v6(octets);
         octets.iter_mut().skip(14).zip(check).for_each(|(octet, byte)| *octet = byte);
         Ipv6Addr::from(octets)
     }
-}
-
-/// Bytes of a keyed stream, as letters.
-struct Draw(blake3::OutputReader);
-
-impl Draw {
-    fn byte(&mut self) -> u8 {
-        let mut one = [0];
-        self.0.fill(&mut one);
-        let [byte] = one;
-        byte
-    }
-
-    fn one(&mut self, alphabet: &[u8]) -> char {
-        // of 65,536 values: no letter is favoured by more than a thousandth
-        let number = usize::from(u16::from_le_bytes([self.byte(), self.byte()]));
-        let at = number.checked_rem(alphabet.len()).unwrap_or_default();
-        char::from(alphabet.get(at).copied().unwrap_or(b'x'))
-    }
-}
-
-/// What letters become.
-struct Alphabets {
-    lower: &'static [u8],
-    upper: &'static [u8],
-    fill: &'static [u8],
-}
-
-const DIGITS: &[u8] = b"0123456789";
-
-impl Alphabets {
-    fn of(shape: &str) -> Self {
-        let lower = || shape.bytes().any(|byte| byte.is_ascii_lowercase());
-        let is = |test: fn(&u8) -> bool| shape.bytes().all(|byte| test(&byte) || byte == b'-');
-        if is(u8::is_ascii_digit) {
-            Self { lower: DIGITS, upper: DIGITS, fill: DIGITS }
-        } else if is(u8::is_ascii_hexdigit) {
-            let (small, large) = (b"0123456789abcdef", b"0123456789ABCDEF");
-            Self { lower: small, upper: large, fill: if lower() { small } else { large } }
-        } else {
-            let (small, large) = (b"abcdefghijklmnopqrstuvwxyz", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ");
-            Self { lower: small, upper: large, fill: if lower() { small } else { large } }
-        }
-    }
-
-    fn of_letter(&self, letter: char) -> &'static [u8] {
-        let is_hex = self.lower.len() == 16;
-        match letter {
-            '0'..='9' if is_hex => self.fill,
-            '0'..='9' => DIGITS,
-            _ if letter.is_ascii_uppercase() => self.upper,
-            _ => self.lower,
-        }
-    }
-}
-
-/// With the last letters and digits replaced by the checksum of those before.
-fn checked(token: &str) -> String {
-    let digits = format!("{:04}", check_token(token).unwrap_or_default());
-    let mut digits = digits.chars().rev();
-    let mut out: Vec<char> = token.chars().collect();
-    let places = out.iter_mut().rev().filter(|letter| letter.is_ascii_alphanumeric());
-    for (place, digit) in places.zip(digits.by_ref()) {
-        *place = digit;
-    }
-    out.into_iter().collect()
-}
-
-/// The checksum of all letters and digits but the last four.
-fn check_token(token: &str) -> Option<u32> {
-    let plain: Vec<u8> = token
-        .bytes()
-        .filter(u8::is_ascii_alphanumeric)
-        .map(|byte| byte.to_ascii_lowercase())
-        .collect();
-    let summed = plain.get(..plain.len().checked_sub(CHECK_DIGITS)?)?;
-    Some(crc32c::crc32c(summed) % 10_000)
 }
 
 fn check_v4(octets: [u8; 4]) -> u8 {
@@ -264,16 +185,26 @@ fn check_v6(octets: [u8; 16]) -> [u8; 2] {
 enum Degrees {
     /// Few decimals already.
     Coarse,
-    Rounded(String),
+    Fine(Fine),
     /// No number of degrees.
     None,
+}
+
+/// Degrees with many decimals.
+struct Fine(f64);
+
+impl Fine {
+    fn round(&self, out: &mut Vec<u8>) {
+        // writing to memory does not fail
+        let _written = write!(out, "{:.DECIMALS$}", self.0);
+    }
 }
 
 impl Degrees {
     fn of(text: &str) -> Self {
         match text.trim().parse::<f64>() {
             _ if is_coarse(text) => Self::Coarse,
-            Ok(number) if number.abs() <= 360.0 => Self::Rounded(format!("{number:.DECIMALS$}")),
+            Ok(number) if number.abs() <= 360.0 => Self::Fine(Fine(number)),
             Ok(_) | Err(_) => Self::None,
         }
     }
@@ -292,14 +223,15 @@ fn is_coarse(text: &str) -> bool {
 }
 
 /// `None`: short already.
-fn cut(text: &str) -> Option<String> {
-    (text.chars().count() > ZIP_CHARS).then(|| text.chars().take(ZIP_CHARS).collect())
+fn cut(text: &str) -> Option<&str> {
+    let (end, _) = text.char_indices().nth(ZIP_CHARS)?;
+    text.get(..end)
 }
 
 /// A JSON number has no zeros before it.
-fn without_zeros(digits: &str) -> String {
+fn without_zeros(digits: &str) -> &str {
     let short = digits.trim_start_matches('0');
-    if short.is_empty() { "0".to_owned() } else { short.to_owned() }
+    if short.is_empty() { "0" } else { short }
 }
 
 /// Whether a value may stand in a recording in place of what it names: it is a pseudonym, or says
@@ -320,20 +252,13 @@ pub fn is_pseudonym(treat: Treat, text: &str) -> bool {
         },
         Treat::Coordinate => is_coarse(text) || is_token(text),
         Treat::Zip => text.chars().count() <= ZIP_CHARS,
-        Treat::Email => text.strip_suffix(MAIL_HOST).is_some_and(is_token),
+        Treat::Email => is_mail(text),
     }
 }
 
-fn is_token(text: &str) -> bool {
-    let count = text.bytes().filter(u8::is_ascii_alphanumeric).count();
-    let mut last: Vec<u8> =
-        text.bytes().rev().filter(u8::is_ascii_alphanumeric).take(CHECK_DIGITS).collect();
-    last.reverse();
-    let claimed =
-        String::from_utf8(last).ok().filter(|last| last.bytes().all(|b| b.is_ascii_digit()));
-    count >= TOKEN_LEAST
-        && !text.contains('@')
-        && claimed.and_then(|claimed| claimed.parse().ok()) == check_token(text)
+fn is_mail(text: &str) -> bool {
+    let local = text.as_bytes().strip_suffix(MAIL_HOST).map(<[u8]>::len);
+    local.and_then(|length| text.get(..length)).is_some_and(is_token)
 }
 
 fn is_v4(address: Ipv4Addr) -> bool {
@@ -356,6 +281,11 @@ mod tests {
 
     fn key() -> PseudonymKey {
         PseudonymKey::new("a secret of the tests")
+    }
+
+    fn replaced_number(treat: Treat, written: &str) -> Option<String> {
+        let mut out = Vec::new();
+        key().write_number(treat, written, &mut out).then(|| String::from_utf8(out).unwrap())
     }
 
     fn treats() -> impl Strategy<Value = Treat> {
@@ -423,8 +353,8 @@ mod tests {
         ] {
             assert_eq!(key.replace(treat, text).as_deref(), expected, "{text}");
         }
-        assert_eq!(key.replace_number(Treat::Coordinate, "48.137154").unwrap(), "48.14");
-        assert_eq!(key.replace_number(Treat::Zip, "94103").unwrap(), "941");
+        assert_eq!(replaced_number(Treat::Coordinate, "48.137154").unwrap(), "48.14");
+        assert_eq!(replaced_number(Treat::Zip, "94103").unwrap(), "941");
     }
 
     proptest! {
@@ -449,7 +379,7 @@ mod tests {
                 if serde_json::from_str::<serde_json::Number>(&written).is_err() {
                     continue;
                 }
-                if let Some(new) = key().replace_number(treat, &written) {
+                if let Some(new) = replaced_number(treat, &written) {
                     prop_assert!(serde_json::from_str::<serde_json::Number>(&new).is_ok(), "{}", new);
                     prop_assert!(is_pseudonym(treat, &new) || matches!(treat, Treat::Ip | Treat::Email), "{}", new);
                 }

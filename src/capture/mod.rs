@@ -27,6 +27,7 @@ pub mod read;
 pub mod recorder;
 pub mod rotate;
 pub mod sampler;
+mod shape;
 pub mod write;
 
 use bytes::Bytes;

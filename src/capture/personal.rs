@@ -6,8 +6,8 @@
 //! Invariant: whoever writes a recording and whoever checks one ask the same questions here.
 #![deny(clippy::indexing_slicing)]
 
-use crate::json::value::{Kind, Value};
-use crate::request::Element;
+use crate::json::scratch::Document;
+use crate::json::tour::{Scalar, Stop, Tour};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -106,49 +106,118 @@ pub const PARAMETERS: [&str; 38] = [
 /// Longest name that the tables hold.
 const NAME_BYTES_MAX: usize = 16;
 
-/// A name as the tables write it.
-struct Plain([u8; NAME_BYTES_MAX], usize);
-
-impl Plain {
-    /// `None`: longer than any name of the tables.
-    fn of(name: &str) -> Option<Self> {
-        let mut plain = Self([0; NAME_BYTES_MAX], 0);
-        for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')) {
-            *plain.0.get_mut(plain.1)? = byte.to_ascii_lowercase();
-            plain.1 += 1;
-        }
-        Some(plain)
+/// The names of [`NAMES`] and [`PARAMETERS`] as they are looked for, in the same order.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs when this is compiled, over tables of known lengths"
+)]
+static PLAIN_NAMES: [u128; NAMES.len()] = {
+    let mut plain = [0; NAMES.len()];
+    let mut at = 0;
+    while at < NAMES.len() {
+        plain[at] = packed(NAMES[at].0.as_bytes());
+        at += 1;
     }
-
-    fn bytes(&self) -> &[u8] {
-        self.0.get(..self.1).unwrap_or_default()
+    plain
+};
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs when this is compiled, over tables of known lengths"
+)]
+static PLAIN_PARAMETERS: [u128; PARAMETERS.len()] = {
+    let mut plain = [0; PARAMETERS.len()];
+    let mut at = 0;
+    while at < PARAMETERS.len() {
+        plain[at] = packed(PARAMETERS[at].as_bytes());
+        at += 1;
     }
+    plain
+};
+
+/// A name of the tables as a number: its bytes from the highest on, so that numbers sort as names.
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled, over names of the tables")]
+const fn packed(name: &[u8]) -> u128 {
+    let mut bytes = [0; NAME_BYTES_MAX];
+    let mut at = 0;
+    while at < name.len() {
+        bytes[at] = name[at];
+        at += 1;
+    }
+    u128::from_be_bytes(bytes)
+}
+
+/// A name as the tables write it, packed. `None`: longer than any name of the tables.
+fn plain(name: &str) -> Option<u128> {
+    let mut bytes = [0; NAME_BYTES_MAX];
+    let mut length = 0;
+    for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')) {
+        *bytes.get_mut(length)? = byte.to_ascii_lowercase();
+        length += 1;
+    }
+    Some(u128::from_be_bytes(bytes))
+}
+
+/// For each first letter of [`NAMES`], by its low five bits, which are the same in both cases: the last
+/// letters that stand with it. Hardly a name of a request is there, and most are told by this alone.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "runs when this is compiled, over tables of known lengths"
+)]
+static ENDS: [u32; 32] = {
+    let mut ends = [0; 32];
+    let mut at = 0;
+    while at < NAMES.len() {
+        let name = NAMES[at].0.as_bytes();
+        ends[(name[0] & 31) as usize] |= 1 << (name[name.len() - 1] & 31);
+        at += 1;
+    }
+    ends
+};
+
+/// Whether a name may be one of [`NAMES`].
+#[inline]
+fn may_be_named(name: &str) -> bool {
+    let (Some(first), Some(last)) = (name.bytes().next(), name.bytes().next_back()) else {
+        return false;
+    };
+    let is_padded = |byte| matches!(byte, b'_' | b'-');
+    let ends = ENDS.get(usize::from(first & 31)).copied().unwrap_or_default();
+    ends >> (last & 31) & 1 == 1 || is_padded(first) || is_padded(last)
 }
 
 /// By its names from the root on: whether a member is personal.
+#[inline]
 pub fn by_path(path: &[&str]) -> Option<Treat> {
     let (name, above) = path.split_last()?;
-    let plain = Plain::of(name)?;
-    let first = NAMES.partition_point(|(known, ..)| known.as_bytes() < plain.bytes());
-    let same = NAMES.get(first..)?.iter().take_while(|row| row.0.as_bytes() == plain.bytes());
+    if may_be_named(name) { by_name(name, above) } else { None }
+}
+
+fn by_name(name: &str, above: &[&str]) -> Option<Treat> {
+    let plain = plain(name)?;
+    let first = PLAIN_NAMES.partition_point(|known| *known < plain);
+    let same = PLAIN_NAMES.get(first..)?.iter().take_while(|known| **known == plain);
     let holds = |place: Where| match place {
         Anywhere => true,
         In(parent) => above.last().is_some_and(|name| name.eq_ignore_ascii_case(parent)),
         Under(parent) => above.iter().any(|name| name.eq_ignore_ascii_case(parent)),
     };
-    same.into_iter().find(|(_, place, _)| holds(*place)).map(|(.., treat)| *treat)
+    let rows = same.zip(NAMES.get(first..)?).map(|(_, row)| row);
+    rows.into_iter().find(|(_, place, _)| holds(*place)).map(|(.., treat)| *treat)
 }
+
+/// Longest value that looks like something: a SHA-256.
+const LOOK_BYTES_MAX: usize = 64;
 
 /// A value whose name says nothing: whether it is personal as a whole by what it looks like.
 pub fn by_look(path: &[&str], text: &str) -> Option<Treat> {
+    if text.len() > LOOK_BYTES_MAX {
+        return None;
+    }
     if is_ip(text) && !path.last().is_some_and(|name| is_version(name)) {
         return Some(Ip);
     }
     let is_near = |name: &&str| matches!(*name, "user" | "device");
-    if path.iter().any(is_near) && (is_uuid(text) || is_digest(text)) {
-        return Some(Id);
-    }
-    None
+    ((is_uuid(text) || is_digest(text)) && path.iter().any(is_near)).then_some(Id)
 }
 
 /// Names of versions, whose four numbers are no address.
@@ -160,6 +229,7 @@ fn is_version(name: &str) -> bool {
 fn is_ip(text: &str) -> bool {
     let is_short = (2..=45).contains(&text.len());
     is_short
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
         && text.bytes().any(|byte| matches!(byte, b'.' | b':'))
         && text.parse::<IpAddr>().is_ok()
 }
@@ -182,41 +252,46 @@ pub fn is_void(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
 }
 
-/// One value that is no object and no array.
+/// A text or a number.
 #[derive(Clone, Copy, Debug)]
 pub struct Leaf<'d> {
-    /// Its bytes in the document.
-    pub span: Element,
-    /// A text un-escaped, a number as written.
-    pub text: &'d str,
-    pub is_text: bool,
+    pub value: Scalar<'d>,
     /// What its name, or that of something around it, says.
     pub treat: Option<Treat>,
 }
 
-/// Gives every text and number of `value` to `see`, with the names on the way to it. Recursion ends
-/// at the depth that the document was read with.
+/// Gives every text and number of a document to `see`, with the names on the way to it: those in
+/// `path` come first, and what they say holds for all of it.
 pub fn walk<'d>(
-    value: Value<'d>,
+    document: &'d Document<'d>,
+    path: &mut Vec<&'d str>,
+    see: &mut dyn FnMut(&[&'d str], Leaf<'d>),
+) {
+    let around = by_path(path);
+    step(&mut Tour::new(document), path, around, see);
+}
+
+/// Recursion ends at the depth that the document was read with.
+fn step<'d>(
+    tour: &mut Tour<'d>,
     path: &mut Vec<&'d str>,
     around: Option<Treat>,
     see: &mut dyn FnMut(&[&'d str], Leaf<'d>),
 ) {
-    let leaf = |text, is_text| Leaf { span: value.span(), text, is_text, treat: around };
-    match value.kind() {
-        Kind::Object(members) => {
-            for entry in members {
-                path.push(entry.name);
+    match tour.stop() {
+        Some(Stop::Scalar(value)) => see(path, Leaf { value, treat: around }),
+        Some(Stop::Array(elements)) => (0..elements).for_each(|_| step(tour, path, around, see)),
+        Some(Stop::Object(members)) => {
+            for _ in 0..members {
+                let Some(name) = tour.name() else { return };
+                path.push(name);
                 // a name in a personal thing may say more about what it is
                 let treat = by_path(path).or(around);
-                walk(entry.value, path, treat, see);
+                step(tour, path, treat, see);
                 path.pop();
             }
         }
-        Kind::Array(elements) => elements.for_each(|one| walk(one, path, around, see)),
-        Kind::Text(text) => see(path, leaf(text, true)),
-        Kind::Number(_) => see(path, leaf(value.written(), false)),
-        Kind::Bool(_) | Kind::Null => {}
+        Some(Stop::Word) | None => {}
     }
 }
 
@@ -291,8 +366,7 @@ fn parameter(name: &str, value: &str) -> Option<Treat> {
         // what is no number cannot be a coordinate, and so on: then it is taken for an id
         return Some(if treat == Ip { Id } else { treat });
     }
-    let plain = Plain::of(name)?;
-    let is_named = PARAMETERS.binary_search_by(|known| known.as_bytes().cmp(plain.bytes())).is_ok();
+    let is_named = PLAIN_PARAMETERS.binary_search(&plain(name)?).is_ok();
     (is_named || is_uuid(value) || is_long_id(value)).then_some(Id)
 }
 
@@ -308,7 +382,8 @@ fn is_long_id(value: &str) -> bool {
 fn mails(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let plain = memchr::memchr_iter(b'@', bytes).map(|at| (at, 1));
-    let coded = memchr::memmem::find_iter(bytes, b"%40").map(|at| (at, 3));
+    let is_coded = |at: &usize| bytes.get(*at..).is_some_and(|rest| rest.starts_with(b"%40"));
+    let coded = memchr::memchr_iter(b'%', bytes).filter(is_coded).map(|at| (at, 3));
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut signs: Vec<(usize, usize)> = plain.chain(coded).collect();
     signs.sort_unstable();
@@ -347,8 +422,14 @@ mod tests {
         assert!(NAMES.is_sorted_by_key(|row| row.0));
         assert!(PARAMETERS.is_sorted());
         for name in NAMES.iter().map(|row| row.0).chain(PARAMETERS) {
-            assert_eq!(Plain::of(name).unwrap().bytes(), name.as_bytes());
+            assert_eq!(plain(name), Some(packed(name.as_bytes())), "{name}");
         }
+        for (name, ..) in NAMES {
+            for written in [name.to_owned(), name.to_uppercase(), format!("_{name}-")] {
+                assert!(may_be_named(&written), "{written}");
+            }
+        }
+        assert!(["banner", "format", "w", "ext", ""].iter().all(|name| !may_be_named(name)));
     }
 
     #[test]

@@ -6,7 +6,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::form::PseudonymKey;
-use super::personal::{self, Leaf};
+use super::personal::{self, Leaf, Treat};
+use crate::json::Fault;
 use crate::json::scratch::Scratch;
 use crate::request::Element;
 use bytes::Bytes;
@@ -26,8 +27,21 @@ pub struct Pseudonymiser {
     scratches: Vec<(Scratch, Vec<u8>)>,
 }
 
-/// A value to be replaced, and the bytes that come there.
-type Edit = (Element, String);
+/// What a value becomes.
+enum Becomes {
+    Number(Treat),
+    Text(Treat),
+    /// Parts of it are replaced.
+    Other(String),
+}
+
+/// A document that is written anew, from its start to its end.
+struct Rewritten<'b> {
+    body: &'b [u8],
+    /// Up to where it was written.
+    from: usize,
+    out: Vec<u8>,
+}
 
 impl Pseudonymiser {
     /// With a key.
@@ -37,95 +51,125 @@ impl Pseudonymiser {
 
     /// The body with pseudonyms; `None`: it is no JSON, and nobody knows what is in it.
     pub fn body(&mut self, body: &Bytes) -> Option<Bytes> {
-        let rest = body.strip_prefix(MARK).unwrap_or(body);
-        let edits = self.edits(rest, &[], NESTED_MAX)?;
-        if edits.is_empty() {
-            return Some(body.clone());
-        }
-        let mark = body.len().saturating_sub(rest.len());
-        let mut out = body.get(..mark).unwrap_or_default().to_vec();
-        splice(rest, &edits, &mut out);
-        Some(out.into())
-    }
-
-    /// A text that is no document (a path, a header): its personal parts replaced.
-    pub fn text(&self, text: &str) -> String {
-        self.parts(text).unwrap_or_else(|| text.to_owned())
-    }
-
-    /// `around`: names on the way to the text that holds this document.
-    fn edits(&mut self, body: &[u8], around: &[&str], nested: usize) -> Option<Vec<Edit>> {
-        let fresh = || (Scratch::new(DEPTH_MAX), Vec::new());
-        let (mut scratch, mut text) = self.scratches.pop().unwrap_or_else(fresh);
-        let read = scratch.read(body, &mut text);
-        let edits = read.ok().map(|document| {
-            let mut edits = Vec::new();
-            let mut path = around.to_vec();
-            let around = personal::by_path(around);
-            personal::walk(document.root(), &mut path, around, &mut |path, leaf| {
-                if let Some(new) = self.replaced(path, &leaf, nested) {
-                    edits.push((leaf.span, new));
-                }
-            });
-            edits
-        });
-        self.scratches.push((scratch, text));
-        edits
-    }
-
-    /// What comes in place of a value, as JSON.
-    fn replaced(&mut self, path: &[&str], leaf: &Leaf<'_>, nested: usize) -> Option<String> {
-        if !leaf.is_text {
-            return self.key.replace_number(leaf.treat?, leaf.text);
-        }
-        let treat = leaf.treat.or_else(|| personal::by_look(path, leaf.text));
-        let new = match treat {
-            Some(treat) => self.key.replace(treat, leaf.text)?,
-            None => self.within(path, leaf.text, nested)?,
+        let rest = body.strip_prefix(MARK);
+        let new = match self.rewritten(rest.unwrap_or(body), &[], NESTED_MAX).ok()? {
+            None => return Some(body.clone()),
+            Some(new) if rest.is_some() => [MARK, &new].concat(),
+            Some(new) => new,
         };
-        serde_json::to_string(&new).ok()
+        Some(new.into())
     }
 
-    fn within(&mut self, path: &[&str], text: &str, nested: usize) -> Option<String> {
-        if nested > 0 && text.trim_start().starts_with(['{', '[']) {
-            let edits = self.edits(text.as_bytes(), path, nested.saturating_sub(1));
-            if let Some(edits) = edits {
-                if edits.is_empty() {
-                    return None;
-                }
-                let mut out = Vec::with_capacity(text.len());
-                splice(text.as_bytes(), &edits, &mut out);
-                return String::from_utf8(out).ok();
-            }
-        }
-        self.parts(text)
-    }
-
-    fn parts(&self, text: &str) -> Option<String> {
+    /// A text that is no document (a path, a header), its personal parts replaced; `None`: there
+    /// are none in it.
+    pub fn text(&self, text: &str) -> Option<String> {
         let parts = personal::parts(text);
         if parts.is_empty() {
             return None;
         }
-        let mut out = String::with_capacity(text.len());
+        let mut out = Vec::with_capacity(text.len());
         let mut from = 0;
         for (range, treat) in parts {
-            out.push_str(text.get(from..range.start).unwrap_or_default());
+            out.extend_from_slice(text.get(from..range.start).unwrap_or_default().as_bytes());
             let old = text.get(range.clone()).unwrap_or_default();
-            out.push_str(self.key.replace(treat, old).as_deref().unwrap_or(old));
+            if !self.key.write(treat, old, &mut out) {
+                out.extend_from_slice(old.as_bytes());
+            }
             from = range.end;
         }
-        out.push_str(text.get(from..).unwrap_or_default());
-        Some(out)
+        out.extend_from_slice(text.get(from..).unwrap_or_default().as_bytes());
+        String::from_utf8(out).ok()
+    }
+
+    /// `around`: names on the way to the text that holds this document. `None`: nothing in it is
+    /// personal.
+    fn rewritten(
+        &mut self,
+        body: &[u8],
+        around: &[&str],
+        nested: usize,
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let fresh = || (Scratch::new(DEPTH_MAX), Vec::new());
+        let (mut scratch, mut text) = self.scratches.pop().unwrap_or_else(fresh);
+        let new = scratch.read(body, &mut text).map(|document| {
+            let mut new = Rewritten { body, from: 0, out: Vec::new() };
+            let mut path = around.to_vec();
+            personal::walk(&document, &mut path, &mut |path, leaf| {
+                if let Some(becomes) = self.becomes(path, &leaf, nested) {
+                    let Leaf { value, .. } = leaf;
+                    new.replace(value.span(), |out| self.write(&becomes, value.written(), out));
+                }
+            });
+            new.end()
+        });
+        self.scratches.push((scratch, text));
+        new
+    }
+
+    /// `None`: nothing of it is personal.
+    fn becomes(&mut self, path: &[&str], leaf: &Leaf<'_>, nested: usize) -> Option<Becomes> {
+        let Some(text) = leaf.value.text() else { return leaf.treat.map(Becomes::Number) };
+        match leaf.treat.or_else(|| personal::by_look(path, text)) {
+            Some(treat) => Some(Becomes::Text(treat)),
+            None => self.within(path, text, nested).map(Becomes::Other),
+        }
+    }
+
+    fn within(&mut self, path: &[&str], text: &str, nested: usize) -> Option<String> {
+        if nested > 0
+            && text.trim_start().starts_with(['{', '['])
+            && let Ok(new) = self.rewritten(text.as_bytes(), path, nested.saturating_sub(1))
+        {
+            return String::from_utf8(new?).ok();
+        }
+        self.text(text)
+    }
+
+    /// As JSON; `false`: it stays as it is.
+    fn write(&self, becomes: &Becomes, old: &str, out: &mut Vec<u8>) -> bool {
+        match becomes {
+            Becomes::Number(treat) => self.key.write_number(*treat, old, out),
+            Becomes::Other(new) => serde_json::to_writer(out, new).is_ok(),
+            // what stays of a postal code is as it came
+            Becomes::Text(Treat::Zip) => {
+                let new = self.key.replace(Treat::Zip, old);
+                new.is_some_and(|new| serde_json::to_writer(out, &new).is_ok())
+            }
+            // there is nothing to escape in any other pseudonym
+            Becomes::Text(treat) => {
+                out.push(b'"');
+                let is_new = self.key.write(*treat, old, out);
+                out.push(b'"');
+                is_new
+            }
+        }
     }
 }
 
-/// Edits come in the order of the document.
-fn splice(body: &[u8], edits: &[Edit], out: &mut Vec<u8>) {
-    let mut from = 0;
-    for (Element { at, end }, new) in edits {
-        out.extend_from_slice(body.get(from..*at as usize).unwrap_or_default());
-        out.extend_from_slice(new.as_bytes());
-        from = *end as usize;
+impl Rewritten<'_> {
+    /// Values come in the order of the document. What `write` leaves is of no account where it
+    /// says that the value stays.
+    fn replace(&mut self, span: Element, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        if self.out.is_empty() {
+            // pseudonyms are hardly longer than what they replace
+            self.out.reserve(self.body.len().saturating_add(self.body.len() / 8));
+        }
+        let length = self.out.len();
+        let before = self.body.get(self.from..span.at as usize);
+        self.out.extend_from_slice(before.unwrap_or_default());
+        if write(&mut self.out) {
+            self.from = span.end as usize;
+        } else {
+            self.out.truncate(length);
+        }
     }
-    out.extend_from_slice(body.get(from..).unwrap_or_default());
+
+    /// `None`: nothing was replaced.
+    fn end(mut self) -> Option<Vec<u8>> {
+        if self.from == 0 {
+            return None;
+        }
+        self.out.extend_from_slice(self.body.get(self.from..).unwrap_or_default());
+        Some(self.out)
+    }
 }

@@ -13,17 +13,21 @@ use super::{Header, Origin, Record, Stratum};
 use crate::clock;
 use bytes::Bytes;
 use std::io;
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 /// How much nicer than the workers the thread is.
 const NICE: i32 = 10;
-/// How often it looks up when nothing comes.
+/// How often it looks for records. Nobody wakes it for one: that would cost a worker more than
+/// offering it; only a queue that is half full does.
 const TICK: Duration = Duration::from_millis(100);
+/// Most records between two looks at the clock.
+const BATCH: usize = 256;
 /// How long a record may wait in an open block.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How long a fault of the disk is left alone.
@@ -141,6 +145,8 @@ pub struct Recording {
     /// Tells recordings of one process apart.
     pub number: u64,
     queue: SyncSender<Record>,
+    /// Who takes records from it.
+    thread: Thread,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 }
@@ -149,17 +155,23 @@ impl Recording {
     /// Puts a record before the thread, or drops and counts it. Never waits.
     pub fn offer(&self, record: Record) {
         let bytes = weight(&record);
-        let counters = &self.counters;
-        if counters.queued_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
-            > self.settings.queue_bytes_max
-        {
+        let (counters, settings) = (&self.counters, &self.settings);
+        let held = counters.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if held + bytes > settings.queue_bytes_max {
             counters.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             counters.drop_one(Dropped::QueueFull);
             return;
         }
-        counters.queued.fetch_add(1, Ordering::Relaxed);
+        let waiting = counters.queued.fetch_add(1, Ordering::Relaxed);
         let why = match self.queue.try_send(record) {
-            Ok(()) => return,
+            Ok(()) => {
+                // of all that are offered, one comes across each half
+                let half = settings.queue_bytes_max / 2;
+                if waiting == settings.queue_records / 2 || (held..held + bytes).contains(&half) {
+                    self.thread.unpark();
+                }
+                return;
+            }
             Err(TrySendError::Full(_)) => Dropped::QueueFull,
             Err(TrySendError::Disconnected(_)) => Dropped::Stopped,
         };
@@ -249,8 +261,10 @@ fn start(
     match thread {
         Ok(thread) => {
             info!(directory = %directory.display(), key = settings.key.name(), "recording");
-            let began = clock::monotonic();
-            Some((Recording { settings, began, number, queue, counters, stop }, thread))
+            let (began, taker) = (clock::monotonic(), thread.thread().clone());
+            let recording =
+                Recording { settings, began, number, queue, thread: taker, counters, stop };
+            Some((recording, thread))
         }
         Err(fault) => {
             error!(%fault, "nothing will be recorded");
@@ -295,12 +309,10 @@ impl Writing {
     fn run(mut self, records: &Receiver<Record>, stop: &AtomicBool) {
         let mut flushed = clock::monotonic();
         loop {
-            match records.recv_timeout(TICK) {
-                Ok(record) => self.take(record),
-                Err(RecvTimeoutError::Disconnected) => break,
-                // what was offered before the stop has been taken by now
-                Err(RecvTimeoutError::Timeout) if stop.load(Ordering::Acquire) => break,
-                Err(RecvTimeoutError::Timeout) => {}
+            let is_stopping = stop.load(Ordering::Acquire);
+            let (count, why) = self.take_batch(records);
+            if why == Some(TryRecvError::Disconnected) {
+                break;
             }
             let now = clock::monotonic();
             if now.saturating_duration_since(flushed) >= FLUSH_EVERY {
@@ -309,22 +321,43 @@ impl Writing {
                 let flushed = ticked.and_then(|()| self.rotation.flush());
                 self.heard(flushed);
             }
-        }
-        for record in records.try_iter() {
-            self.take(record);
+            // workers may still offer for a moment after the stop: it ends when nothing more came
+            if is_stopping && count == 0 {
+                break;
+            }
+            if why.is_some() {
+                thread::park_timeout(TICK);
+            }
         }
         let closed = self.rotation.close();
         self.heard(closed);
+        self.tell();
     }
 
-    fn take(&mut self, mut record: Record) {
+    /// Takes what waits; gives how many, and what stopped it before there were [`BATCH`].
+    fn take_batch(&mut self, records: &Receiver<Record>) -> (usize, Option<TryRecvError>) {
+        let now_us = micros(clock::wall());
+        for count in 0..BATCH {
+            match records.try_recv() {
+                Ok(record) => self.take(record, now_us),
+                Err(why) => {
+                    self.tell();
+                    return (count, Some(why));
+                }
+            }
+        }
+        self.tell();
+        (BATCH, None)
+    }
+
+    fn take(&mut self, mut record: Record, now_us: u64) {
         self.counters.queued.fetch_sub(1, Ordering::Relaxed);
         self.counters.queued_bytes.fetch_sub(weight(&record), Ordering::Relaxed);
         if self.fault.is_some_and(|until| clock::monotonic() < until) {
             return self.counters.drop_one(Dropped::Write);
         }
         self.disguise(&mut record);
-        let pushed = self.rotation.push(&record, micros(clock::wall()));
+        let pushed = self.rotation.push(&record, now_us);
         match &pushed {
             Ok(()) => self.counters.wrote(record.stratum),
             Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => {
@@ -335,12 +368,16 @@ impl Writing {
         self.heard(pushed);
     }
 
-    /// Logs faults of the disk where they are news, and brings the figures up to date.
-    fn heard(&mut self, result: io::Result<()>) {
+    /// Brings the figures up to date.
+    fn tell(&mut self) {
         let (bytes, files) = (self.rotation.bytes(), self.rotation.files());
         self.counters.bytes.fetch_add(bytes.saturating_sub(self.told.0), Ordering::Relaxed);
         self.counters.files.fetch_add(files.saturating_sub(self.told.1), Ordering::Relaxed);
         self.told = (bytes.max(self.told.0), files);
+    }
+
+    /// Logs faults of the disk where they are news.
+    fn heard(&mut self, result: io::Result<()>) {
         match result {
             Ok(()) => {
                 if self.fault.take().is_some() {
@@ -359,9 +396,11 @@ impl Writing {
 
     /// Replaces what is personal.
     fn disguise(&mut self, record: &mut Record) {
-        record.path = self.pseudonymiser.text(&record.path);
-        for (_, value) in &mut record.headers {
-            *value = self.pseudonymiser.text(value);
+        let values = record.headers.iter_mut().map(|(_, value)| value);
+        for text in iter::once(&mut record.path).chain(values) {
+            if let Some(new) = self.pseudonymiser.text(text) {
+                *text = new;
+            }
         }
         if let Some(what) = self.body(&mut record.body) {
             record.headers.push((UNREADABLE.to_owned(), what));

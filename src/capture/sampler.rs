@@ -5,12 +5,13 @@
 
 use super::{Record, Stratum};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
 /// How long a request may be among the slowest or largest.
 const ROUND: Duration = Duration::from_secs(60);
-/// How long refusals are counted.
+/// How long refusals and new cells are counted.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How many of which are kept. Each worker keeps as many.
@@ -18,8 +19,11 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct StrataSettings {
     /// By chance: of a million.
     pub sample_ppm: u32,
-    /// The first of each cell of features.
+    /// The first of each cell of features ...
     pub novel_per_cell: u8,
+    /// ... but no more than these: after a start almost everything is new. A cell that finds no room
+    /// stays new.
+    pub novel_per_second: u32,
     /// Cells that are told apart; those that come later are not kept as new.
     pub cells_max: usize,
     pub slow_per_minute: usize,
@@ -30,8 +34,9 @@ pub struct StrataSettings {
 impl Default for StrataSettings {
     fn default() -> Self {
         Self {
-            sample_ppm: 1_000,
+            sample_ppm: 500,
             novel_per_cell: 3,
+            novel_per_second: 20,
             cells_max: 16_384,
             slow_per_minute: 5,
             large_per_minute: 5,
@@ -72,6 +77,29 @@ impl Hasher for Spread {
     }
 }
 
+/// So many a second, and no more.
+#[derive(Debug)]
+struct Allowance {
+    room: u32,
+    since: Instant,
+    count: u32,
+}
+
+impl Allowance {
+    const fn new(room: u32, since: Instant) -> Self {
+        Self { room, since, count: 0 }
+    }
+
+    fn takes(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= SECOND {
+            (self.since, self.count) = (now, 0);
+        }
+        let has_room = self.count < self.room;
+        self.count += u32::from(has_room);
+        has_room
+    }
+}
+
 /// The greatest of a minute, waiting for its end.
 #[derive(Debug)]
 struct Greatest {
@@ -103,7 +131,8 @@ pub struct Sampler {
     settings: StrataSettings,
     random: u64,
     cells: HashMap<u64, u8, BuildHasherDefault<Spread>>,
-    refused: (Instant, u32),
+    novel: Allowance,
+    refused: Allowance,
     round: Instant,
     slow: Greatest,
     large: Greatest,
@@ -122,7 +151,8 @@ impl Sampler {
             settings,
             random: seed,
             cells: HashMap::default(),
-            refused: (now, 0),
+            novel: Allowance::new(settings.novel_per_second, now),
+            refused: Allowance::new(settings.refused_per_second, now),
             round: now,
             slow: Greatest::new(settings.slow_per_minute),
             large: Greatest::new(settings.large_per_minute),
@@ -161,39 +191,33 @@ impl Sampler {
     }
 
     fn at_once(&mut self, seen: &Seen) -> Option<Stratum> {
+        let other = if self.draw() < self.settings.sample_ppm {
+            Some(Stratum::Sample)
+        } else if !seen.is_refused {
+            None
+        } else if self.refused.takes(seen.now) {
+            Some(Stratum::Refused)
+        } else {
+            return None;
+        };
         // the cell is counted whatever else keeps the request
-        let is_novel = seen.cell.is_some_and(|cell| self.is_novel(cell));
-        let is_drawn = self.draw() < self.settings.sample_ppm;
-        if is_drawn {
-            return Some(Stratum::Sample);
-        }
-        if seen.is_refused {
-            return self.may_refuse(seen.now).then_some(Stratum::Refused);
-        }
-        is_novel.then_some(Stratum::Novel)
+        let is_novel = seen.cell.is_some_and(|cell| self.is_novel(cell, seen.now, other.is_some()));
+        other.or(is_novel.then_some(Stratum::Novel))
     }
 
-    fn is_novel(&mut self, cell: u64) -> bool {
-        let room = self.settings.cells_max;
-        if let Some(count) = self.cells.get_mut(&cell) {
-            let is_novel = *count < self.settings.novel_per_cell;
-            *count = count.saturating_add(u8::from(is_novel));
-            return is_novel;
-        }
-        if self.settings.novel_per_cell == 0 || self.cells.len() >= room {
+    /// `is_kept`: for another reason.
+    fn is_novel(&mut self, cell: u64, now: Instant, is_kept: bool) -> bool {
+        let has_room = self.cells.len() < self.settings.cells_max;
+        let count = match self.cells.entry(cell) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) if has_room => entry.insert(0),
+            Entry::Vacant(_) => return false,
+        };
+        if *count >= self.settings.novel_per_cell || !(is_kept || self.novel.takes(now)) {
             return false;
         }
-        self.cells.insert(cell, 1);
-        true
-    }
-
-    fn may_refuse(&mut self, now: Instant) -> bool {
-        let (since, count) = &mut self.refused;
-        if now.saturating_duration_since(*since) >= SECOND {
-            (*since, *count) = (now, 0);
-        }
         *count = count.saturating_add(1);
-        *count <= self.settings.refused_per_second
+        true
     }
 
     /// 0 to 999,999, by the generator of Steele, Lea and Flood (2014).
@@ -264,7 +288,8 @@ mod tests {
     #[test]
     fn the_first_of_each_cell_are_kept_as_far_as_the_table_goes() {
         let now = clock::monotonic();
-        let settings = StrataSettings { novel_per_cell: 2, cells_max: 10, ..none() };
+        let settings =
+            StrataSettings { novel_per_cell: 2, novel_per_second: 1_000, cells_max: 10, ..none() };
         let mut sampler = Sampler::new(settings, 1, now);
         let kept = (0..1_000_u64)
             .filter(|number| {
@@ -273,6 +298,48 @@ mod tests {
             })
             .count();
         assert_eq!(kept, 20, "two of each of ten");
+    }
+
+    #[test]
+    fn new_cells_wait_for_room_in_their_second_and_stay_new() {
+        let now = clock::monotonic();
+        let settings = StrataSettings { novel_per_cell: 1, novel_per_second: 3, ..none() };
+        let mut sampler = Sampler::new(settings, 1, now);
+        let mut kept = |second: u64| {
+            let at = now + Duration::from_secs(second);
+            let cells = (0..10_u64).filter(|cell| {
+                sampler.see(&Seen { cell: Some(*cell), ..seen(at) }, make).is_some()
+            });
+            cells.collect::<Vec<u64>>()
+        };
+        assert_eq!(kept(0), [0, 1, 2]);
+        assert_eq!(kept(1), [3, 4, 5]);
+        assert_eq!(kept(2), [6, 7, 8]);
+        assert_eq!(kept(3), [9]);
+        assert!(kept(4).is_empty());
+    }
+
+    #[test]
+    fn less_than_one_of_a_thousand_is_kept_once_traffic_is_known() {
+        let now = clock::monotonic();
+        let mut sampler = Sampler::new(StrataSettings::default(), 1, now);
+        // 5,000 a second for five minutes, of few cells that are usual and many that are not
+        let mut kept = [0_u32; 5];
+        for number in 0..1_500_000_u64 {
+            let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+            let rare = if spread % 50 == 0 { spread / 50 % 1_000 } else { spread % 100 };
+            let seen = Seen {
+                cell: Some(rare),
+                took: Duration::from_micros(spread % 7_919),
+                ..seen(now + Duration::from_micros(number * 200))
+            };
+            let minute = usize::try_from(number / 300_000).unwrap();
+            kept[minute] += u32::from(sampler.see(&seen, make).is_some());
+            kept[minute] += u32::try_from(sampler.ended(seen.now).len()).unwrap();
+        }
+        assert!(kept[0] > 1_000, "of a new process more: {kept:?}");
+        assert!(kept[0] < 300 + 21 * 60, "but not many: {kept:?}");
+        assert!(kept[4] < 300, "{kept:?} of 300,000");
     }
 
     #[test]

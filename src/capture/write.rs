@@ -11,9 +11,13 @@ use super::format::{
 };
 use super::{Header, Record, RecordedCall, RecordedOutcome};
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use zstd::bulk::Compressor;
 
+/// Bytes of a length that is known only afterwards: LEB128 with more zeros than it needs.
+const LENGTH_BYTES: usize = 4;
+const _: () = assert!(RECORD_BYTES_MAX < 1 << (7 * LENGTH_BYTES));
 const _: () = assert!(FIELDS_MAX > HEADERS_MAX + CALLS_MAX + 16);
 
 /// How a file is written.
@@ -21,9 +25,15 @@ const _: () = assert!(FIELDS_MAX > HEADERS_MAX + CALLS_MAX + 16);
 pub struct WriterSettings {
     /// A block is closed at this many bytes of records (4 KiB to 8 MiB).
     pub block_bytes: usize,
-    /// Level of zstd (1 to 19).
+    /// Level of zstd, one of [`LEVELS`].
     pub level: i32,
 }
+
+/// Levels of zstd: below 1 it looks for less and less that repeats.
+pub const LEVELS: RangeInclusive<i32> = -7..=19;
+
+/// The level of a server: two thirds of the time of level 1, for files half as large again.
+pub const LEVEL_OF_SERVER: i32 = -5;
 
 impl Default for WriterSettings {
     fn default() -> Self {
@@ -38,9 +48,6 @@ pub struct Writer<W> {
     packer: Compressor<'static>,
     /// Records of the block that is not full yet.
     raw: Vec<u8>,
-    /// The record that is being encoded, and a part of it.
-    record: Vec<u8>,
-    part: Vec<u8>,
     packed: Vec<u8>,
     open: Span,
     index: Vec<u8>,
@@ -80,10 +87,8 @@ impl<W: Write> Writer<W> {
         Ok(Self {
             out,
             block_bytes: settings.block_bytes.clamp(4 << 10, BLOCK_RAW_MAX - RECORD_BYTES_MAX),
-            packer: Compressor::new(settings.level.clamp(1, 19))?,
+            packer: Compressor::new(settings.level.clamp(*LEVELS.start(), *LEVELS.end()))?,
             raw: Vec::new(),
-            record: Vec::new(),
-            part: Vec::new(),
             packed: Vec::new(),
             open: Span::EMPTY,
             index: Vec::new(),
@@ -102,12 +107,13 @@ impl<W: Write> Writer<W> {
         if record.calls.len() > CALLS_MAX {
             return Err(too_long("the list of bidders", record.calls.len(), CALLS_MAX));
         }
-        encode(record, &mut self.record, &mut self.part);
-        if self.record.len() > RECORD_BYTES_MAX {
-            return Err(too_long("the record", self.record.len(), RECORD_BYTES_MAX));
+        let start = self.raw.len();
+        part(&mut self.raw, |raw| encode(record, raw));
+        let length = self.raw.len() - start - LENGTH_BYTES;
+        if length > RECORD_BYTES_MAX {
+            self.raw.truncate(start);
+            return Err(too_long("the record", length, RECORD_BYTES_MAX));
         }
-        number(&mut self.raw, self.record.len() as u64);
-        self.raw.extend_from_slice(&self.record);
         let at = micros(record.at);
         self.open.count += 1;
         self.open.first_us = self.open.first_us.min(at);
@@ -206,33 +212,28 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn encode(record: &Record, out: &mut Vec<u8>, part: &mut Vec<u8>) {
+fn encode(record: &Record, out: &mut Vec<u8>) {
     use format::record::{
         AT, BODY, CALL, CONNECTION, HEADER, METHOD, OUTCOME, PARTNER, PATH, STRATUM,
     };
-    out.clear();
     field_number(out, AT, micros(record.at));
     field_number(out, CONNECTION, record.connection);
     field_bytes(out, PARTNER, record.partner.as_bytes());
     field_bytes(out, METHOD, record.method.as_bytes());
     field_bytes(out, PATH, record.path.as_bytes());
     for (name, value) in &record.headers {
-        part.clear();
-        field_bytes(part, format::header::NAME, name.as_bytes());
-        field_bytes(part, format::header::VALUE, value.as_bytes());
-        field_part(out, HEADER, part);
+        field_part(out, HEADER, |out| {
+            field_bytes(out, format::header::NAME, name.as_bytes());
+            field_bytes(out, format::header::VALUE, value.as_bytes());
+        });
     }
     field_bytes(out, BODY, &record.body);
     field_number(out, STRATUM, record.stratum as u64);
     if let Some(outcome) = &record.outcome {
-        part.clear();
-        encode_outcome(outcome, part);
-        field_part(out, OUTCOME, part);
+        field_part(out, OUTCOME, |out| encode_outcome(outcome, out));
     }
     for call in &record.calls {
-        part.clear();
-        encode_call(call, part);
-        field_part(out, CALL, part);
+        field_part(out, CALL, |out| encode_call(call, out));
     }
 }
 
@@ -279,12 +280,29 @@ fn field_number(out: &mut Vec<u8>, tag: u64, value: u64) {
 /// Nothing for an empty value.
 fn field_bytes(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
     if !value.is_empty() {
-        field_part(out, tag, value);
+        number(out, tag);
+        number(out, value.len() as u64);
+        out.extend_from_slice(value);
     }
 }
 
-fn field_part(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
+fn field_part(out: &mut Vec<u8>, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
     number(out, tag);
-    number(out, value.len() as u64);
-    out.extend_from_slice(value);
+    part(out, write);
+}
+
+/// What `write` writes, behind its length, which is put there afterwards: so nothing is written twice.
+fn part(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let at = out.len();
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
+    write(out);
+    let mut length = out.len() - at - LENGTH_BYTES;
+    for byte in out.iter_mut().skip(at).take(LENGTH_BYTES) {
+        *byte = (length & 0x7f).to_le_bytes()[0] | 0x80;
+        length >>= 7;
+    }
+    // the last has nothing behind it
+    if let Some(last) = out.get_mut(at + LENGTH_BYTES - 1) {
+        *last &= 0x7f;
+    }
 }

@@ -10,7 +10,7 @@ use crate::capture::form::PseudonymKey;
 use crate::capture::recorder::{Bidders, CaptureSettings};
 use crate::capture::rotate::RotateSettings;
 use crate::capture::sampler::StrataSettings;
-use crate::capture::write::WriterSettings;
+use crate::capture::write::{LEVEL_OF_SERVER, LEVELS, WriterSettings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -125,6 +125,13 @@ fn strata(t: &mut Table) -> StrataSettings {
             "The first of each new mix of ad format, device type, country, channel, consent and \
              deal that are kept, by each worker.",
         ),
+        novel_per_second: t.integer(
+            "novel_per_second",
+            d.novel_per_second,
+            0..=10_000,
+            "No more of such in a second, by each worker: after a start almost everything is new. What \
+             finds no room stays new.",
+        ),
         cells_max: t.integer(
             "cells_max",
             d.cells_max,
@@ -175,6 +182,12 @@ fn rotation(t: &mut Table) -> RotateSettings {
         mib..=(1 << 20) * mib,
         "Finished files of this name together: the oldest are removed.",
     );
+    let level = t.integer(
+        "zstd_level",
+        LEVEL_OF_SERVER,
+        *LEVELS.start()..=*LEVELS.end(),
+        "How hard files are packed: the lower, the less time a record takes and the larger it is.",
+    );
     if disk < file {
         t.fault_of("disk_bytes_max", "not less than `file_bytes`", None);
     }
@@ -184,6 +197,6 @@ fn rotation(t: &mut Table) -> RotateSettings {
         bytes_max: file as u64,
         age_max: age,
         kept_bytes_max: disk as u64,
-        writer: WriterSettings::default(),
+        writer: WriterSettings { level, ..WriterSettings::default() },
     }
 }

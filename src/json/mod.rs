@@ -1,7 +1,7 @@
 //! One JSON document, read once, with the byte span of every value.
 //!
-//! Owns: how bytes become a tape with offsets ([`scratch`]), the walk over it ([`value`]), the
-//! names of the members that the road knows ([`key`]) and the search for keys that come twice
+//! Owns: how bytes become a tape with offsets ([`scratch`]), the walk over it ([`value`], and [`tour`] for who
+//! looks at all of it), the names of the members that the road knows ([`key`]) and the search for keys that come twice
 //! ([`unique`]). Never: what a member means.
 //!
 //! This file is the folder's vocabulary; it imports none of its children.
@@ -15,6 +15,7 @@
 
 pub mod key;
 pub mod scratch;
+pub mod tour;
 pub mod unique;
 pub mod value;
 

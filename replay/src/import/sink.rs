@@ -192,7 +192,7 @@ impl<'w, W: Write> Sink<'w, W> {
         let mut outcome = message.answer.map(outcome);
         if let Some(pseudonyms) = &mut self.pseudonyms {
             body = pseudonyms.body(&body).ok_or(Skip::Opaque)?;
-            path = pseudonyms.text(&path);
+            path = pseudonyms.text(&path).unwrap_or(path);
             if let Some(outcome) = &mut outcome {
                 // of an answer that is no JSON the status is kept
                 outcome.body = pseudonyms.body(&outcome.body).unwrap_or_default();

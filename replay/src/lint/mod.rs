@@ -141,8 +141,7 @@ impl Lint {
             Err(_) => false,
             Ok(document) => {
                 let mut path = around.to_vec();
-                let around = personal::by_path(around);
-                personal::walk(document.root(), &mut path, around, &mut |path, leaf| {
+                personal::walk(&document, &mut path, &mut |path, leaf| {
                     self.leaf(path, &leaf, nested, into);
                 });
                 true
@@ -156,17 +155,18 @@ impl Lint {
         if path.iter().any(|name| !personal::parts(name).is_empty()) {
             into.add(path, What::Name);
         }
-        let treat = leaf.treat.or_else(|| personal::by_look(path, leaf.text));
+        let text = leaf.value.written();
+        let treat = leaf.treat.or_else(|| personal::by_look(path, text));
         match treat {
-            Some(treat) if !is_pseudonym(treat, leaf.text) => {
+            Some(treat) if !is_pseudonym(treat, text) => {
                 into.add(path, What::Personal(treat));
             }
             Some(_) => {}
-            None if !leaf.is_text => {}
+            None if leaf.value.text().is_none() => {}
             None => {
-                let is_open = nested > 0 && leaf.text.trim_start().starts_with(['{', '[']);
-                if !(is_open && self.document(leaf.text.as_bytes(), path, nested - 1, into)) {
-                    within(path, leaf.text, into);
+                let is_open = nested > 0 && text.trim_start().starts_with(['{', '[']);
+                if !(is_open && self.document(text.as_bytes(), path, nested - 1, into)) {
+                    within(path, text, into);
                 }
             }
         }

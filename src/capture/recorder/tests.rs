@@ -73,6 +73,7 @@ fn a_full_queue_drops_and_counts_and_never_waits() {
         began: clock::monotonic(),
         number: 1,
         queue,
+        thread: thread::current(),
         counters: Arc::clone(&counters),
         stop: Arc::default(),
     };
