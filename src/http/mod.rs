@@ -23,6 +23,7 @@ pub mod serve;
 mod sweep;
 mod tap;
 pub mod trial;
+mod walkers;
 mod watch;
 mod wire;
 

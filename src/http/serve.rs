@@ -19,11 +19,12 @@ use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
 use crate::http::sweep::{Swept, sweep};
 use crate::http::tap::{Noted, Tap};
+use crate::http::walkers::{Errand, Panicked, Walkers};
 use crate::http::watch::{Ledger, Order};
 use crate::http::{Ambiguity, Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
-use crate::lifecycle::tasks::Tasks;
+use crate::lifecycle::tasks::{Counted, Tasks};
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Held, Latest, Live};
@@ -63,7 +64,7 @@ pub struct FrontParts<R> {
 /// Serves the public connections of one worker.
 #[derive(Debug)]
 pub struct Front<R> {
-    road: Rc<R>,
+    walkers: Walkers<R, OnRoad>,
     latest: Rc<Latest>,
     settings: Arc<HttpSettings>,
     tasks: Tasks,
@@ -87,10 +88,14 @@ struct Admitted {
     permit: Permit,
 }
 
+/// What says that a request is on the road, until it is at its end.
+type OnRoad = (Counted, Flying, Permit);
+
 /// When a request came, its number, and what it is called.
 type Came = (Instant, u64, Correlation);
 
 /// Counts one request as in flight.
+#[derive(Debug)]
 struct Flying(Rc<Load>);
 
 impl Flying {
@@ -136,7 +141,7 @@ impl<R: Road> Front<R> {
         let correlator = Correlator::new(settings.timed_of);
         Rc::new(Self {
             gates,
-            road: parts.road,
+            walkers: Walkers::new(parts.road),
             latest,
             replier: Replier::new(settings.retry_after_s),
             tap,
@@ -185,7 +190,8 @@ impl<R: Road> Front<R> {
         let (parts, body) = request.into_parts();
         let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let mut reply = match self.desk_of(&parts, &line) {
-            Some(desk) => self.event(desk, parts, body, (at, &line)).await,
+            // boxed: what is rare must not make the future of each request larger
+            Some(desk) => Box::pin(self.event(desk, parts, body, (at, &line))).await,
             None => self.request(parts, body, (at, &line)).await,
         };
         self.finish(&mut reply, &line, length);
@@ -231,7 +237,7 @@ impl<R: Road> Front<R> {
             }
             Err(denial) => {
                 let reply = self.other(denial, &parts, page.is_some());
-                self.turn_away(denial, reply, &parts, body, line).await
+                Box::pin(self.turn_away(denial, reply, &parts, body, line)).await
             }
         };
         if let Some(origin) = page {
@@ -364,8 +370,8 @@ impl<R: Road> Front<R> {
         body::decoded(coding, wire, &self.settings.caps)
     }
 
-    /// Walks the road in a task of its own: a client that goes away drops the HTTP request, not
-    /// the auction, and a panic ends here.
+    /// Walks the road in another task: a client that goes away drops the HTTP request, not the
+    /// auction.
     async fn walk(
         &self,
         admitted: Admitted,
@@ -377,14 +383,9 @@ impl<R: Road> Front<R> {
             noted.body = body.0.clone();
         }
         let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
-        let flying = Flying::new(&self.load);
-        let road = Rc::clone(&self.road);
-        let held = (self.tasks.enter(), flying, permit);
-        let walked = spawn_local(async move {
-            let _held = held;
-            road.hold(snapshot, arrival, body).await
-        });
-        let verdict = match walked.await {
+        let held = (self.tasks.enter(), Flying::new(&self.load), permit);
+        let errand = Errand { snapshot, arrival, body, held };
+        let verdict = match self.walkers.walk(errand).await {
             Ok(Outcome { verdict, trace, wins, .. }) => {
                 if let Some(desk) = self.events.as_ref().filter(|_| !wins.is_empty()) {
                     self.tasks.spawn(desk.keep(wins));
@@ -394,9 +395,7 @@ impl<R: Road> Front<R> {
                 }
                 verdict
             }
-            Err(fault) if fault.is_panic() => Verdict::Refused(Refusal::Panic),
-            // The runtime ends under it.
-            Err(_) => Verdict::Refused(Refusal::NotReady),
+            Err(Panicked) => Verdict::Refused(Refusal::Panic),
         };
         self.gates.count(slot, &verdict);
         self.replier.verdict(verdict, styles, table)
