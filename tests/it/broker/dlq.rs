@@ -180,6 +180,20 @@ fn a_stream_whose_last_message_was_removed_is_read_to_its_end() {
     desk.nothing_comes(&nats.url());
 }
 
+#[test]
+fn three_servers_that_keep_a_dead_notice_take_one_closing_of_it_too() {
+    let Some(servers) = Nats::cluster() else { return };
+    let urls = servers.iter().map(Nats::url).collect();
+    let mut desk = Desk::open(Settings { urls, replicas: 3, ..servers[0].settings() });
+    desk.next().receipt.dead("status 400".to_owned(), 3);
+    let one = desk.dead(1).remove(0);
+    let purge = Closing::Purged("no more".to_owned());
+    assert!(desk.letters.close(&one, &purge, 1_000).unwrap());
+    assert!(!desk.letters.close(&one, &Closing::Again, 2_000).unwrap());
+    assert_eq!(desk.letters.list().unwrap(), Found::default());
+    desk.nothing_comes(&servers[0].url());
+}
+
 /// A bidder whose bills go to another place, which is answered as is said.
 fn billing(told: &Bidder) -> Bidder {
     let body = format!(
