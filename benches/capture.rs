@@ -175,7 +175,9 @@ fn whole(records: Vec<Record>, directory: &Path, writer: WriterSettings) -> f64 
     let count = records.len();
     let recording = recorder.apply(Some(&settings)).unwrap();
     let cost = timed(ClockId::CLOCK_PROCESS_CPUTIME_ID, count, || {
-        records.into_iter().for_each(|record| recording.offer(record));
+        for record in records {
+            recording.offer(record);
+        }
         recorder.stop();
     });
     let written: u64 = gavel::capture::Stratum::ALL
@@ -214,7 +216,9 @@ fn main() {
         });
         let mut writer = Writer::new(Vec::new(), &header(), settings).unwrap();
         let packing = timed(thread, came.len(), || {
-            disguised.iter().for_each(|record| writer.push(record).unwrap());
+            for record in &disguised {
+                writer.push(record).unwrap();
+            }
             writer.flush_block().unwrap();
         });
         let whole = whole(came.clone(), folder.path(), settings);

@@ -149,10 +149,9 @@ const fn packed(name: &[u8]) -> u128 {
 /// A name as the tables write it, packed. `None`: longer than any name of the tables.
 fn plain(name: &str) -> Option<u128> {
     let mut bytes = [0; NAME_BYTES_MAX];
-    let mut length = 0;
-    for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')) {
-        *bytes.get_mut(length)? = byte.to_ascii_lowercase();
-        length += 1;
+    let said = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
+    for (at, byte) in said.enumerate() {
+        *bytes.get_mut(at)? = byte.to_ascii_lowercase();
     }
     Some(u128::from_be_bytes(bytes))
 }
