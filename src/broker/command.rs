@@ -9,8 +9,9 @@ use super::{BrokerFault, Settings, dial};
 use crate::clock;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::consumer::{DeliverPolicy, ReplayPolicy};
+use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{self, Context, Message as Taken};
 use futures_util::StreamExt;
 use std::error::Error;
 use std::fs::File;
@@ -91,10 +92,16 @@ fn unread(fault: impl Error + Send + Sync + 'static) -> Ended {
 async fn led(context: &Context, name: &str) -> Result<Stream, BrokerFault> {
     let until = clock::timer() + SILENCE_MAX;
     while clock::timer() < until {
-        let stream = context.get_stream(name).await.map_err(BrokerFault::Ask)?;
-        let cluster = stream.cached_info().cluster.as_ref();
-        if cluster.is_none_or(|cluster| cluster.leader.is_some()) {
-            return Ok(stream);
+        match context.get_stream(name).await {
+            Ok(stream) => {
+                let cluster = stream.cached_info().cluster.as_ref();
+                if cluster.is_none_or(|cluster| cluster.leader.is_some()) {
+                    return Ok(stream);
+                }
+            }
+            // nobody leads those who would answer
+            Err(fault) if fault.kind() == GetStreamErrorKind::Request => {}
+            Err(fault) => return Err(BrokerFault::Ask(fault)),
         }
         tokio::time::sleep(LEADER_AGAIN).await;
     }
@@ -119,40 +126,80 @@ async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec
     let client = client.map_err(|fault| Ended::Broker(BrokerFault::Connect(fault)))?;
     let stream = led(&jetstream::new(client), &settings.stream).await.map_err(Ended::Broker)?;
     let state = &stream.cached_info().state;
-    let (first, last) = (from.max(state.first_sequence), state.last_sequence);
-    let mut faults = Vec::new();
-    let Some(mut last) = last_there(&stream, first, last).await? else { return Ok(faults) };
-    let config = OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: from },
-        replay_policy: ReplayPolicy::Instant,
-        ..OrderedConfig::default()
-    };
-    let consumer = stream.create_consumer(config).await.map_err(unread)?;
-    let mut messages = consumer.messages().await.map_err(unread)?;
-    let mut at = 0;
-    // not until nothing is pending: the server that reads for us may be behind the stream's leader
-    while at < last {
-        let next = tokio::time::timeout(SILENCE_MAX, messages.next()).await;
-        let Ok(Some(message)) = next else {
-            // a dead notice may have been closed meanwhile
-            match last_there(&stream, at + 1, last).await? {
-                Some(there) if there == last => {
-                    return Err(Ended::Broker(BrokerFault::Short { at, last }));
+    let at = from.max(state.first_sequence).saturating_sub(1);
+    let mut pull = Pull { at, last: state.last_sequence, out, faults: Vec::new() };
+    let mut until = clock::timer() + SILENCE_MAX;
+    loop {
+        let before = pull.at;
+        match pull.go_on(&stream, &settings.prefix).await {
+            Ok(()) => return Ok(pull.faults),
+            // an election costs a question or a consumer, not the rest of the stream
+            Err(Ended::Broker(BrokerFault::Read(_)))
+                if pull.at > before || clock::timer() < until =>
+            {
+                if pull.at > before {
+                    until = clock::timer() + SILENCE_MAX;
                 }
-                Some(there) => last = there,
-                None => break,
+                tokio::time::sleep(LEADER_AGAIN).await;
             }
-            continue;
+            Err(ended) => return Err(ended),
+        }
+    }
+}
+
+/// How far the stream is written.
+struct Pull<'o> {
+    /// Place of the last message that is written, and of the last that is to be.
+    at: u64,
+    last: u64,
+    out: &'o mut dyn Write,
+    faults: Vec<String>,
+}
+
+impl Pull<'_> {
+    /// Writes what is behind `at`, until `last` or a fault.
+    async fn go_on(&mut self, stream: &Stream, prefix: &str) -> Result<(), Ended> {
+        let Some(mut last) = last_there(stream, self.at + 1, self.last).await? else {
+            return Ok(());
         };
-        let message = message.map_err(unread)?;
+        let config = OrderedConfig {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.at + 1 },
+            replay_policy: ReplayPolicy::Instant,
+            ..OrderedConfig::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(unread)?;
+        let mut messages = consumer.messages().await.map_err(unread)?;
+        // not until nothing is pending: the server that reads for us may be behind the stream's leader
+        while self.at < last {
+            let next = tokio::time::timeout(SILENCE_MAX, messages.next()).await;
+            let Ok(Some(message)) = next else {
+                // a dead notice may have been closed meanwhile
+                match last_there(stream, self.at + 1, last).await? {
+                    Some(there) if there == last => {
+                        return Err(Ended::Broker(BrokerFault::Short { at: self.at, last }));
+                    }
+                    Some(there) => last = there,
+                    None => break,
+                }
+                continue;
+            };
+            self.take(&message.map_err(unread)?, prefix)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: &Taken, prefix: &str) -> Result<(), Ended> {
         let info = message.info().map_err(|fault| Ended::Broker(BrokerFault::Read(fault)))?;
         let sequence = info.stream_sequence;
         match message::line(sequence, &message.payload) {
-            Some(line) => writeln!(out, "{line}").map_err(Ended::Write)?,
-            None if *message.subject == *probe_subject(&settings.prefix) => {}
-            None => faults.push(format!("message {sequence} ({}) is no record", message.subject)),
+            Some(line) => writeln!(self.out, "{line}").map_err(Ended::Write)?,
+            None if *message.subject == *probe_subject(prefix) => {}
+            None => {
+                let subject = &message.subject;
+                self.faults.push(format!("message {sequence} ({subject}) is no record"));
+            }
         }
-        at = sequence;
+        self.at = sequence;
+        Ok(())
     }
-    Ok(faults)
 }

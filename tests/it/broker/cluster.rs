@@ -47,4 +47,12 @@ fn when_the_leader_of_a_stream_is_killed_events_wait_for_the_next_one_and_none_i
     (40..60).for_each(publish);
     running.close();
     all_are_there_once_in_order(&settings, 60);
+    // nor does an election cost a reading
+    let mut lost = None;
+    wait_until("the stream has a leader again", || {
+        lost = leader(&servers[0].url());
+        lost.is_some()
+    });
+    servers[lost.expect("one is known")].die();
+    all_are_there_once_in_order(&settings, 60);
 }
