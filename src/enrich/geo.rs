@@ -11,6 +11,7 @@
 
 use super::country::alpha3;
 use super::render::{number, text};
+use crate::enrich::bulk::Bulk;
 use crate::facts::Geo;
 use crate::openrtb::ids::Country;
 use crate::request::Key;
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 /// All bytes of a database, shared with whoever examines them meanwhile.
 #[derive(Clone)]
-pub struct Content(Arc<Vec<u8>>);
+pub struct Content(Arc<Bulk>);
 
 /// A database in memory.
 pub type AddressReader = Reader<Content>;
@@ -141,21 +142,21 @@ struct AnonymousRecord {
 
 // === impl Content ===
 
-impl From<Vec<u8>> for Content {
-    fn from(bytes: Vec<u8>) -> Self {
+impl From<Bulk> for Content {
+    fn from(bytes: Bulk) -> Self {
         Self(Arc::new(bytes))
     }
 }
 
 impl AsRef<[u8]> for Content {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref().as_ref()
     }
 }
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Content").field("bytes", &self.0.len()).finish()
+        f.debug_tuple("Content").field(&self.0).finish()
     }
 }
 

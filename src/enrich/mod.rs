@@ -4,6 +4,7 @@
 //! memory of it. Never: a change to the request, a wait. Invariant: unknown stays unknown; the
 //! request's own country and device type outrank ours.
 
+pub mod bulk;
 pub mod cache;
 pub mod country;
 pub mod databases;

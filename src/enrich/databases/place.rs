@@ -10,13 +10,14 @@
 
 use super::DatabaseError;
 use super::manifest::{MANIFEST, MANIFEST_BYTES_MAX, Manifest, Part, hex, is_sha256, sha256};
+use crate::enrich::bulk::Bulk;
 use crate::enrich::geo::Content;
 use crate::lifecycle::spare::GivenUp;
 use aws_lc_rs::digest::{Context, SHA256};
 use nix::fcntl::OFlag;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -183,14 +184,14 @@ impl Place {
 
     fn read_file(&self, bytes_max: u64, given_up: &GivenUp) -> Result<Raw, DatabaseError> {
         let content = read_until(&self.folder.join(&self.name), bytes_max, given_up)?;
-        let found = sha256(&content);
+        let found = sha256(content.as_ref());
         if let Some(expected) = self.checksum()?
             && expected != found
         {
             return Err(DatabaseError::Checksum { path: self.path.clone(), found, expected });
         }
         Ok(Raw {
-            bytes: content.len() as u64,
+            bytes: content.bytes(),
             content: content.into(),
             sha256: found,
             is_compressed: is_compressed(&self.name),
@@ -226,12 +227,13 @@ impl Place {
             return Err(DatabaseError::TooLarge { path: self.path.clone(), bytes_max });
         }
         let room = usize::try_from(manifest.bytes).unwrap_or(0);
-        let mut content = Vec::with_capacity(room);
+        let unreadable = |source| unreadable(&self.path, source);
+        let mut content = Bulk::with_room(room).map_err(unreadable)?;
         let mut whole = Context::new(&SHA256);
         for part in &manifest.parts {
             let bytes = self.read_part(part, given_up)?;
-            whole.update(&bytes);
-            content.extend_from_slice(&bytes);
+            whole.update(bytes.as_ref());
+            content.write_all(bytes.as_ref()).map_err(unreadable)?;
         }
         let found = hex(whole.finish().as_ref());
         if found != manifest.sha256 {
@@ -239,7 +241,7 @@ impl Place {
             return Err(DatabaseError::Part { path: self.path.clone(), reason });
         }
         Ok(Raw {
-            bytes: content.len() as u64,
+            bytes: content.bytes(),
             content: content.into(),
             sha256: found,
             is_compressed: is_compressed(&manifest.name),
@@ -247,7 +249,7 @@ impl Place {
         })
     }
 
-    fn read_part(&self, part: &Part, given_up: &GivenUp) -> Result<Vec<u8>, DatabaseError> {
+    fn read_part(&self, part: &Part, given_up: &GivenUp) -> Result<Bulk, DatabaseError> {
         let path = self.folder.join(&part.file);
         let wrong = |reason| DatabaseError::Part { path: path.clone(), reason };
         let bytes = match read_until(&path, part.bytes, given_up) {
@@ -258,10 +260,10 @@ impl Place {
             }
             Err(fault) => return Err(fault),
         };
-        if bytes.len() as u64 != part.bytes {
-            return Err(wrong(format!("it has {} bytes, not {}", bytes.len(), part.bytes)));
+        if bytes.bytes() != part.bytes {
+            return Err(wrong(format!("it has {} bytes, not {}", bytes.bytes(), part.bytes)));
         }
-        let found = sha256(&bytes);
+        let found = sha256(bytes.as_ref());
         if found != part.sha256 {
             return Err(wrong(format!("its sha256 is {found}")));
         }
@@ -385,11 +387,11 @@ fn open_plain(path: &Path) -> Result<(File, Metadata), DatabaseError> {
 
 /// All of a plain file of at most `bytes_max` bytes; a small one.
 fn read_plain(path: &Path, bytes_max: u64) -> Result<Vec<u8>, DatabaseError> {
-    read_until(path, bytes_max, &GivenUp::default())
+    Ok(read_until(path, bytes_max, &GivenUp::default())?.as_ref().to_vec())
 }
 
 /// As [`read_plain`], as long as anybody waits for it.
-fn read_until(path: &Path, bytes_max: u64, given_up: &GivenUp) -> Result<Vec<u8>, DatabaseError> {
+fn read_until(path: &Path, bytes_max: u64, given_up: &GivenUp) -> Result<Bulk, DatabaseError> {
     let (file, metadata) = open_plain(path)?;
     let too_large = || DatabaseError::TooLarge { path: path.to_owned(), bytes_max };
     let told = metadata.len();
@@ -403,16 +405,13 @@ fn read_until(path: &Path, bytes_max: u64, given_up: &GivenUp) -> Result<Vec<u8>
 }
 
 /// All of a source, or `None` where it is longer than `bytes_max`. `told` is how long it says it
-/// is: a buffer of that size need not grow, which would leave as much memory behind again.
-fn read_capped(source: impl Read, told: u64, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+/// is: room of that size need not grow, which would take twice as much meanwhile.
+fn read_capped(source: impl Read, told: u64, bytes_max: u64) -> io::Result<Option<Bulk>> {
     // One byte more shows the end without another growth.
     let room = usize::try_from(told.min(bytes_max).saturating_add(1)).unwrap_or(0);
-    let mut content = Vec::with_capacity(room);
-    source.take(bytes_max.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 != told {
-        content.shrink_to_fit();
-    }
-    Ok((content.len() as u64 <= bytes_max).then_some(content))
+    let mut content = Bulk::with_room(room)?;
+    content.read_all(source.take(bytes_max.saturating_add(1)))?;
+    Ok((content.bytes() <= bytes_max).then_some(content))
 }
 
 /// A source that fails once nobody waits for it any more.

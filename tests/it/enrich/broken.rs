@@ -1,6 +1,7 @@
 //! Damaged address databases: an error or an answer, never a panic.
 
 use super::{WINTER, demo};
+use gavel::enrich::bulk::Bulk;
 use gavel::enrich::databases::{DatabaseSettings, Databases};
 use gavel::enrich::geo::{Content, GeoDatabases};
 use maxminddb::Reader;
@@ -10,7 +11,9 @@ use std::sync::Arc;
 
 /// Asks for addresses all over; gives how many were known.
 fn ask(bytes: Vec<u8>) -> Option<usize> {
-    let reader = Reader::from_source(Content::from(bytes)).ok()?;
+    let mut bulk = Bulk::with_room(bytes.len()).ok()?;
+    bulk.read_all(std::io::Cursor::new(bytes)).ok()?;
+    let reader = Reader::from_source(Content::from(bulk)).ok()?;
     let geo = GeoDatabases { city: Some(Arc::new(reader)), ..GeoDatabases::default() };
     let v4 = (0..512_u32).map(|nth| IpAddr::V4(Ipv4Addr::from(0xc612_0000 + (nth << 8))));
     let spread = (0..64_u32).map(|nth| IpAddr::V4(Ipv4Addr::from(nth << 26 | 1)));
