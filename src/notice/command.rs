@@ -3,7 +3,7 @@
 //! Owns: the arguments, the choice of letters, the texts. Never: what a server does with a letter.
 //! Invariant: a change of a journal's letters goes through the one process that has them: this one
 //! where no server runs, else the server, by an order ([`super::orders`]). Those of a stream
-//! ([`streamed`]) are anybody's.
+//! (`streamed`) are anybody's.
 
 mod streamed;
 
