@@ -213,6 +213,9 @@ pub fn reloads(
 /// How often gavel is asked for its generation, in both of what is compared: the asking costs.
 const ASKED_EVERY: Duration = Duration::from_millis(50);
 
+/// How long the last database may take.
+const LAST_ONE_MAX: Duration = Duration::from_secs(60);
+
 /// Replaces the database as soon as the one before is in force, if that is wanted; how long each
 /// took. In peace it only asks as often.
 fn replace_until(
@@ -228,8 +231,12 @@ fn replace_until(
         replace()?;
     }
     // the last one is waited for, so that none is taken in peace
+    let mut left = LAST_ONE_MAX;
     while !is_over.load(Ordering::Relaxed) || (is_wanted && generation()? == before) {
         std::thread::sleep(ASKED_EVERY);
+        if is_over.load(Ordering::Relaxed) {
+            left = left.checked_sub(ASKED_EVERY).ok_or("the last database was never taken")?;
+        }
         let now = generation()?;
         if !is_wanted || now == before {
             continue;

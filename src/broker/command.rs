@@ -91,6 +91,7 @@ fn unread(fault: impl Error + Send + Sync + 'static) -> Ended {
 /// does not know yet what it lacks.
 async fn led(context: &Context, name: &str) -> Result<Stream, BrokerFault> {
     let until = clock::timer() + SILENCE_MAX;
+    let mut why = BrokerFault::Leaderless;
     while clock::timer() < until {
         match context.get_stream(name).await {
             Ok(stream) => {
@@ -98,14 +99,17 @@ async fn led(context: &Context, name: &str) -> Result<Stream, BrokerFault> {
                 if cluster.is_none_or(|cluster| cluster.leader.is_some()) {
                     return Ok(stream);
                 }
+                why = BrokerFault::Leaderless;
             }
-            // nobody leads those who would answer
-            Err(fault) if fault.kind() == GetStreamErrorKind::Request => {}
+            // nobody may lead those who would answer
+            Err(fault) if fault.kind() == GetStreamErrorKind::Request => {
+                why = BrokerFault::Ask(fault);
+            }
             Err(fault) => return Err(BrokerFault::Ask(fault)),
         }
         tokio::time::sleep(LEADER_AGAIN).await;
     }
-    Err(BrokerFault::Leaderless)
+    Err(why)
 }
 
 /// The last message within bounds that has not been removed, as dead notices are when they are closed.

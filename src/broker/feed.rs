@@ -99,7 +99,8 @@ impl Receipt {
     }
 
     /// It is given up: a message says so, and why, before the stream is told that nobody sends it any
-    /// more. Where that is interrupted it comes again, and dies again as the same dead notice.
+    /// more. Where that is interrupted it comes again: with time left it is tried once more, and a
+    /// bidder that takes it then has a dead notice beside it; else it dies as the same dead notice.
     pub fn dead(mut self, reason: String, tries: u32) {
         let Some(owed) = self.0.take() else { return };
         owed.link.clone().finish(async move {
@@ -239,13 +240,19 @@ async fn consumer(
 
 /// Keeps the figures of what waits, for metrics.
 async fn count(link: &Link) {
+    let mut is_silent = false;
     loop {
         tokio::time::sleep(COUNT_EVERY).await;
-        if link.health().is_well()
-            && let Ok(counts) = kept(link).await
-        {
-            link.health().keeps(counts);
-        }
+        let counts = if link.health().is_well() { kept(link).await.map(Some) } else { Ok(None) };
+        let counts = counts.unwrap_or_else(|fault| {
+            if !is_silent {
+                warn!(%fault, cause = ?fault, "nobody knows how many notices the broker keeps");
+            }
+            is_silent = true;
+            None
+        });
+        is_silent &= counts.is_none();
+        link.health().keeps(counts);
     }
 }
 

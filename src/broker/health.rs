@@ -115,9 +115,10 @@ impl Health {
         self.behind_us.store(came_us, Ordering::Relaxed);
     }
 
-    /// The stream keeps so many notices that are not settled, and so many dead ones.
-    pub fn keeps(&self, notices: [u64; 2]) {
-        for (cell, count) in self.notices.iter().zip(notices) {
+    /// The stream keeps so many notices that are not settled, and so many dead ones; `None`: it does
+    /// not say.
+    pub fn keeps(&self, notices: Option<[u64; 2]>) {
+        for (cell, count) in self.notices.iter().zip(notices.unwrap_or([UNKNOWN; 2])) {
             cell.store(count, Ordering::Relaxed);
         }
     }
@@ -166,8 +167,10 @@ mod tests {
     fn what_the_stream_keeps_is_unknown_until_it_was_asked() {
         let health = Health::default();
         assert_eq!(health.kept(), None);
-        health.keeps([0, 3]);
+        health.keeps(Some([0, 3]));
         assert_eq!(health.kept(), Some([0, 3]));
+        health.keeps(None);
+        assert_eq!(health.kept(), None);
     }
 
     #[test]

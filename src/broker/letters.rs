@@ -67,20 +67,22 @@ impl Letters {
     }
 
     /// Closes one, and removes it; `false`: it had been closed otherwise, which it stays.
+    /// [`BrokerFault::Remove`]: it is closed, and cannot be removed.
     pub fn close(
         &self,
         dead: &DeadNotice,
         closing: &Closing,
         now_us: u64,
     ) -> Result<bool, BrokerFault> {
+        let message = dead.closed(&self.desk.prefix, closing, now_us);
         self.runtime.block_on(async {
-            let is_so = self.desk.decide(&dead.closed(&self.desk.prefix, closing, now_us)).await?;
+            let is_so = self.desk.decide(&message).await?;
             self.desk.remove(dead).await?;
             Ok(is_so)
         })
     }
 
-    /// Removes one that was closed before.
+    /// Removes one that is closed. Where that does not go it is not listed all the same.
     pub fn remove(&self, dead: &DeadNotice) -> Result<(), BrokerFault> {
         self.runtime.block_on(self.desk.remove(dead))
     }
@@ -140,10 +142,12 @@ impl Desk {
         match stored {
             Ok(_) => Ok(true),
             Err(fault) if fault.kind() == PublishErrorKind::WrongLastSequence => {
+                // one that nobody can show decides nothing
                 let known = self.closing(&closing.subject).await?;
-                Ok(known.is_some_and(|known| kind(&known.payload) == kind(&closing.payload)))
+                let known = known.ok_or(BrokerFault::Refused(fault))?;
+                Ok(kind(&known.payload) == kind(&closing.payload))
             }
-            Err(fault) => Err(BrokerFault::Refused(fault)),
+            Err(fault) => Err(fault.into()),
         }
     }
 

@@ -10,7 +10,7 @@ use super::message::{Message, probe_subject};
 use super::{BrokerFault, Settings, dial, stream};
 use crate::clock;
 use async_nats::connection::State;
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::{Client, Event};
@@ -296,12 +296,7 @@ impl Link {
 
     fn failed(&self, fault: PublishError) -> BrokerFault {
         self.0.signs.health.count(End::Failed);
-        match fault.kind() {
-            PublishErrorKind::TimedOut => BrokerFault::Late,
-            PublishErrorKind::BrokenPipe => BrokerFault::Unreachable,
-            PublishErrorKind::MaxAckPending => BrokerFault::Full,
-            _ => BrokerFault::Refused(fault),
-        }
+        fault.into()
     }
 
     /// Ends when the broker acknowledges again after it had failed.

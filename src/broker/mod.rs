@@ -19,6 +19,7 @@ pub mod message;
 pub mod relay;
 pub mod stream;
 
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,7 +98,7 @@ pub enum BrokerFault {
     #[error("more messages wait for an acknowledgement than may")]
     Full,
     #[error("the broker refused a message")]
-    Refused(#[source] async_nats::jetstream::context::PublishError),
+    Refused(#[source] PublishError),
     #[error("cannot read {}", .0.display())]
     Credentials(PathBuf, #[source] std::io::Error),
     #[error("cannot connect to the broker")]
@@ -122,14 +123,24 @@ pub enum BrokerFault {
     Remove(u64, #[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl From<PublishError> for BrokerFault {
+    fn from(fault: PublishError) -> Self {
+        match fault.kind() {
+            PublishErrorKind::TimedOut => Self::Late,
+            PublishErrorKind::BrokenPipe => Self::Unreachable,
+            PublishErrorKind::MaxAckPending => Self::Full,
+            _ => Self::Refused(fault),
+        }
+    }
+}
+
 impl BrokerFault {
     /// Whether the same may be taken a moment later.
     pub fn is_passing(&self) -> bool {
-        use async_nats::jetstream::context::PublishErrorKind::StreamNotFound;
         match self {
             Self::Unreachable | Self::Late | Self::Full => true,
             // nobody answers for the stream: its next leader is being chosen
-            Self::Refused(fault) => fault.kind() == StreamNotFound,
+            Self::Refused(fault) => fault.kind() == PublishErrorKind::StreamNotFound,
             _ => false,
         }
     }

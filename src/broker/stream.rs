@@ -98,6 +98,10 @@ fn weaknesses(config: &Config, settings: &Settings) -> Vec<String> {
              it twice"
         ));
     }
+    if config.deny_delete {
+        found
+            .push("it lets nobody remove a message: dead notices that were closed stay".to_owned());
+    }
     found
 }
 

@@ -301,15 +301,16 @@ pub fn parts(text: &str) -> Vec<(Range<usize>, Treat)> {
         return Vec::new();
     }
     let mut found = parameters(text);
-    let is_free = |range: &Range<usize>, found: &[(Range<usize>, Treat)]| {
-        found.iter().all(|(other, _)| range.end <= other.start || other.end <= range.start)
-    };
-    for range in mails(text) {
-        if is_free(&range, &found) {
-            found.push((range, Email));
-        }
-    }
+    found.extend(mails(text).into_iter().map(|range| (range, Email)));
+    // stable: of two that begin together the parameter comes first
     found.sort_by_key(|(range, _)| range.start);
+    // a mail address within a parameter's value is of that
+    let mut end = 0;
+    found.retain(|(range, _)| {
+        let is_free = range.start >= end;
+        end = if is_free { range.end } else { end };
+        is_free
+    });
     found
 }
 

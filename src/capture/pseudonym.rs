@@ -41,6 +41,8 @@ struct Rewritten<'b> {
     /// Up to where it was written.
     from: usize,
     out: Vec<u8>,
+    /// What comes in place of the value at hand.
+    new: Vec<u8>,
 }
 
 impl Pseudonymiser {
@@ -92,7 +94,7 @@ impl Pseudonymiser {
         let fresh = || (Scratch::new(DEPTH_MAX), Vec::new());
         let (mut scratch, mut text) = self.scratches.pop().unwrap_or_else(fresh);
         let new = scratch.read(body, &mut text).map(|document| {
-            let mut new = Rewritten { body, from: 0, out: Vec::new() };
+            let mut new = Rewritten { body, from: 0, out: Vec::new(), new: Vec::new() };
             let mut path = around.to_vec();
             personal::walk(&document, &mut path, &mut |path, leaf| {
                 if let Some(becomes) = self.becomes(path, &leaf, nested) {
@@ -148,20 +150,20 @@ impl Pseudonymiser {
 
 impl Rewritten<'_> {
     /// Values come in the order of the document. What `write` leaves is of no account where it
-    /// says that the value stays.
+    /// says that the value stays: such a value costs nothing but itself, however many there are.
     fn replace(&mut self, span: Element, write: impl FnOnce(&mut Vec<u8>) -> bool) {
+        self.new.clear();
+        if !write(&mut self.new) {
+            return;
+        }
         if self.out.is_empty() {
             // pseudonyms are hardly longer than what they replace
             self.out.reserve(self.body.len().saturating_add(self.body.len() / 8));
         }
-        let length = self.out.len();
         let before = self.body.get(self.from..span.at as usize);
         self.out.extend_from_slice(before.unwrap_or_default());
-        if write(&mut self.out) {
-            self.from = span.end as usize;
-        } else {
-            self.out.truncate(length);
-        }
+        self.out.extend_from_slice(&self.new);
+        self.from = span.end as usize;
     }
 
     /// `None`: nothing was replaced.
@@ -171,5 +173,27 @@ impl Rewritten<'_> {
         }
         self.out.extend_from_slice(self.body.get(self.from..).unwrap_or_default());
         Some(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_stays_moves_nothing_else() {
+        let body = br#"{"uid":["0",1],"b":2}"#;
+        let mut new = Rewritten { body, from: 0, out: Vec::new(), new: Vec::new() };
+        new.replace(Element { at: 8, end: 11 }, |out| {
+            out.extend_from_slice(b"\"");
+            false
+        });
+        // nothing was copied: a hundred thousand of these cost no more than their number
+        assert_eq!((new.from, new.out.capacity()), (0, 0));
+        new.replace(Element { at: 12, end: 13 }, |out| {
+            out.push(b'9');
+            true
+        });
+        assert_eq!(new.end().unwrap(), br#"{"uid":["0",9],"b":2}"#);
     }
 }

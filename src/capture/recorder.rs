@@ -165,7 +165,8 @@ impl Recording {
         let waiting = counters.queued.fetch_add(1, Ordering::Relaxed);
         let why = match self.queue.try_send(record) {
             Ok(()) => {
-                // of all that are offered, one comes across each half
+                // of all that are offered, one comes across each half (what another recording has
+                // left waiting counts too, and then the next look comes with the tick only)
                 let half = settings.queue_bytes_max / 2;
                 if waiting == settings.queue_records / 2 || (held..held + bytes).contains(&half) {
                     self.thread.unpark();

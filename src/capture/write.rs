@@ -29,11 +29,21 @@ pub struct WriterSettings {
     pub level: i32,
 }
 
-/// Levels of zstd: below 1 it looks for less and less that repeats.
+/// Levels of zstd: below 1 it looks for less and less that repeats. 0 is none of them (zstd takes it
+/// for 3) and counts as 1.
 pub const LEVELS: RangeInclusive<i32> = -7..=19;
 
 /// The level of a server: two thirds of the time of level 1, for files half as large again.
 pub const LEVEL_OF_SERVER: i32 = -5;
+
+const fn level(level: i32) -> i32 {
+    match level {
+        0 => 1,
+        ..-7 => *LEVELS.start(),
+        20.. => *LEVELS.end(),
+        _ => level,
+    }
+}
 
 impl Default for WriterSettings {
     fn default() -> Self {
@@ -87,7 +97,7 @@ impl<W: Write> Writer<W> {
         Ok(Self {
             out,
             block_bytes: settings.block_bytes.clamp(4 << 10, BLOCK_RAW_MAX - RECORD_BYTES_MAX),
-            packer: Compressor::new(settings.level.clamp(*LEVELS.start(), *LEVELS.end()))?,
+            packer: Compressor::new(level(settings.level))?,
             raw: Vec::new(),
             packed: Vec::new(),
             open: Span::EMPTY,

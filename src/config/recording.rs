@@ -186,7 +186,8 @@ fn rotation(t: &mut Table) -> RotateSettings {
         "zstd_level",
         LEVEL_OF_SERVER,
         *LEVELS.start()..=*LEVELS.end(),
-        "How hard files are packed: the lower, the less time a record takes and the larger it is.",
+        "How hard files are packed: the lower, the less time a record takes and the larger it is; \
+         0 counts as 1.",
     );
     if disk < file {
         t.fault_of("disk_bytes_max", "not less than `file_bytes`", None);

@@ -173,10 +173,22 @@ fn come_back<H>(walker: &Rc<Walker<H>>, idle: &Idle<H>) {
     }
 }
 
+/// Whoever waits hears of a panic that nobody catches, one in a `Drop`, which ends the walker.
+struct Owes<'w, H>(Option<&'w Walker<H>>);
+
+impl<H> Drop for Owes<'_, H> {
+    fn drop(&mut self) {
+        if let Some(walker) = self.0 {
+            walker.bring(Err(Panicked));
+        }
+    }
+}
+
 /// One walker's life.
 async fn serve<R: Road, H>(road: Rc<R>, walker: Rc<Walker<H>>, idle: Weak<Idle<H>>) {
     while let Some(errand) = poll_fn(|cx| walker.poll_errand(cx)).await {
         let Errand { snapshot, arrival, body, held } = errand;
+        let mut owes = Owes(Some(&walker));
         let outcome = {
             let mut road = pin!(road.hold(snapshot, arrival, body));
             // what the road leaves behind in a panic are buffers, which each request overwrites
@@ -187,6 +199,7 @@ async fn serve<R: Road, H>(road: Rc<R>, walker: Rc<Walker<H>>, idle: Weak<Idle<H
             .await
         };
         drop(held);
+        owes.0 = None;
         if walker.state.get() == State::Awaited {
             walker.bring(outcome);
         } else if let Some(idle) = idle.upgrade() {
@@ -247,7 +260,7 @@ mod tests {
         live.latest().take().unwrap()
     }
 
-    fn errand(body: &'static str, held: &Rc<()>) -> Errand<Rc<()>> {
+    fn errand<H: Clone>(body: &'static str, held: &H) -> Errand<H> {
         let arrival = Arrival {
             at: clock::monotonic(),
             wall: Duration::ZERO,
@@ -262,7 +275,7 @@ mod tests {
             snapshot: snapshot(),
             arrival,
             body: Body(Bytes::from_static(body.as_bytes())),
-            held: Rc::clone(held),
+            held: held.clone(),
         }
     }
 
@@ -303,6 +316,32 @@ mod tests {
                 let outcome = walkers.walk(errand(body, &held)).await;
                 assert_eq!(outcome.is_ok(), is_good, "{body}");
                 assert_eq!((walkers.idle.borrow().len(), Rc::strong_count(&held)), (1, 1));
+            }
+        });
+    }
+
+    /// Panics when it goes.
+    #[derive(Clone)]
+    struct Bomb(Rc<Cell<bool>>);
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!self.0.replace(false), "on purpose");
+        }
+    }
+
+    #[test]
+    fn a_panic_at_the_very_end_is_heard_of_too_and_costs_the_walker() {
+        with(async |_, road, _| {
+            let walkers = Walkers::new(Rc::clone(&road));
+            let is_armed = Rc::new(Cell::new(false));
+            let bomb = Bomb(Rc::clone(&is_armed));
+            for (arms, stay) in [(false, 1), (true, 0), (false, 1)] {
+                let errand = errand("good", &bomb);
+                is_armed.set(arms);
+                road.open.notify_one();
+                assert_eq!(walkers.walk(errand).await.is_ok(), !arms);
+                assert_eq!(walkers.idle.borrow().len(), stay);
             }
         });
     }

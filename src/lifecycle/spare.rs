@@ -124,7 +124,8 @@ impl Spare {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if progress.is_starved(cpu_time(id.load(Ordering::Acquire)), &self.settings) {
+            let id = id.load(Ordering::Acquire);
+            if !waits_for_disk(id) && progress.is_starved(cpu_time(id), &self.settings) {
                 given_up.0.store(true, Ordering::Relaxed);
                 *straggler = Some(thread);
                 return None;
@@ -173,6 +174,18 @@ fn yield_to_all() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
     // It fails where it may not set the niceness, which is of no account then: the policy is set.
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+}
+
+/// Whether a thread of this process waits for a disk: it wants no core then.
+fn waits_for_disk(id: i32) -> bool {
+    let told = fs::read_to_string(format!("/proc/self/task/{id}/stat")).unwrap_or_default();
+    is_in_disk_sleep(&told)
+}
+
+/// By the line of `/proc/[pid]/stat`: the state stands behind the name, which may have anything in it
+/// (proc_pid_stat(5)).
+fn is_in_disk_sleep(line: &str) -> bool {
+    line.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('D'))
 }
 
 /// CPU time of a thread of this process, by the scheduler's account; none where it does not say.
@@ -246,6 +259,18 @@ mod tests {
             let mut progress = Progress::default();
             let at = cpu.iter().position(|cpu| progress.is_starved(ms(*cpu), &settings));
             assert_eq!(at.map(|at| at + 1), given_up, "{cpu:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_waits_for_a_disk_is_told_from_one_that_waits_for_a_core() {
+        for (line, waits) in [
+            ("7 (gavel-spare) D 1 7 7 0 -1", true),
+            ("7 (gavel-spare) R 1 7 7 0 -1", false),
+            ("7 (a) D) S 1 7 7 0 -1", false),
+            ("", false),
+        ] {
+            assert_eq!(is_in_disk_sleep(line), waits, "{line}");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::journal::{JournalFault, Settings};
 use crate::money_event::codec::read_event;
 use crate::money_event::{EventType, MoneyEvent};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -301,9 +302,22 @@ fn lines(rows: &[Row]) -> String {
     };
     let mut out = String::new();
     for row in rows {
-        let _ = writeln!(out, "{}", line(row));
+        let _ = writeln!(out, "{}", tame(&line(row).to_string()));
     }
     out
+}
+
+/// Control characters, which a terminal may obey, as JSON writes them: a bidder's URL can have those
+/// beyond ASCII, and a stream is written to by others too.
+fn tame(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let tamed = |letter: char| match letter {
+        _ if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
+        _ => letter.to_string(),
+    };
+    text.chars().map(tamed).collect::<String>().into()
 }
 
 fn table(rows: &[Row], now_us: u64) -> String {
@@ -317,12 +331,12 @@ fn table(rows: &[Row], now_us: u64) -> String {
             "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}",
             row.number,
             row.state.label(),
-            row.kind,
-            row.event.as_deref().unwrap_or_default(),
-            row.bidder,
+            tame(&row.kind),
+            tame(row.event.as_deref().unwrap_or_default()),
+            tame(&row.bidder),
             row.tries,
             now_us.saturating_sub(row.since_us) / 60_000_000,
-            row.reason
+            tame(&row.reason)
         );
     }
     let dead = rows.iter().filter(|row| row.state == LetterState::Dead).count();
@@ -381,6 +395,23 @@ mod tests {
 
     fn bidder(name: &str) -> Choice {
         Choice { bidder: Some(name.to_owned()), ..Choice::default() }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        for (text, expected) in [
+            ("plain \u{e9}", "plain \u{e9}"),
+            ("a\u{9b}2J", "a\\u009b2J"),
+            ("\u{1b}[31m", "\\u001b[31m"),
+        ] {
+            assert_eq!(tame(text), expected);
+        }
+        let line = tame(&json!({ "url": "https://b.example/\u{9b}2J" }).to_string()).into_owned();
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (read["url"].as_str(), line.is_ascii()),
+            (Some("https://b.example/\u{9b}2J"), true)
+        );
     }
 
     #[test]

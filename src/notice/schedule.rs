@@ -50,13 +50,17 @@ impl RetrySettings {
     /// where there is none. Full jitter: anywhere from now to twice the gap, so that what failed
     /// together does not come again together.
     pub fn next(&self, tries: u32, first_us: u64, now_us: u64, chance: u64) -> Option<u64> {
-        let end = first_us.saturating_add(micros(self.span));
-        if tries >= self.tries_max || now_us >= end {
+        if tries >= self.tries_max || self.is_over(first_us, now_us) {
             return None;
         }
         let most = micros(self.gap(tries)).saturating_mul(2).saturating_add(1);
         let wait = chance.checked_rem(most).unwrap_or(0);
-        Some(now_us.saturating_add(wait).min(end))
+        Some(now_us.saturating_add(wait).min(first_us.saturating_add(micros(self.span))))
+    }
+
+    /// Whether no try begins any more.
+    pub fn is_over(&self, first_us: u64, now_us: u64) -> bool {
+        now_us >= first_us.saturating_add(micros(self.span))
     }
 }
 

@@ -27,6 +27,10 @@ pub const TOKEN_CHARS_MAX: usize =
         .div_ceil(3)
         * 4;
 
+/// Shortest, likewise: without a text.
+pub const TOKEN_CHARS_MIN: usize =
+    ((layout::FIXED_BYTES + keys::TAG_BYTES + 7 * 2) * 4).div_ceil(3);
+
 /// What a token says: everything that its [`MoneyEvent`] will, but for what the upstream adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Claims<'a> {

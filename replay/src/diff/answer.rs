@@ -18,10 +18,12 @@ use serde_json::Value;
 use serde_json_path::{JsonPath, PathElement};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Headers that say nothing about the build: the clock, the connection, the length of the body, the
-/// name that a server gives each request.
-const HEADERS_IGNORED: [&str; 6] =
-    ["date", "connection", "keep-alive", "content-length", "transfer-encoding", "x-request-id"];
+/// Headers that say nothing about the build: the clock, the connection, the length of the body.
+const HEADERS_IGNORED: [&str; 5] =
+    ["date", "connection", "keep-alive", "content-length", "transfer-encoding"];
+
+/// The name that a server gives each request: whether it is there is compared, not what it says.
+const REQUEST_ID: &str = "x-request-id";
 
 /// What names an element of an array. `impid` before `id`: ids of bids may be fresh each time.
 const NAMES: [&str; 3] = ["impid", "seat", "id"];
@@ -156,7 +158,10 @@ impl Side {
             .iter()
             .filter(|(name, _)| !HEADERS_IGNORED.contains(&name.as_str()))
             .filter(|(name, _)| !ignore.headers.contains(name))
-            .cloned()
+            .map(|(name, value)| {
+                let is_name = name == REQUEST_ID && !value.is_empty();
+                (name.clone(), if is_name { "ID".to_owned() } else { value.clone() })
+            })
             .collect();
         let body = if answered.body.trim_ascii().is_empty() {
             Body::Empty

@@ -4,6 +4,7 @@
 //! time; without it, what is wrong with the rest of a URL is seen. Never: whether a token is good.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use gavel::token::TOKEN_CHARS_MIN;
 use serde_json::Value;
 
 /// Where gavel takes events: a token stands behind it.
@@ -11,9 +12,6 @@ const PATH: &str = "/e/";
 
 /// What stands for a token.
 const MASK: &str = "TOKEN";
-
-/// The shortest: the id of a sale alone has 128 bits, a signature as many.
-const CHARS_MIN: usize = 43;
 
 /// Puts one word in place of each token, wherever it stands.
 pub fn mask(value: &mut Value) {
@@ -38,7 +36,7 @@ fn masked(text: &str) -> Option<String> {
     for part in parts {
         out.push_str(PATH);
         let rest = part.trim_start_matches(is_token);
-        if part.len().saturating_sub(rest.len()) >= CHARS_MIN {
+        if part.len().saturating_sub(rest.len()) >= TOKEN_CHARS_MIN {
             is_masked = true;
             out.push_str(MASK);
             out.push_str(rest);
@@ -56,17 +54,21 @@ mod tests {
 
     #[test]
     fn tokens_are_masked_and_what_stands_around_them_is_not() {
-        let token = "Aa0-_".repeat(10);
+        let token = "Aa0-_".repeat(28);
+        let digest = "0123456789abcdef".repeat(4);
         let mut value = json!({
             "nurl": format!("https://x.example/e/{token}?l=${{AUCTION_LOSS}}"),
             "adm": [format!("<img src='https://x.example/e/{token}.gif'><a href='/e/short'>"), 7],
             "iurl": "https://x.example/e/picture.png",
+            "adomain": [format!("https://x.example/e/{digest}/x.webp")],
         });
         mask(&mut value);
         let expected = json!({
             "nurl": "https://x.example/e/TOKEN?l=${AUCTION_LOSS}",
             "adm": ["<img src='https://x.example/e/TOKEN.gif'><a href='/e/short'>", 7],
             "iurl": "https://x.example/e/picture.png",
+            // a digest in a path is no token
+            "adomain": [format!("https://x.example/e/{digest}/x.webp")],
         });
         assert_eq!(value, expected);
     }

@@ -20,14 +20,19 @@ pub(super) enum Failing {
         reason: Option<String>,
     },
     /// The candidate answers otherwise in a path in which the target answers twice alike.
-    Differs {
-        candidate: Box<Asker>,
-        ignore: Ignore,
-        /// The one path that counts; none: any.
-        path: Option<String>,
-    },
+    Differs { candidate: Box<Asker>, ignore: Ignore, path: Held },
     /// No answer: the connection breaks, or the time is over.
     Unanswered,
+}
+
+/// The path that counts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// The one that is found next, and it alone from then on.
+    Next,
+    Only(String),
+    /// Whichever it is each time.
+    Any,
 }
 
 /// See the file's header.
@@ -58,13 +63,13 @@ impl Check {
     pub fn hold_to(&mut self, why: Option<String>) {
         match &mut self.failing {
             Failing::Assertion { reason, .. } => *reason = why,
-            Failing::Differs { path, .. } if why.is_none() => *path = None,
+            Failing::Differs { path, .. } if why.is_none() => *path = Held::Any,
             Failing::Differs { .. } | Failing::Unanswered => {}
         }
     }
 
     /// The first failure of one go, in words. A rule that fails, or a path that differs, is from
-    /// then on the only one.
+    /// then on the only one, unless [any path](Held::Any) counts.
     pub fn failure(&mut self, set: &[Asked]) -> Result<Option<String>, AskError> {
         for asked in set {
             let answered = patient(&mut self.target, asked, self.back)?;
@@ -90,17 +95,19 @@ impl Check {
     }
 }
 
-/// The first path in which the candidate alone differs; the others are forgotten. What the target
+/// The first path in which the candidate alone differs, of those that count. What the target
 /// makes anew each time, such as an id, says nothing.
-fn differs(held: &mut Option<String>, one: &Side, again: &Side, other: &Side) -> Option<String> {
+fn differs(held: &mut Held, one: &Side, again: &Side, other: &Side) -> Option<String> {
     let noisy = one.differences(again);
     let mut found = one.differences(other).into_iter().filter(|path| !noisy.contains(path));
     let path = match held {
-        Some(held) => found.find(|path| path == held)?,
-        None => found.next()?,
+        Held::Only(held) => found.find(|path| path == held)?,
+        Held::Next | Held::Any => found.next()?,
     };
     let why = format!("the candidate answers otherwise than the target: {path}");
-    *held = Some(path);
+    if *held == Held::Next {
+        *held = Held::Only(path);
+    }
     Some(why)
 }
 
@@ -134,5 +141,28 @@ fn patient(
             Err(AskError::Unreachable(..)) => std::thread::sleep(LOOK),
             answered => return Ok(answered),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(body: &str) -> Side {
+        let answered = Answered { status: 200, headers: Vec::new(), body: body.into() };
+        Side::new(&Ok(answered), &Ignore::default())
+    }
+
+    #[test]
+    fn one_path_is_held_and_any_counts_where_that_was_given_up() {
+        let target = side(r#"{"a":1,"b":1}"#);
+        let (in_a, in_b) = (side(r#"{"a":2,"b":1}"#), side(r#"{"a":1,"b":2}"#));
+        let finds =
+            |held: &mut Held, other: &Side| differs(held, &target, &target, other).is_some();
+        let mut held = Held::Next;
+        assert!(finds(&mut held, &in_a) && !finds(&mut held, &in_b) && finds(&mut held, &in_a));
+        let mut held = Held::Any;
+        assert!(finds(&mut held, &in_a) && finds(&mut held, &in_b));
+        assert!(!finds(&mut held, &target));
     }
 }

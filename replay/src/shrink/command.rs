@@ -2,7 +2,7 @@
 //!
 //! Owns: its arguments, the capture that comes out, what is printed. Never: the reduction.
 
-use super::check::{Check, Failing};
+use super::check::{Check, Failing, Held};
 use super::{Budget, Shrunk, shrink};
 use crate::ask::{AskError, AskSettings, Asked, Asker};
 use crate::assertions::Assertion;
@@ -134,7 +134,7 @@ impl ShrinkArgs {
             (None, Some(url)) => Failing::Differs {
                 candidate: Box::new(asker(url)?),
                 ignore: Ignore::parse(&self.ignore).map_err(Failure::usage)?,
-                path: None,
+                path: Held::Next,
             },
             (None, None) => Failing::Unanswered,
         };

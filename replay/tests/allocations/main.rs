@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Calls for each auction with five bidders, those of hyper and tokio included. It may only be
 /// lowered.
-const ALLOCATIONS_MAX: f64 = 19.0;
+const ALLOCATIONS_MAX: f64 = 17.0;
 
 const BIDDERS: u32 = 5;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gavel-replay");

@@ -1,9 +1,8 @@
 //! `diff` and `shrink` as a user runs them: three exchanges, each a process of its own, before the
 //! same simulated bidders.
 
-use gavel::capture::read;
-use gavel::capture::write::{Writer, WriterSettings};
-use gavel::capture::{Header, Origin, Record};
+use crate::script;
+use gavel::capture::{Record, read};
 use replay::demo::exchange::Exchange;
 use replay::diff::DiffResult;
 use replay::generate::{GenerateSettings, Generator};
@@ -11,11 +10,9 @@ use replay::stub::process::{self, Process};
 use replay::stub::spec::{BidderSpec, StubSpec};
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::Duration;
 use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gavel-replay");
@@ -132,31 +129,13 @@ fn configuration(folder: &Path, bidders: &[SocketAddr], build: Build) -> String 
 
 /// Distinct requests that have time.
 fn write_capture(path: &Path) {
-    let header = Header {
-        origin: Origin::Synthetic,
-        started_us: 0,
-        writer: "test".to_owned(),
-        pseudonym_key: None,
-        sample_ppm: 1_000_000,
-        note: String::new(),
-    };
-    let mut writer =
-        Writer::new(File::create(path).unwrap(), &header, WriterSettings::default()).unwrap();
     let requests = Generator::new(GenerateSettings { seed: 7, broken: 0.0 }).set(REQUESTS);
-    for (number, body) in (0..).zip(requests.iter()) {
+    let requests = (0..).zip(requests.iter()).map(|(number, body)| {
         let mut body: Value = serde_json::from_slice(body).unwrap();
         body["tmax"] = 5_000.into();
-        let partner = if is_rare(number) { "rare" } else { "demo" };
-        let record = Record {
-            at: Duration::from_millis(number),
-            method: "POST".to_owned(),
-            path: format!("/openrtb2/{partner}"),
-            body: body.to_string().into(),
-            ..Record::default()
-        };
-        writer.push(&record).unwrap();
-    }
-    writer.finish().unwrap();
+        (if is_rare(number) { "rare" } else { "demo" }, body.to_string())
+    });
+    script::capture_of(path, requests);
 }
 
 fn is_rare(number: u64) -> bool {

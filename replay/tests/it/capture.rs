@@ -1,23 +1,13 @@
 //! What a capture of synthetic requests costs on disk.
 
+use crate::script::header;
+use gavel::capture::Record;
 use gavel::capture::read::Reader;
 use gavel::capture::write::{Writer, WriterSettings};
-use gavel::capture::{Header, Origin, Record};
 use replay::generate::{GenerateSettings, Generator};
 use std::time::Duration;
 
 const COUNT: u64 = 20_000;
-
-fn header() -> Header {
-    Header {
-        origin: Origin::Synthetic,
-        started_us: 0,
-        writer: "test".to_owned(),
-        pseudonym_key: None,
-        sample_ppm: 1_000_000,
-        note: String::new(),
-    }
-}
 
 fn record(number: u64, body: &[u8]) -> Record {
     Record {

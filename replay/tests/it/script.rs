@@ -52,23 +52,32 @@ fn talk(mut socket: TcpStream, answer: &Answer) {
     }
 }
 
-/// A capture of these bodies, a millisecond apart.
-pub fn capture(path: &Path, bodies: impl Iterator<Item = String>) {
-    let header = Header {
+/// What stands before records that a test makes.
+pub fn header() -> Header {
+    Header {
         origin: Origin::Synthetic,
         started_us: 0,
         writer: "test".to_owned(),
         pseudonym_key: None,
         sample_ppm: 1_000_000,
         note: String::new(),
-    };
+    }
+}
+
+/// A capture of these bodies of one partner, a millisecond apart.
+pub fn capture(path: &Path, bodies: impl Iterator<Item = String>) {
+    capture_of(path, bodies.map(|body| ("demo", body)));
+}
+
+/// The same of several partners: the name of each body's, and the body.
+pub fn capture_of<'p>(path: &Path, requests: impl Iterator<Item = (&'p str, String)>) {
     let file = File::create(path).unwrap();
-    let mut writer = Writer::new(file, &header, WriterSettings::default()).unwrap();
-    for (number, body) in bodies.enumerate() {
+    let mut writer = Writer::new(file, &header(), WriterSettings::default()).unwrap();
+    for (number, (partner, body)) in requests.enumerate() {
         let record = Record {
             at: Duration::from_millis(number as u64),
             method: "POST".to_owned(),
-            path: "/openrtb2/demo".to_owned(),
+            path: format!("/openrtb2/{partner}"),
             body: body.into(),
             outcome: Some(RecordedOutcome { status: 200, ..RecordedOutcome::default() }),
             ..Record::default()

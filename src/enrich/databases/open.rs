@@ -372,7 +372,7 @@ impl Role {
         };
         let info = self.info(&path, &raw);
         let bytes_max = settings.address_bytes_max;
-        // compressed bytes are let go of before what was in them is examined
+        // compressed bytes are let go of before what was in them is examined, but by a job given up
         let content = if raw.is_compressed {
             spare::run(spare, move |given_up| raw.unpacked(&path, bytes_max, given_up))?
         } else {

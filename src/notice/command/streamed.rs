@@ -4,9 +4,9 @@
 //! is closed by itself; where one cannot be, those before it are, and the same command goes on.
 
 use super::{Choice, DlqCommand, DlqFault, Row, lines, table};
-use crate::broker::Settings;
 use crate::broker::dead::{Closing, DeadNotice};
 use crate::broker::letters::{Found, LETTERS_MAX, Letters};
+use crate::broker::{BrokerFault, Settings};
 use crate::journal::dead::LetterState;
 use std::fmt::Write;
 
@@ -24,6 +24,10 @@ pub fn run(command: DlqCommand, settings: &Settings, now_us: u64) -> Result<Stri
             };
             if !is_all {
                 let _ = writeln!(text, "{more}");
+            }
+            if !json && !found.left.is_empty() {
+                let left = found.left.len();
+                let _ = writeln!(text, "{left} more are closed: a replay or a purge removes them");
             }
             Ok(text)
         }
@@ -47,14 +51,33 @@ fn is_all(found: &Found) -> bool {
 struct Closed {
     as_asked: usize,
     otherwise: usize,
+    /// Closed ones that could not be removed.
+    stay: usize,
     is_all: bool,
 }
 
 impl Closed {
+    /// What became of one: whether it is closed as was asked. One that nobody may remove is closed all
+    /// the same, and holds up no other.
+    fn count(&mut self, done: Result<Option<bool>, BrokerFault>) -> Result<(), BrokerFault> {
+        match done {
+            Ok(None) => {}
+            Ok(Some(true)) => self.as_asked += 1,
+            Ok(Some(false)) => self.otherwise += 1,
+            Err(BrokerFault::Remove(..)) => self.stay += 1,
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
     fn text(self, asked: &str, other: &str) -> String {
         let mut text = format!("{} letters are {asked}", self.as_asked);
         if self.otherwise > 0 {
             let _ = write!(text, ", {} had been {other} before", self.otherwise);
+        }
+        if self.stay > 0 {
+            let _ =
+                write!(text, "; {} closed ones cannot be removed, and are not listed", self.stay);
         }
         if !self.is_all {
             let _ = write!(text, "; of the oldest {LETTERS_MAX}, there are more");
@@ -75,16 +98,12 @@ fn close(
     }
     let letters = Letters::open(settings)?;
     let found = letters.list()?;
-    for left in &found.left {
-        letters.remove(left)?;
-    }
     let mut closed = Closed { is_all: is_all(&found), ..Closed::default() };
+    for left in &found.left {
+        closed.count(letters.remove(left).map(|()| None))?;
+    }
     for dead in found.open.iter().filter(|dead| choice.takes(&row(dead), now_us)) {
-        if letters.close(dead, closing, now_us)? {
-            closed.as_asked += 1;
-        } else {
-            closed.otherwise += 1;
-        }
+        closed.count(letters.close(dead, closing, now_us).map(Some))?;
     }
     Ok(closed)
 }
@@ -119,14 +138,32 @@ mod tests {
 
     #[test]
     fn what_was_closed_is_told_in_one_line() {
-        for (as_asked, otherwise, is_all, expected) in [
-            (3, 0, true, "3 letters are tried again"),
-            (1, 2, true, "1 letters are tried again, 2 had been given up before"),
-            (0, 0, false, "0 letters are tried again; of the oldest 100000, there are more"),
+        for (as_asked, otherwise, stay, is_all, expected) in [
+            (3, 0, 0, true, "3 letters are tried again"),
+            (1, 2, 0, true, "1 letters are tried again, 2 had been given up before"),
+            (0, 0, 0, false, "0 letters are tried again; of the oldest 100000, there are more"),
+            (
+                2,
+                0,
+                3,
+                true,
+                "2 letters are tried again; 3 closed ones cannot be removed, and are not listed",
+            ),
         ] {
-            let closed = Closed { as_asked, otherwise, is_all };
+            let closed = Closed { as_asked, otherwise, stay, is_all };
             assert_eq!(closed.text("tried again", "given up"), expected);
         }
+    }
+
+    #[test]
+    fn one_that_cannot_be_removed_holds_up_no_other_and_any_other_fault_does() {
+        let stuck = || Err(BrokerFault::Remove(7, "not permitted".into()));
+        let mut closed = Closed::default();
+        for done in [stuck(), Ok(Some(true)), stuck(), Ok(Some(false)), Ok(None)] {
+            closed.count(done).unwrap();
+        }
+        assert_eq!((closed.as_asked, closed.otherwise, closed.stay), (1, 1, 2));
+        assert!(closed.count(Err(BrokerFault::Late)).is_err());
     }
 
     #[test]

@@ -20,6 +20,11 @@ impl Sender {
         let Parcel { kind, bidder, url, first_us, taken, receipt } = parcel;
         let source = Source::Parcel(receipt);
         let job = Job { source, kind, bidder, url, tries: taken, first_us, since: now };
+        // it may have died already, and whoever said so was interrupted before the stream knew
+        let is_over = self.settings.retry.is_over(first_us, self.now_us());
+        if taken > 0 && is_over {
+            return self.give_back(job, "it came back after its time", None);
+        }
         let bidder = job.bidder.clone();
         let lane = self.lane(&bidder);
         let left = if lane.may_retry(job.tries, now) { lane.queue(job, now) } else { Some(job) };
@@ -48,7 +53,7 @@ impl Sender {
         } else {
             let reason = match failure {
                 Some(_) => reason.to_owned(),
-                None => format!("not delivered in time ({reason}), after {tries} tries"),
+                None => format!("not delivered in time ({reason}), taken {tries} times"),
             };
             tracing::warn!(bidder = %job.bidder, tries, %reason, "a notice is dead");
             self.tally.count(job.kind, Ended::Dead);
