@@ -5,14 +5,8 @@
 //! a subject that only this dead notice has, so that the stream can take one and no second.
 
 use super::message::{Message, token};
+use crate::money_event::shown::{DEAD_NOTICE, NOTICE_AGAIN, NOTICE_PURGED};
 use serde_json::{Map, Value};
-
-/// That a notice is given up.
-pub const DEAD: &str = "dead_notice";
-/// That a dead one is to be sent again.
-pub const AGAIN: &str = "notice_again";
-/// That a dead one is given up for ever.
-pub const PURGED: &str = "notice_purged";
 
 /// Where dead notices are, of all bidders.
 pub fn dead_subjects(prefix: &str) -> String {
@@ -41,12 +35,12 @@ pub struct Death {
 pub fn dead(prefix: &str, payload: &[u8], death: &Death) -> Option<Message> {
     let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
     let kind = match text(&line, "type") {
-        AGAIN => text(&line, "event").to_owned(),
+        NOTICE_AGAIN => text(&line, "event").to_owned(),
         kind => kind.to_owned(),
     };
     line.remove("again_us");
     for (key, value) in [
-        ("type", Value::from(DEAD)),
+        ("type", Value::from(DEAD_NOTICE)),
         ("event", kind.into()),
         ("reason", death.reason.as_str().into()),
         ("tries", death.tries.into()),
@@ -81,8 +75,8 @@ impl Closing {
     /// The type of its line.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Again => AGAIN,
-            Self::Purged(_) => PURGED,
+            Self::Again => NOTICE_AGAIN,
+            Self::Purged(_) => NOTICE_PURGED,
         }
     }
 }
@@ -99,7 +93,7 @@ impl DeadNotice {
     /// `None` where the line is not one.
     pub fn read(place: u64, payload: &[u8]) -> Option<Self> {
         let line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
-        let is_one = text(&line, "type") == DEAD && !text(&line, "id").is_empty();
+        let is_one = text(&line, "type") == DEAD_NOTICE && !text(&line, "id").is_empty();
         is_one.then(|| Self { places: vec![place], line })
     }
 
@@ -207,10 +201,13 @@ mod tests {
         assert_ne!(again.id, purged.id);
         assert_eq!(again.id, one.closed("g", &Closing::Again, 99).id);
         let line: Value = serde_json::from_slice(&purged.payload).unwrap();
-        assert_eq!((&line["type"], &line["purged_for"]), (&PURGED.into(), &"too old".into()));
+        assert_eq!(
+            (&line["type"], &line["purged_for"]),
+            (&NOTICE_PURGED.into(), &"too old".into())
+        );
         assert_eq!((&line["reason"], &line["purged_us"]), (&"status 400".into(), &77.into()));
         let line: Value = serde_json::from_slice(&again.payload).unwrap();
-        assert_eq!((&line["type"], &line["again_us"]), (&AGAIN.into(), &77.into()));
+        assert_eq!((&line["type"], &line["again_us"]), (&NOTICE_AGAIN.into(), &77.into()));
     }
 
     #[test]

@@ -8,12 +8,13 @@
 //!
 //! What has a place in a journal (a `sequence`) is told by that journal's own sink, and passed over.
 
-use super::dead::{AGAIN as SENT_AGAIN, Death, closed_subjects, dead, dead_subjects};
+use super::dead::{Death, closed_subjects, dead, dead_subjects};
 use super::link::Link;
 use super::message::event_subjects;
 use super::{BrokerFault, Settings};
 use crate::clock;
 use crate::money_event::EventType;
+use crate::money_event::shown::NOTICE_AGAIN;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
@@ -291,7 +292,7 @@ impl Line {
     /// Of which event it is to be told, and since when; `None`: nobody is to be told.
     fn notice(&self) -> Option<(EventType, u64)> {
         let (kind, first_us) = match self.kind.as_str() {
-            SENT_AGAIN => (&self.event, self.again_us),
+            NOTICE_AGAIN => (&self.event, self.again_us),
             _ => (&self.kind, self.received_us),
         };
         let is_sent = self.sequence.is_none() && !self.url.is_empty();

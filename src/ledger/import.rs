@@ -4,9 +4,10 @@
 //! line that is not understood is a fault with its number. Invariant: an exported record is read
 //! back as the same record; memory is bounded by the longest line.
 
-use super::source::{Faults, Item, Take, checked, open};
-use super::{LedgerFault, csv};
+use super::source::{DeadNotice, Faults, Item, Take, checked, open};
+use super::{LETTERS_MAX, LedgerFault, csv};
 use crate::money::Currency;
+use crate::money_event::shown::{DEAD_NOTICE, NOTICE_AGAIN, NOTICE_PURGED};
 use crate::money_event::{
     Amount, AuctionRecord, BidderPart, DropCount, EventId, EventType, MoneyEvent, shown,
 };
@@ -67,6 +68,12 @@ struct Line<'a> {
     to_us: u64,
     dropped: u64,
     hex: Option<String>,
+    /// Of a dead notice: what its type was.
+    #[serde(borrow)]
+    event: Cow<'a, str>,
+    origin: u64,
+    tries: u32,
+    reason: Cow<'a, str>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,7 +90,7 @@ pub fn read(path: &Path, faults: &mut Faults, take: &mut Take<'_>) -> Result<(),
     let mut from = open(path)?;
     let fault = |cause| LedgerFault::Read(path.to_owned(), cause);
     let first = from.fill_buf().map_err(fault)?.first().copied();
-    let mut reading = Reading { path, faults, take, number: 0 };
+    let mut reading = Reading { path, faults, take, number: 0, letters: 0 };
     match first {
         None => Ok(()),
         Some(b'{') => reading.json_lines(&mut *from),
@@ -101,6 +108,8 @@ struct Reading<'r, 't> {
     take: &'r mut Take<'t>,
     /// Of the line.
     number: u64,
+    /// Lines on dead notices.
+    letters: usize,
 }
 
 impl Reading<'_, '_> {
@@ -178,7 +187,14 @@ impl Reading<'_, '_> {
         }
         match item(line).transpose() {
             None => Ok(()),
-            Some(Ok(item)) => (self.take)(item),
+            Some(Ok(Item::Dead(_) | Item::Closed(_))) if self.letters >= LETTERS_MAX => {
+                self.fault(&format!("only {LETTERS_MAX} lines on dead notices are read"));
+                Ok(())
+            }
+            Some(Ok(item)) => {
+                self.letters += usize::from(matches!(item, Item::Dead(_) | Item::Closed(_)));
+                (self.take)(item)
+            }
             Some(Err(why)) => {
                 self.fault(&why);
                 Ok(())
@@ -200,9 +216,22 @@ fn item(line: &Line<'_>) -> Result<Option<Item>, String> {
             let Line { from_us, to_us, dropped, .. } = *line;
             Item::Dropped(DropCount { from_us, to_us, dropped })
         }
+        (None, DEAD_NOTICE) => Item::Dead(dead_of(line)?),
+        (None, NOTICE_AGAIN | NOTICE_PURGED) => Item::Closed((id_of(&line.id)?, line.origin)),
         (None, "") => return Err("it has no type".to_owned()),
         (None, _) => return Ok(None),
     }))
+}
+
+fn dead_of(line: &Line<'_>) -> Result<DeadNotice, String> {
+    let event = EventType::ALL.into_iter().find(|event| event.label() == line.event);
+    let event = event.ok_or_else(|| format!("event {:?} is none that exists", line.event))?;
+    Ok(DeadNotice {
+        event: Box::new(event_of(event, line)?),
+        origin: line.origin,
+        tries: line.tries,
+        reason: line.reason.to_string(),
+    })
 }
 
 fn event_of(event: EventType, line: &Line<'_>) -> Result<MoneyEvent, String> {

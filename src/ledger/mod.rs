@@ -15,7 +15,8 @@
 //! # Memory
 //! Events are sorted by id on the disk where they do not fit: `memory` bounds what is held of them,
 //! whatever their number. Beside it there is one row for each group of the report (at most
-//! [`ROWS_MAX`]) and each dead letter that is open (at most [`LETTERS_MAX`] a journal).
+//! [`ROWS_MAX`]), each dead letter that is open (at most [`LETTERS_MAX`] a journal), and each line of
+//! an export on a dead notice (as many an export).
 
 pub mod command;
 pub mod csv;
@@ -35,7 +36,7 @@ use std::path::PathBuf;
 /// Most rows of a report.
 pub const ROWS_MAX: usize = 1_000_000;
 
-/// Most open dead letters that are read of one journal.
+/// Most open dead letters that are read of one journal, and lines on dead notices of one export.
 pub const LETTERS_MAX: usize = 100_000;
 
 /// Faults that are told of one source; the rest are counted.

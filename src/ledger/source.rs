@@ -15,7 +15,7 @@ use crate::journal::export::{Look, furthest};
 use crate::journal::survey::survey;
 use crate::journal::walk::{Piece, Record};
 use crate::money_event::codec::{read_auction, read_drops, read_event};
-use crate::money_event::{AuctionRecord, DropCount, EventType, MoneyEvent, kind};
+use crate::money_event::{AuctionRecord, DropCount, EventId, EventType, MoneyEvent, kind};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,23 @@ pub enum Item {
     Dropped(DropCount),
     /// A notice that its bidder has not got.
     Letter(LetterState, Letter),
+    /// The same, as a stream says it.
+    Dead(DeadNotice),
+    /// A stream says that it has come to an end: sent again, or given up by a person.
+    Closed(Death),
+}
+
+/// One death of a notice: its event, and the place of what had asked for it. What is sent again may
+/// die again.
+pub type Death = (EventId, u64);
+
+/// A notice that a stream says was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadNotice {
+    pub event: Box<MoneyEvent>,
+    pub origin: u64,
+    pub tries: u32,
+    pub reason: String,
 }
 
 /// Takes what is read.

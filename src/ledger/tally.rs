@@ -5,7 +5,7 @@
 
 use super::sale::{Finding, Sale, Trouble};
 use super::sort::{Merge, Sorter};
-use super::source::Item;
+use super::source::{DeadNotice, Death, Item};
 use super::sums::{Rows, moment};
 use super::{LedgerFault, Question};
 use crate::journal::dead::{Letter, LetterState};
@@ -14,7 +14,7 @@ use crate::money_event::codec::{
     read_auction, read_drops, read_event, write_auction, write_drops, write_event,
 };
 use crate::money_event::{EventId, EventType, MoneyEvent, kind};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,9 @@ pub struct Tally {
     /// One source cannot hold a record twice: what has no id is then added up at once.
     is_alone: bool,
     letters: BTreeMap<EventId, Undelivered>,
+    /// What streams say; in which order is not known before all is read.
+    dead: BTreeMap<Death, Undelivered>,
+    closed: BTreeSet<Death>,
     entry: Vec<u8>,
 }
 
@@ -76,6 +79,8 @@ impl Tally {
             rows: Rows::default(),
             is_alone,
             letters: BTreeMap::new(),
+            dead: BTreeMap::new(),
+            closed: BTreeSet::new(),
             entry: Vec::new(),
         }
     }
@@ -99,6 +104,14 @@ impl Tally {
             }
             Item::Letter(state, letter) => {
                 self.take_letter(state, &letter);
+                Ok(())
+            }
+            Item::Dead(notice) => {
+                self.take_dead(notice);
+                Ok(())
+            }
+            Item::Closed(death) => {
+                self.closed.insert(death);
                 Ok(())
             }
         }
@@ -142,8 +155,20 @@ impl Tally {
         self.letters.insert(event.id, Undelivered { event, note });
     }
 
+    fn take_dead(&mut self, notice: DeadNotice) {
+        let DeadNotice { mut event, origin, tries, reason } = notice;
+        event.url.clear();
+        let note = format!("stream: {tries} tries: {reason}");
+        self.dead.insert((event.id, origin), Undelivered { event: *event, note });
+    }
+
     /// All is read: adds up, and shows what does not add up.
-    pub fn finish(self, show: &mut Show<'_>) -> Result<Totals, LedgerFault> {
+    pub fn finish(mut self, show: &mut Show<'_>) -> Result<Totals, LedgerFault> {
+        for (death, undelivered) in std::mem::take(&mut self.dead) {
+            if !self.closed.contains(&death) {
+                self.letters.insert(death.0, undelivered);
+            }
+        }
         let sort = |cause| LedgerFault::Sort(self.dir.clone(), cause);
         let events = self.events.pushed();
         let mut report = Report {

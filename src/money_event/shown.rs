@@ -31,6 +31,12 @@ pub fn kinds(word: &str) -> Option<Vec<u8>> {
     named.or_else(|| word.parse().ok().filter(|kind| *kind < 64)).map(|kind| vec![kind])
 }
 
+/// Types of the lines by which a stream of events says what becomes of a notice: that it is given up,
+/// that it is to be sent again, that it is given up for ever.
+pub const DEAD_NOTICE: &str = "dead_notice";
+pub const NOTICE_AGAIN: &str = "notice_again";
+pub const NOTICE_PURGED: &str = "notice_purged";
+
 /// All columns that a record may have, in order.
 pub const ALL: &[&str] = &[
     "id",

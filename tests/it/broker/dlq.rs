@@ -1,7 +1,7 @@
 //! Dead notices of the stream: nothing of them is lost, and each is closed once.
 
 use super::feed::{event, next, owed};
-use super::replicas::{acknowledged, configs, gavel, is_well, replicas, sell};
+use super::replicas::{acknowledged, configs, gavel, is_well, pulled, replicas, sell};
 use super::{wait_for, wait_until};
 use crate::events::send;
 use crate::harness::bidder::{Bidder, Script};
@@ -312,12 +312,18 @@ fn a_notice_that_nobody_takes_in_its_time_is_dead_and_is_given_up_for_a_reason()
     let (dead, delivered) = (counted(&servers, "dead"), counted(&servers, "delivered"));
     assert!((dead - 2.0).abs() < 0.5 && delivered < 0.5, "{dead} {delivered}");
     assert_eq!(dlq(&paths[0], &["list", "--older", "60"]).lines().count(), 2, "a head and a sum");
+    let open = pulled(&paths[0], &dir.path().join("open.jsonl"));
     let purge = ["purge", "--all", "--reason", "the bidder is gone"];
     assert_eq!(dlq(&paths[0], &purge), "2 letters are given up");
     assert_eq!(listed(&paths[0]), Vec::<String>::new());
-    let file = dir.path().join("pulled.jsonl");
-    gavel(&["events", "pull", "--config", paths[0].to_str().unwrap(), "--out"], &[&file]);
-    let text = std::fs::read_to_string(&file).unwrap();
+    let closed = pulled(&paths[0], &dir.path().join("closed.jsonl"));
+    let text = std::fs::read_to_string(&closed).unwrap();
     assert_eq!(text.matches("\"purged_for\":\"the bidder is gone\"").count(), 2, "{text}");
+    let undelivered = |files: &[&Path]| {
+        let told = gavel(&["ledger", "--discrepancies", "--format", "json"], files);
+        told.matches("\"undelivered\"").count()
+    };
+    assert_eq!((undelivered(&[&open]), undelivered(&[&closed])), (2, 0));
+    assert_eq!(undelivered(&[&closed, &open]), 0, "in any order");
     assert_eq!(servers[0].terminate(), Some(0));
 }

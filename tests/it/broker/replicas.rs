@@ -64,10 +64,9 @@ pub fn gavel(arguments: &[&str], paths: &[&Path]) -> String {
 }
 
 /// What the broker holds, as a file.
-fn pulled(config: &Path, dir: &Path) -> PathBuf {
-    let file = dir.join("pulled.jsonl");
-    gavel(&["events", "pull", "--config", config.to_str().unwrap(), "--out"], &[&file]);
-    file
+pub fn pulled(config: &Path, file: &Path) -> PathBuf {
+    gavel(&["events", "pull", "--config", config.to_str().unwrap(), "--out"], &[file]);
+    file.to_owned()
 }
 
 /// How many sales were billed, by the ledger.
@@ -127,7 +126,7 @@ fn with_the_brokers_answer_nothing_is_lost_with_a_replica_and_its_disk() {
     for server in &mut servers[1..] {
         assert_eq!(server.terminate(), Some(0));
     }
-    let file = pulled(&configs[1], dir.path());
+    let file = pulled(&configs[1], &dir.path().join("pulled.jsonl"));
     let ids = ids(&file);
     assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (35, 35));
     let [b, c] = ["b", "c"].map(|name| dir.path().join(name));
@@ -187,7 +186,7 @@ fn what_was_answered_is_there_once_though_replicas_lose_their_disks_and_the_brok
         assert_eq!(server.terminate(), Some(0));
     }
     let audit = audit.into_inner().unwrap();
-    let file = pulled(&configs[0], dir.path());
+    let file = pulled(&configs[0], &dir.path().join("pulled.jsonl"));
     let ids = ids(&file);
     let held: BTreeSet<&String> = ids.iter().collect();
     let lost = audit.answered.iter().filter(|path| !held.contains(&id(path))).count();
@@ -231,7 +230,7 @@ fn with_the_own_disks_answer_what_the_broker_has_outlives_a_disk_and_repeats_cou
     for server in &mut servers[1..] {
         assert_eq!(server.terminate(), Some(0));
     }
-    let file = pulled(&configs[1], dir.path());
+    let file = pulled(&configs[1], &dir.path().join("pulled.jsonl"));
     let ids = ids(&file);
     let unique = ids.iter().collect::<BTreeSet<_>>().len();
     assert_eq!((ids.len(), unique), (35, 35), "once each, for all the repeats");
@@ -269,7 +268,7 @@ fn without_the_broker_events_are_to_come_again_and_no_auctions_are_held() {
     // the first try may have been on its way when the broker died, and arrived after all
     assert_eq!(counted(&server, "new") + counted(&server, "repeat"), 1);
     assert_eq!(server.terminate(), Some(0));
-    assert_eq!(ids(&pulled(&config, dir.path())).len(), 1);
+    assert_eq!(ids(&pulled(&config, &dir.path().join("pulled.jsonl"))).len(), 1);
 }
 
 #[test]

@@ -225,6 +225,56 @@ fn each_discrepancy_is_listed_with_its_event_and_undelivered_notices_are_among_t
 }
 
 #[test]
+fn a_notice_that_a_stream_says_is_dead_is_undelivered_until_the_stream_says_what_became_of_it() {
+    let root = tempfile::tempdir().unwrap();
+    let line = |kind: &str, sale, origin: u64| {
+        let one = event(sale, EventType::Billing, MIDNIGHT_US);
+        json!({
+            "type": kind, "event": "billing", "id": one.id.to_string(), "origin": origin,
+            "auction_id": format!("auction-{sale}"), "received_us": MIDNIGHT_US, "tries": 12,
+            "reason": "status 500", "gross_micros": 2_500_001, "gross_currency": "USD",
+            "net_micros": 2_000_000, "net_currency": "USD", "url": "https://b.example/1",
+        })
+    };
+    let mut unknown = line("dead_notice", 9, 90);
+    unknown["event"] = "bill".into();
+    let write = |name: &str, lines: &[Json]| {
+        let path = root.path().join(name);
+        let text: Vec<String> = lines.iter().map(Json::to_string).collect();
+        std::fs::write(&path, text.join("\n")).unwrap();
+        path
+    };
+    let dead = |sale, origin| line("dead_notice", sale, origin);
+    let first = write(
+        "first.jsonl",
+        // the second of these was interrupted, and said once more
+        &[dead(1, 10), dead(2, 20), dead(2, 20), dead(3, 30), dead(4, 40), unknown],
+    );
+    // the third dies again when it is sent again; the fourth nobody sends any more
+    let closings = [line("notice_again", 3, 30), dead(3, 31), line("notice_purged", 4, 40)];
+    let later = write("later.jsonl", &[&[line("notice_again", 1, 10)], &closings[..]].concat());
+    let listed = |paths: &[&Path]| {
+        let (code, out, err) = ledger(&["--discrepancies", "--format", "json"], paths);
+        assert_eq!(code, 1);
+        assert!(err.contains("first.jsonl: record 6: event \"bill\" is none that exists"), "{err}");
+        let found = out.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+        let found: Vec<Json> = found.collect();
+        assert!(found.iter().all(|one| one["discrepancy"] == "undelivered"), "{out}");
+        assert!(found.iter().all(|one| one["note"] == "stream: 12 tries: status 500"), "{out}");
+        let names = found.iter().map(|one| one["auction_id"].as_str().unwrap().to_owned());
+        names.collect::<Vec<String>>()
+    };
+    assert_eq!(listed(&[&first]), ["auction-1", "auction-2", "auction-3", "auction-4"]);
+    for both in [[&first, &later], [&later, &first]] {
+        assert_eq!(listed(&both.map(std::path::PathBuf::as_path)), ["auction-2", "auction-3"]);
+    }
+    let (_, out, _) = ledger(&["--format", "json"], &[&first, &later]);
+    let found: Json = serde_json::from_str(&out).unwrap();
+    assert_eq!(found["discrepancies"]["undelivered"]["count"], 2);
+    assert_eq!(found["total"]["billed"], 0, "they are no events");
+}
+
+#[test]
 fn damage_is_named_with_its_place_ends_with_1_and_the_rest_is_counted() {
     let root = tempfile::tempdir().unwrap();
     let (a, b) = replicas(root.path());
