@@ -13,6 +13,11 @@ pub fn dead_subjects(prefix: &str) -> String {
     format!("{prefix}.dead.>")
 }
 
+/// Where they are of one bidder (and of one whose name differs in signs only that no subject can have).
+pub fn dead_subject(prefix: &str, bidder: &str) -> String {
+    format!("{prefix}.dead.{}", token(bidder))
+}
+
 /// Where is what became of them.
 pub fn closed_subjects(prefix: &str) -> String {
     format!("{prefix}.closed.>")
@@ -50,11 +55,11 @@ pub fn dead(prefix: &str, payload: &[u8], death: &Death) -> Option<Message> {
     ] {
         line.insert(key.to_owned(), value);
     }
-    let bidder = token(text(&line, "bidder"));
+    let subject = dead_subject(prefix, text(&line, "bidder"));
     // not by the event alone: one that was sent again may die again, within the window of repeats
     let id = format!("dead-{}-{}", text(&line, "id"), death.origin);
     Some(Message {
-        subject: format!("{prefix}.dead.{bidder}"),
+        subject,
         id,
         sale: None,
         came_us: 0,

@@ -8,7 +8,7 @@
 //! The server that leads the stream is asked for one message after the other: it alone knows all of
 //! them, and what has been removed.
 
-use super::dead::{Closing, DeadNotice, dead_subjects};
+use super::dead::{Closing, DeadNotice, dead_subject, dead_subjects};
 use super::message::Message;
 use super::{BrokerFault, Settings, dial};
 use async_nats::jetstream::context::PublishErrorKind;
@@ -61,9 +61,10 @@ impl Letters {
         Ok(Self { runtime, desk })
     }
 
-    /// All that died before now, at most [`LETTERS_MAX`].
-    pub fn list(&self) -> Result<Found, BrokerFault> {
-        self.runtime.block_on(self.desk.list())
+    /// All that died before now, at most [`LETTERS_MAX`]; of one bidder where one is named, and then
+    /// no other is asked for.
+    pub fn list(&self, bidder: Option<&str>) -> Result<Found, BrokerFault> {
+        self.runtime.block_on(self.desk.list(bidder))
     }
 
     /// Closes one, and removes it; `false`: it had been closed otherwise, which it stays.
@@ -93,11 +94,13 @@ fn read(fault: impl Error + Send + Sync + 'static) -> BrokerFault {
 }
 
 impl Desk {
-    async fn list(&self) -> Result<Found, BrokerFault> {
+    async fn list(&self, bidder: Option<&str>) -> Result<Found, BrokerFault> {
         let last = self.stream.get_info().await.map_err(read)?.state.last_sequence;
         let mut dead = BTreeMap::<u64, DeadNotice>::new();
         let mut numbers = BTreeMap::<String, u64>::new();
-        let (subjects, mut at) = (dead_subjects(&self.prefix), 1);
+        let all = || dead_subjects(&self.prefix);
+        let subjects = bidder.map_or_else(all, |bidder| dead_subject(&self.prefix, bidder));
+        let mut at = 1;
         while dead.len() < LETTERS_MAX
             && let Some(message) = self.next(&subjects, at).await?
             && message.sequence <= last

@@ -7,6 +7,7 @@
 use crate::journal::export::{self, json_line};
 use crate::journal::frame::Class;
 use crate::money_event::codec::{identify, write_event};
+use crate::money_event::shown;
 use crate::money_event::{EventId, MoneyEvent, SaleId};
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -90,7 +91,7 @@ pub fn line(sequence: u64, payload: &[u8]) -> Option<String> {
     let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
     line.get("type").and_then(Value::as_str)?;
     line.insert("sequence".to_owned(), sequence.into());
-    Some(Value::Object(line).to_string())
+    Some(shown::line(line))
 }
 
 #[cfg(test)]

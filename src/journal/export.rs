@@ -293,7 +293,7 @@ fn write_record(format: Format, record: &Record<'_>, out: &mut dyn Write) -> io:
     match format {
         Format::Jsonl => {
             let object = json_line(Some(sequence), tag.kind, tag.class, payload);
-            writeln!(out, "{}", Value::Object(object))
+            writeln!(out, "{}", shown::line(object))
         }
         Format::Csv => {
             let (kind, class) = (kind_label(tag.kind), class_label(tag.class));

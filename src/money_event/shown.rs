@@ -6,7 +6,8 @@
 
 use super::codec::{read_auction, read_drops, read_event};
 use super::{AuctionRecord, DropCount, EventType, MoneyEvent, kind};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
 
 /// Names with values.
 pub type Columns = Vec<(&'static str, Value)>;
@@ -70,6 +71,25 @@ pub const ALL: &[&str] = &[
     "dropped",
     "hex",
 ];
+
+/// An object as one line that a terminal may show: the control characters that JSON lets stand in a
+/// text as they are (U+007F to U+009F) are escaped too. It reads back as the same object.
+pub fn line(object: Map<String, Value>) -> String {
+    let text = Value::Object(object).to_string();
+    if memchr::memchr2(0x7f, 0xc2, text.as_bytes()).is_none() {
+        return text;
+    }
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\u{7f}'..='\u{9f}' => {
+                let _ = write!(line, "\\u{:04x}", u32::from(letter));
+            }
+            _ => line.push(letter),
+        }
+    }
+    line
+}
 
 /// A record's columns.
 pub fn columns(kind: u8, bytes: &[u8]) -> Columns {
@@ -174,6 +194,19 @@ mod tests {
     #[test]
     fn a_record_that_is_not_of_its_kind_is_shown_as_it_is() {
         assert_eq!(columns(kind::WIN, &[0xff]), vec![("hex", json!("ff"))]);
+    }
+
+    #[test]
+    fn no_line_has_a_character_that_a_terminal_would_obey_and_each_reads_back() {
+        for text in
+            ["\u{9b}31mred", "\u{7f}\u{80}\u{9f}", "\u{1b}]0;x\u{7}", "caf\u{e9} \u{a0}", "plain"]
+        {
+            let object = Map::from_iter([(text.to_owned(), json!(text))]);
+            let line = line(object.clone());
+            assert!(!line.chars().any(char::is_control), "{line:?}");
+            assert_eq!(serde_json::from_str::<Map<String, Value>>(&line).unwrap(), object);
+        }
+        assert!(line(Map::from_iter([("a".to_owned(), json!("\u{e9}"))])).contains('\u{e9}'));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::fmt::Write;
 pub fn run(command: DlqCommand, settings: &Settings, now_us: u64) -> Result<String, DlqFault> {
     match command {
         DlqCommand::List { choice, json, .. } => {
-            let found = Letters::open(settings)?.list()?;
+            let found = Letters::open(settings)?.list(choice.bidder.as_deref())?;
             let is_all = is_all(&found);
             let mut rows: Vec<Row> = found.open.iter().map(row).collect();
             rows.retain(|row| choice.takes(row, now_us));
@@ -97,7 +97,7 @@ fn close(
         return Err(DlqFault::NoChoice);
     }
     let letters = Letters::open(settings)?;
-    let found = letters.list()?;
+    let found = letters.list(choice.bidder.as_deref())?;
     let mut closed = Closed { is_all: is_all(&found), ..Closed::default() };
     for left in &found.left {
         closed.count(letters.remove(left).map(|()| None))?;

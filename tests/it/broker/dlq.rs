@@ -54,7 +54,7 @@ impl Desk {
 
     /// The dead notices, when there are so many that are open.
     fn dead(&self, count: usize) -> Vec<DeadNotice> {
-        let list = || self.letters.list().unwrap().open;
+        let list = || self.letters.list(None).unwrap().open;
         wait_until("so many are dead", || list().len() == count);
         list()
     }
@@ -85,6 +85,8 @@ fn a_dead_notice_is_sent_again_once_and_may_die_again_until_it_is_given_up() {
     parcel.receipt.dead("status 400".to_owned(), 3);
     let first = desk.dead(1).remove(0);
     assert_eq!((first.text("reason"), first.whole("tries")), ("status 400", 3));
+    let of = |bidder| desk.letters.list(Some(bidder)).unwrap().open;
+    assert_eq!((of("alpha").len(), of("beta").len()), (1, 0));
     assert_eq!((first.text("event"), first.whole("first_us")), ("billing", 7));
     assert!(first.whole("died_us") > 7, "{first:?}");
 
@@ -94,7 +96,7 @@ fn a_dead_notice_is_sent_again_once_and_may_die_again_until_it_is_given_up() {
     }
     let purge = Closing::Purged("no more".to_owned());
     assert!(!desk.letters.close(&first, &purge, 1_000).unwrap(), "it is sent again");
-    assert_eq!(desk.letters.list().unwrap(), Found::default());
+    assert_eq!(desk.letters.list(None).unwrap(), Found::default());
     let parcel = desk.next();
     assert_eq!((parcel.url.as_str(), parcel.bidder.as_str()), ("https://b.example/1", "alpha"));
     assert_eq!((parcel.first_us, parcel.taken), (1_000, 0), "its day begins anew");
@@ -104,7 +106,7 @@ fn a_dead_notice_is_sent_again_once_and_may_die_again_until_it_is_given_up() {
     assert_eq!((second.text("reason"), second.whole("first_us")), ("status 500", 1_000));
     assert_ne!(second.key(), first.key());
     assert!(desk.letters.close(&second, &purge, 2_000).unwrap());
-    assert_eq!(desk.letters.list().unwrap(), Found::default());
+    assert_eq!(desk.letters.list(None).unwrap(), Found::default());
     let settings = desk.link.settings().clone();
     desk.nothing_comes(&nats.url());
     assert_eq!(types(&settings), ["billing", "notice_again", "notice_purged"]);
@@ -126,11 +128,11 @@ fn a_process_that_ends_between_the_steps_of_a_death_leaves_one_dead_notice() {
     assert_eq!(parcel.taken, 1);
     parcel.receipt.dead("status 400".to_owned(), 4);
     wait_until("both are there", || {
-        desk.letters.list().unwrap().open.first().is_some_and(|one| one.places.len() == 2)
+        desk.letters.list(None).unwrap().open.first().is_some_and(|one| one.places.len() == 2)
     });
     let open = desk.dead(1);
     assert!(desk.letters.close(&open[0], &Closing::Again, 1_000).unwrap());
-    assert_eq!(desk.letters.list().unwrap(), Found::default(), "both are gone");
+    assert_eq!(desk.letters.list(None).unwrap(), Found::default(), "both are gone");
     desk.next().receipt.delivered();
     let settings = desk.link.settings().clone();
     desk.nothing_comes(&nats.url());
@@ -147,10 +149,10 @@ fn a_command_that_ends_between_the_steps_of_a_closing_is_ended_by_the_next_one()
         // decided, and the dead notice is still there
         let decided = one.closed("gavel", &closing, 1_000);
         desk.publish(&Message { id: "forgotten".to_owned(), ..decided });
-        let found = desk.letters.list().unwrap();
+        let found = desk.letters.list(None).unwrap();
         assert_eq!((found.open.len(), found.left.len()), (0, 1), "it is not listed");
         assert!(desk.letters.close(&found.left[0], &closing, 2_000).unwrap());
-        assert_eq!(desk.letters.list().unwrap(), Found::default());
+        assert_eq!(desk.letters.list(None).unwrap(), Found::default());
         if closing == Closing::Again {
             desk.next().receipt.delivered();
         }
@@ -173,7 +175,7 @@ fn a_stream_whose_last_message_was_removed_is_read_to_its_end() {
     let late = dead("gavel", &late, &death).unwrap();
     desk.publish(&Message { id: "late".to_owned(), ..late });
     assert_eq!(types(desk.link.settings()), ["billing", "notice_purged", "dead_notice"]);
-    let found = desk.letters.list().unwrap();
+    let found = desk.letters.list(None).unwrap();
     assert_eq!((found.open.len(), found.left.len()), (0, 1), "it stays closed");
     assert!(!desk.letters.close(&found.left[0], &Closing::Again, 2_000).unwrap());
     assert_eq!(types(desk.link.settings()), ["billing", "notice_purged"]);
@@ -190,7 +192,7 @@ fn three_servers_that_keep_a_dead_notice_take_one_closing_of_it_too() {
     let purge = Closing::Purged("no more".to_owned());
     assert!(desk.letters.close(&one, &purge, 1_000).unwrap());
     assert!(!desk.letters.close(&one, &Closing::Again, 2_000).unwrap());
-    assert_eq!(desk.letters.list().unwrap(), Found::default());
+    assert_eq!(desk.letters.list(None).unwrap(), Found::default());
     desk.nothing_comes(&servers[0].url());
 }
 
