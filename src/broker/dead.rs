@@ -13,7 +13,7 @@ pub fn dead_subjects(prefix: &str) -> String {
     format!("{prefix}.dead.>")
 }
 
-/// Where they are of one bidder (and of one whose name differs in signs only that no subject can have).
+/// Where they are of one bidder, and of others whose names differ in nothing that a subject can have.
 pub fn dead_subject(prefix: &str, bidder: &str) -> String {
     format!("{prefix}.dead.{}", token(bidder))
 }

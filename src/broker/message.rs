@@ -91,7 +91,7 @@ pub fn line(sequence: u64, payload: &[u8]) -> Option<String> {
     let mut line: Map<String, Value> = serde_json::from_slice(payload).ok()?;
     line.get("type").and_then(Value::as_str)?;
     line.insert("sequence".to_owned(), sequence.into());
-    Some(shown::line(line))
+    Some(shown::tame(&Value::Object(line).to_string()).into_owned())
 }
 
 #[cfg(test)]

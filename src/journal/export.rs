@@ -293,7 +293,7 @@ fn write_record(format: Format, record: &Record<'_>, out: &mut dyn Write) -> io:
     match format {
         Format::Jsonl => {
             let object = json_line(Some(sequence), tag.kind, tag.class, payload);
-            writeln!(out, "{}", shown::line(object))
+            writeln!(out, "{}", shown::tame(&Value::Object(object).to_string()))
         }
         Format::Csv => {
             let (kind, class) = (kind_label(tag.kind), class_label(tag.class));

@@ -5,7 +5,7 @@
 //! back as the same record; memory is bounded by the longest line.
 
 use super::source::{DeadNotice, Faults, Item, Take, checked, open};
-use super::{LETTERS_MAX, LedgerFault, csv};
+use super::{CLOSINGS_MAX, LETTERS_MAX, LedgerFault, csv};
 use crate::money::Currency;
 use crate::money_event::shown::{DEAD_NOTICE, NOTICE_AGAIN, NOTICE_PURGED};
 use crate::money_event::{
@@ -90,7 +90,7 @@ pub fn read(path: &Path, faults: &mut Faults, take: &mut Take<'_>) -> Result<(),
     let mut from = open(path)?;
     let fault = |cause| LedgerFault::Read(path.to_owned(), cause);
     let first = from.fill_buf().map_err(fault)?.first().copied();
-    let mut reading = Reading { path, faults, take, number: 0, letters: 0 };
+    let mut reading = Reading { path, faults, take, number: 0, letters: 0, closings: 0 };
     match first {
         None => Ok(()),
         Some(b'{') => reading.json_lines(&mut *from),
@@ -108,8 +108,9 @@ struct Reading<'r, 't> {
     take: &'r mut Take<'t>,
     /// Of the line.
     number: u64,
-    /// Lines on dead notices.
+    /// Dead notices, and what became of such.
     letters: usize,
+    closings: usize,
 }
 
 impl Reading<'_, '_> {
@@ -187,12 +188,17 @@ impl Reading<'_, '_> {
         }
         match item(line).transpose() {
             None => Ok(()),
-            Some(Ok(Item::Dead(_) | Item::Closed(_))) if self.letters >= LETTERS_MAX => {
-                self.fault(&format!("only {LETTERS_MAX} lines on dead notices are read"));
+            Some(Ok(Item::Dead(_))) if self.letters >= LETTERS_MAX => {
+                self.fault(&format!("only {LETTERS_MAX} dead notices are read"));
+                Ok(())
+            }
+            Some(Ok(Item::Closed(_))) if self.closings >= CLOSINGS_MAX => {
+                self.fault(&format!("only {CLOSINGS_MAX} closed notices are read"));
                 Ok(())
             }
             Some(Ok(item)) => {
-                self.letters += usize::from(matches!(item, Item::Dead(_) | Item::Closed(_)));
+                self.letters += usize::from(matches!(item, Item::Dead(_)));
+                self.closings += usize::from(matches!(item, Item::Closed(_)));
                 (self.take)(item)
             }
             Some(Err(why)) => {
@@ -216,7 +222,7 @@ fn item(line: &Line<'_>) -> Result<Option<Item>, String> {
             let Line { from_us, to_us, dropped, .. } = *line;
             Item::Dropped(DropCount { from_us, to_us, dropped })
         }
-        (None, DEAD_NOTICE) => Item::Dead(dead_of(line)?),
+        (None, DEAD_NOTICE) => checked(Item::Dead(dead_of(line)?))?,
         (None, NOTICE_AGAIN | NOTICE_PURGED) => Item::Closed((id_of(&line.id)?, line.origin)),
         (None, "") => return Err("it has no type".to_owned()),
         (None, _) => return Ok(None),

@@ -15,8 +15,8 @@
 //! # Memory
 //! Events are sorted by id on the disk where they do not fit: `memory` bounds what is held of them,
 //! whatever their number. Beside it there is one row for each group of the report (at most
-//! [`ROWS_MAX`]), each dead letter that is open (at most [`LETTERS_MAX`] a journal), and each line of
-//! an export on a dead notice (as many an export).
+//! [`ROWS_MAX`]), each dead letter that is open (at most [`LETTERS_MAX`] a journal), each dead notice
+//! of an export (as many), and the name of each that was closed (at most [`CLOSINGS_MAX`] an export).
 
 pub mod command;
 pub mod csv;
@@ -36,8 +36,12 @@ use std::path::PathBuf;
 /// Most rows of a report.
 pub const ROWS_MAX: usize = 1_000_000;
 
-/// Most open dead letters that are read of one journal, and lines on dead notices of one export.
+/// Most open dead letters that are read of one journal, and dead notices of one export.
 pub const LETTERS_MAX: usize = 100_000;
+
+/// Most closed notices that are read of one export. A stream keeps what closed one as long as it keeps
+/// events: there are more of them than of open ones, and each takes some 50 bytes.
+pub const CLOSINGS_MAX: usize = 5_000_000;
 
 /// Faults that are told of one source; the rest are counted.
 pub const FAULTS_TOLD: usize = 20;

@@ -8,6 +8,7 @@ use super::sums::{Money, Pair, Row, Rows};
 use super::tally::Totals;
 use super::{Question, Span, when};
 use crate::journal::export::cell;
+use crate::money_event::shown::tame;
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -305,7 +306,7 @@ pub fn finding(format: Format, finding: &Finding<'_>, out: &mut dyn Write) -> io
         }
         Format::Json => {
             let named = FINDING.into_iter().map(str::to_owned).zip(values);
-            writeln!(out, "{}", Value::Object(named.collect()))
+            writeln!(out, "{}", tame(&Value::Object(named.collect()).to_string()))
         }
         Format::Table => {
             let event = finding.event;
@@ -314,8 +315,11 @@ pub fn finding(format: Format, finding: &Finding<'_>, out: &mut dyn Write) -> io
             let [partner, bidder, deal, auction] =
                 texts.map(|text| text.escape_debug().to_string());
             let deal = if deal.is_empty() { String::new() } else { format!(" deal {deal}") };
-            let note =
-                if finding.note.is_empty() { String::new() } else { format!(": {}", finding.note) };
+            let note = if finding.note.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", tame(&finding.note))
+            };
             writeln!(
                 out,
                 "{:<20} {} {} partner {partner} bidder {bidder}{deal} auction {auction} gross {} {}{note}",

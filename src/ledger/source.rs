@@ -199,12 +199,15 @@ fn item(record: &Record<'_>) -> Option<Result<Item, String>> {
 
 /// An event whose id is not of its type would be taken for another one.
 pub fn checked(item: Item) -> Result<Item, String> {
-    match &item {
-        Item::Event(event) if event.id.sale().event(event.event) != event.id => {
-            Err(format!("the id {} is not that of a {}", event.id, event.event.label()))
-        }
-        _ => Ok(item),
+    let event = match &item {
+        Item::Event(event) => event,
+        Item::Dead(notice) => &*notice.event,
+        _ => return Ok(item),
+    };
+    if event.id.sale().event(event.event) == event.id {
+        return Ok(item);
     }
+    Err(format!("the id {} is not that of a {}", event.id, event.event.label()))
 }
 
 /// A file or pipe to read, with its name in a fault.

@@ -6,7 +6,8 @@
 
 use super::codec::{read_auction, read_drops, read_event};
 use super::{AuctionRecord, DropCount, EventType, MoneyEvent, kind};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Names with values.
@@ -72,23 +73,24 @@ pub const ALL: &[&str] = &[
     "hex",
 ];
 
-/// An object as one line that a terminal may show: the control characters that JSON lets stand in a
-/// text as they are (U+007F to U+009F) are escaped too. It reads back as the same object.
-pub fn line(object: Map<String, Value>) -> String {
-    let text = Value::Object(object).to_string();
-    if memchr::memchr2(0x7f, 0xc2, text.as_bytes()).is_none() {
-        return text;
+/// Control characters, which a terminal may obey, as JSON writes them: a bidder's URL can have those
+/// beyond ASCII, which JSON lets stand, and a stream is written to by others too. A line of JSON reads
+/// back as the same.
+pub fn tame(text: &str) -> Cow<'_, str> {
+    // the first byte of each that there is
+    let may_be = |byte: u8| byte.is_ascii_control() || byte == 0xc2;
+    if !text.bytes().any(may_be) {
+        return text.into();
     }
-    let mut line = String::with_capacity(text.len());
+    let mut tamed = String::with_capacity(text.len());
     for letter in text.chars() {
-        match letter {
-            '\u{7f}'..='\u{9f}' => {
-                let _ = write!(line, "\\u{:04x}", u32::from(letter));
-            }
-            _ => line.push(letter),
+        if letter.is_control() {
+            let _ = write!(tamed, "\\u{:04x}", u32::from(letter));
+        } else {
+            tamed.push(letter);
         }
     }
-    line
+    tamed.into()
 }
 
 /// A record's columns.
@@ -201,12 +203,30 @@ mod tests {
         for text in
             ["\u{9b}31mred", "\u{7f}\u{80}\u{9f}", "\u{1b}]0;x\u{7}", "caf\u{e9} \u{a0}", "plain"]
         {
-            let object = Map::from_iter([(text.to_owned(), json!(text))]);
-            let line = line(object.clone());
-            assert!(!line.chars().any(char::is_control), "{line:?}");
-            assert_eq!(serde_json::from_str::<Map<String, Value>>(&line).unwrap(), object);
+            let line = json!({ text: text }).to_string();
+            let tamed = tame(&line);
+            assert!(!tamed.chars().any(char::is_control), "{tamed:?}");
+            assert_eq!(serde_json::from_str::<Value>(&tamed).unwrap(), json!({ text: text }));
+            let is_harmless = text.chars().all(|letter| !letter.is_control());
+            assert_eq!(tame(text) == text, is_harmless, "{text:?}");
         }
-        assert!(line(Map::from_iter([("a".to_owned(), json!("\u{e9}"))])).contains('\u{e9}'));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        for (text, expected) in [
+            ("plain \u{e9}", "plain \u{e9}"),
+            ("a\u{9b}2J", "a\\u009b2J"),
+            ("\u{1b}[31m", "\\u001b[31m"),
+        ] {
+            assert_eq!(tame(text), expected);
+        }
+        let line = tame(&json!({ "url": "https://b.example/\u{9b}2J" }).to_string()).into_owned();
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (read["url"].as_str(), line.is_ascii()),
+            (Some("https://b.example/\u{9b}2J"), true)
+        );
     }
 
     #[test]

@@ -15,9 +15,9 @@ use crate::journal::dead::{Change, DeadLetters, LetterState};
 use crate::journal::disk::real::RealDisk;
 use crate::journal::{JournalFault, Settings};
 use crate::money_event::codec::read_event;
+use crate::money_event::shown::tame;
 use crate::money_event::{EventType, MoneyEvent};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -307,19 +307,6 @@ fn lines(rows: &[Row]) -> String {
     out
 }
 
-/// Control characters, which a terminal may obey, as JSON writes them: a bidder's URL can have those
-/// beyond ASCII, and a stream is written to by others too.
-fn tame(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return text.into();
-    }
-    let tamed = |letter: char| match letter {
-        _ if letter.is_control() => format!("\\u{:04x}", u32::from(letter)),
-        _ => letter.to_string(),
-    };
-    text.chars().map(tamed).collect::<String>().into()
-}
-
 fn table(rows: &[Row], now_us: u64) -> String {
     let mut out = format!(
         "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}\n",
@@ -395,23 +382,6 @@ mod tests {
 
     fn bidder(name: &str) -> Choice {
         Choice { bidder: Some(name.to_owned()), ..Choice::default() }
-    }
-
-    #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
-        for (text, expected) in [
-            ("plain \u{e9}", "plain \u{e9}"),
-            ("a\u{9b}2J", "a\\u009b2J"),
-            ("\u{1b}[31m", "\\u001b[31m"),
-        ] {
-            assert_eq!(tame(text), expected);
-        }
-        let line = tame(&json!({ "url": "https://b.example/\u{9b}2J" }).to_string()).into_owned();
-        let read: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(
-            (read["url"].as_str(), line.is_ascii()),
-            (Some("https://b.example/\u{9b}2J"), true)
-        );
     }
 
     #[test]

@@ -238,6 +238,8 @@ fn a_notice_that_a_stream_says_is_dead_is_undelivered_until_the_stream_says_what
     };
     let mut unknown = line("dead_notice", 9, 90);
     unknown["event"] = "bill".into();
+    let mut unlike = line("dead_notice", 9, 90);
+    unlike["event"] = "win".into();
     let write = |name: &str, lines: &[Json]| {
         let path = root.path().join(name);
         let text: Vec<String> = lines.iter().map(Json::to_string).collect();
@@ -248,7 +250,7 @@ fn a_notice_that_a_stream_says_is_dead_is_undelivered_until_the_stream_says_what
     let first = write(
         "first.jsonl",
         // the second of these was interrupted, and said once more
-        &[dead(1, 10), dead(2, 20), dead(2, 20), dead(3, 30), dead(4, 40), unknown],
+        &[dead(1, 10), dead(2, 20), dead(2, 20), dead(3, 30), dead(4, 40), unknown, unlike],
     );
     // the third dies again when it is sent again; the fourth nobody sends any more
     let closings = [line("notice_again", 3, 30), dead(3, 31), line("notice_purged", 4, 40)];
@@ -257,6 +259,10 @@ fn a_notice_that_a_stream_says_is_dead_is_undelivered_until_the_stream_says_what
         let (code, out, err) = ledger(&["--discrepancies", "--format", "json"], paths);
         assert_eq!(code, 1);
         assert!(err.contains("first.jsonl: record 6: event \"bill\" is none that exists"), "{err}");
+        assert!(
+            err.contains("record 7: the id ") && err.contains(" is not that of a win"),
+            "{err}"
+        );
         let found = out.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
         let found: Vec<Json> = found.collect();
         assert!(found.iter().all(|one| one["discrepancy"] == "undelivered"), "{out}");
@@ -272,6 +278,12 @@ fn a_notice_that_a_stream_says_is_dead_is_undelivered_until_the_stream_says_what
     let found: Json = serde_json::from_str(&out).unwrap();
     assert_eq!(found["discrepancies"]["undelivered"]["count"], 2);
     assert_eq!(found["total"]["billed"], 0, "they are no events");
+    // more of them than are held: the rest is told, and those that are held are counted
+    let all: Vec<Json> = (0..=100_000).map(|sale| dead(sale, 1)).collect();
+    let (code, out, err) = ledger(&["--format", "json"], &[&write("all.jsonl", &all)]);
+    let found: Json = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &found["discrepancies"]["undelivered"]["count"]), (1, &json!(100_000)));
+    assert!(err.contains("record 100001: only 100000 dead notices are read"), "{err}");
 }
 
 #[test]
