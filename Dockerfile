@@ -3,12 +3,12 @@
 #
 #   buildah bud --isolation chroot --target image .
 #
-# builds from source; RUST names an image with cargo 1.90 or newer, a C compiler and a static libc
-# (glibc's, as Debian's libc6-dev has it). Where no such image can be had, build the binaries and
+# builds from source, trained by a run on loopback (.ci/dist); RUST names an image with cargo 1.90 or newer
+# and its rustup, a C compiler and a static libc (glibc's, as Debian's libc6-dev has it). Where no such image
+# can be had, build the binaries and
 #
-#   RUSTFLAGS="-C target-feature=+crt-static" \
-#     cargo build --profile dist --locked --target x86_64-unknown-linux-gnu --workspace
-#   buildah bud --isolation chroot --target prebuilt target/x86_64-unknown-linux-gnu/dist
+#   RUSTFLAGS="-C target-feature=+crt-static" .ci/dist target/trained
+#   buildah bud --isolation chroot --target prebuilt target/trained
 #
 # with `-f Dockerfile` takes them from the folder that is named.
 ARG RUST=rust:1.90-bookworm
@@ -17,11 +17,8 @@ FROM ${RUST} AS build
 ARG TARGET=x86_64-unknown-linux-gnu
 WORKDIR /src
 COPY . .
-# a target is named so that build scripts and macros are not linked statically, which fails
-RUN RUSTFLAGS="-C target-feature=+crt-static" \
-    cargo build --profile dist --locked --target ${TARGET} --workspace \
-    && mkdir /out \
-    && cp target/${TARGET}/dist/gavel target/${TARGET}/dist/gavel-replay /out/
+RUN rustup component add llvm-tools \
+    && TARGET=${TARGET} RUSTFLAGS="-C target-feature=+crt-static" .ci/dist /out
 
 FROM scratch AS prebuilt
 COPY --chown=0:0 --chmod=0555 gavel gavel-replay /

@@ -9,8 +9,9 @@
 //! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
 //!
 //! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
-//! [--city FILE] [--open-loop RATE] [--capture | --telemetry | --reload RATE]`. Absolute figures drift with the
-//! machine; the ratios of one run do not.
+//! [--city FILE] [--gavel FILE] [--open-loop RATE] [--capture | --telemetry | --reload RATE]`. Absolute figures
+//! drift with the machine; the ratios of one run do not. `--gavel` measures a binary as it is shipped, such as
+//! the one that `.ci/dist` makes, beside the yardsticks as they are compiled here.
 //!
 //! With `--capture` the servers are four of gavel's instead: recording off, at its default sample,
 //! of every request, and of every request with all that bidders were sent and said. What recording
@@ -85,6 +86,9 @@ struct Arguments {
     /// Compare gavel with telemetry off, as it comes, and with ten times the traces instead.
     #[arg(long, conflicts_with_all = ["overload", "capture"])]
     telemetry: bool,
+    /// Measure this `gavel` instead of the one that is compiled in here: the binary that is shipped.
+    #[arg(long)]
+    gavel: Option<PathBuf>,
     /// Run once, shortly: that it works, not what it costs.
     #[arg(long)]
     test: bool,
@@ -152,7 +156,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Arguments { reload: Some(_), .. } => &world::RELOAD,
         _ => &world::YARDSTICKS,
     };
-    let world = World::build(contest, arguments.city.as_deref(), latency_ms, arguments.test)?;
+    let world = World::build(contest, arguments, latency_ms)?;
     let generator = Generator::new(GenerateSettings { seed: 7, broken: 0.0 });
     let requests = Arc::new(generator.set(arguments.requests));
     println!("{}", world.describe(&requests));

@@ -1,6 +1,6 @@
 //! The world of a run: bidders, configuration, and the servers as child processes.
 
-use crate::CALLED;
+use crate::{Arguments, CALLED};
 use gavel::app::{self, ServeArgs};
 use quick_cache::unsync::Cache;
 use replay::client;
@@ -132,9 +132,8 @@ impl Drop for Server {
 impl World {
     pub fn build(
         contest: &Contest,
-        city: Option<&Path>,
+        arguments: &Arguments,
         latency_ms: f64,
-        is_small: bool,
     ) -> Result<Self, Box<dyn Error>> {
         let folder = tempfile::Builder::new().prefix("gavel-limit-").tempdir()?;
         let spec = StubSpec {
@@ -152,7 +151,7 @@ impl World {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--part", "stub"]);
         let stub = process::spawn(command, &spec)?;
-        let (city, shown) = city_file(city, folder.path(), is_small)?;
+        let (city, shown) = city_file(arguments.city.as_deref(), folder.path(), arguments.test)?;
         // a copy, which may be replaced
         let copy = folder.path().join("geo").join("city.mmdb");
         std::fs::create_dir(folder.path().join("geo"))?;
@@ -167,7 +166,7 @@ impl World {
             let books = books_section(one, folder.path());
             let more = one.more.replace("COLLECTOR", &collector);
             std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
-            servers.push(start(one, &config, stub.addresses())?);
+            servers.push(start(one, &config, stub.addresses(), arguments.gavel.as_deref())?);
         }
         Ok(Self {
             servers,
@@ -348,14 +347,26 @@ fn start(
     one: &Contestant,
     config: &Path,
     bidders: &[SocketAddr],
+    gavel: Option<&Path>,
 ) -> Result<Server, Box<dyn Error>> {
     let free = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
     let [listen, operations] = free.map(|free| free.and_then(|free| free.local_addr()));
     let (listen, operations) = (listen?, operations?);
     let list: Vec<String> = bidders.iter().map(ToString::to_string).collect();
-    let child = Command::new(std::env::current_exe()?)
-        .args(["--part", one.part, "--listen", &listen.to_string()])
-        .args(["--operations", &operations.to_string(), "--bidders", &list.join(",")])
+    let mut command = match gavel.filter(|_| one.part == "gavel") {
+        Some(shipped) => {
+            let mut command = Command::new(shipped);
+            command.args(["serve", "--exit-on-fault"]).stderr(Stdio::null());
+            command
+        }
+        None => {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["--part", one.part, "--bidders", &list.join(",")]);
+            command
+        }
+    };
+    let child = command
+        .args(["--listen", &listen.to_string(), "--operations", &operations.to_string()])
         .arg("--config")
         .arg(config)
         .stdin(Stdio::piped())

@@ -30,6 +30,10 @@ pub struct StubArgs {
     /// Median time to an answer, in milliseconds
     #[arg(long, default_value_t = 0.0)]
     pub latency_ms: f64,
+    /// Speak TLS, too, on the same ports, and write the certificate of the authority to this file, for
+    /// the exchange's `network.ca_file`
+    #[arg(long)]
+    pub ca_file: Option<PathBuf>,
     /// Take the specification from standard input, and end with it
     #[arg(long, hide = true)]
     pub child: bool,
@@ -47,9 +51,10 @@ pub fn stub(args: &StubArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
         signals.thread_block()?;
     }
     let spec = stub_spec(args)?;
+    let scheme = if spec.ca_file.is_some() { "https" } else { "http" };
     let handle = crate::stub::spawn(spec)?;
     for (name, address) in handle.names().zip(handle.addresses()) {
-        writeln!(out, "{name} http://{address}/bid")?;
+        writeln!(out, "{name} {scheme}://{address}/bid")?;
     }
     if args.recorded.is_some() {
         let taken = handle.taken();
@@ -85,6 +90,9 @@ fn stub_spec(args: &StubArgs) -> Result<StubSpec, Box<dyn Error>> {
     };
     if args.recorded.is_some() {
         spec.recorded.clone_from(&args.recorded);
+    }
+    if args.ca_file.is_some() {
+        spec.ca_file.clone_from(&args.ca_file);
     }
     spec.seed = args.seed.unwrap_or(spec.seed);
     Ok(spec)

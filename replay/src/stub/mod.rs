@@ -10,6 +10,7 @@ mod model;
 pub mod process;
 mod read;
 pub mod recorded;
+mod secure;
 mod server;
 pub mod spec;
 pub mod stats;
@@ -17,11 +18,13 @@ pub mod stats;
 use read::Wanted;
 use recorded::likeness::Likeness;
 use recorded::{Answer, Recorded, RecordedError, Taken};
+use rustls::ServerConfig;
 use server::Server;
 use spec::StubSpec;
 use stats::{BidderStats, Counters};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -35,6 +38,10 @@ pub enum StubError {
     SetUp(#[source] io::Error),
     #[error("the recording cannot be answered from")]
     Recorded(#[source] RecordedError),
+    #[error("no certificate can be made")]
+    Certificate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the certificate authority cannot be written to {path}")]
+    Authority { path: PathBuf, source: io::Error },
 }
 
 /// What the threads share.
@@ -42,6 +49,8 @@ struct Shared {
     spec: StubSpec,
     recorded: Recorded,
     counters: Vec<Counters>,
+    /// For callers that begin with TLS.
+    tls: Option<Arc<ServerConfig>>,
     is_stopped: AtomicBool,
 }
 
@@ -98,7 +107,9 @@ pub fn spawn(mut spec: StubSpec) -> Result<Handle, StubError> {
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
     let count = spec.threads.max(1);
     let counters = spec.bidders.iter().map(|_| Counters::default()).collect();
-    let shared = Arc::new(Shared { spec, recorded, counters, is_stopped: AtomicBool::new(false) });
+    let tls = spec.ca_file.as_deref().map(secure::certify).transpose()?;
+    let is_stopped = AtomicBool::new(false);
+    let shared = Arc::new(Shared { spec, recorded, counters, tls, is_stopped });
     let mut handle =
         Handle { shared, addresses: addresses.map_err(StubError::SetUp)?, threads: Vec::new() };
     for _ in 0..count {

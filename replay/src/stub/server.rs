@@ -10,6 +10,7 @@ use super::answer::{self, Written};
 use super::model::{self, Act, Decision};
 use super::read::{Wanted, read};
 use super::recorded::{self, Answer, Played};
+use super::secure::{self, Secured};
 use super::stats::Counters;
 use super::{Shared, stats_json};
 use crate::wire::ask::{self, Progress};
@@ -54,6 +55,8 @@ struct Place {
 
 struct Connection {
     socket: TcpStream,
+    /// Its caller began with TLS.
+    secured: Option<Box<Secured>>,
     /// Index of the listener.
     bidder: usize,
     input: Vec<u8>,
@@ -65,6 +68,8 @@ struct Connection {
     answering: Option<Answering>,
     is_kept_alive: bool,
     is_watched_for_write: bool,
+    /// Nothing came yet.
+    is_new: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,8 +203,10 @@ impl<'a> Server<'a> {
             Ok(0) => Served::Ends,
             Ok(count) => {
                 let bytes = self.scratch.get(..count).unwrap_or_default();
-                connection.input.extend_from_slice(bytes);
-                Served::Stays
+                match connection.take(bytes, self.shared) {
+                    Ok(()) => Served::Stays,
+                    Err(_) => Served::Ends,
+                }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Served::Stays,
             Err(error) if error.kind() == ErrorKind::Interrupted => Served::Stays,
@@ -213,7 +220,7 @@ impl<'a> Server<'a> {
             let Some(connection) = &mut self.places[index].connection else { return Served::Ends };
             if connection.answering.is_none() {
                 match self.take_request(index, token) {
-                    Some(Served::Stays) => return Served::Stays,
+                    Some(Served::Stays) => return self.watch(index, token),
                     Some(Served::Ends) => return Served::Ends,
                     None => continue,
                 }
@@ -236,7 +243,7 @@ impl<'a> Server<'a> {
     /// Watches for writing exactly while something may be written and was not.
     fn watch(&mut self, index: usize, token: u64) -> Served {
         let Some(connection) = &mut self.places[index].connection else { return Served::Ends };
-        let wants_write = connection.written < connection.allowed;
+        let wants_write = connection.wants_write();
         if wants_write == connection.is_watched_for_write {
             return Served::Stays;
         }
@@ -362,6 +369,7 @@ impl Connection {
     fn new(socket: TcpStream, bidder: usize) -> Self {
         Self {
             socket,
+            secured: None,
             bidder,
             input: Vec::new(),
             output: Vec::new(),
@@ -370,7 +378,35 @@ impl Connection {
             answering: None,
             is_kept_alive: true,
             is_watched_for_write: false,
+            is_new: true,
         }
+    }
+
+    /// Takes bytes from the socket. The first of all tell whether it is TLS.
+    fn take(&mut self, bytes: &[u8], shared: &Shared) -> io::Result<()> {
+        if let Some(config) = shared.tls.as_ref()
+            && self.secured.is_none()
+            && self.is_new
+            && secure::is_wanted(bytes)
+        {
+            self.secured = Some(Box::new(Secured::new(config)?));
+        }
+        self.is_new = false;
+        let Some(secured) = &mut self.secured else {
+            self.input.extend_from_slice(bytes);
+            return Ok(());
+        };
+        secured.receive(bytes, &mut self.input)?;
+        // a handshake is answered before there is any request
+        match secured.flush(&mut self.socket) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn wants_write(&self) -> bool {
+        let is_waiting = self.secured.as_ref().is_some_and(|secured| secured.is_waiting());
+        self.written < self.allowed || is_waiting
     }
 
     /// The moment of the answer has come: all of it may go, of a dripping one the head. Counted
@@ -390,11 +426,20 @@ impl Connection {
 
     /// Writes what may be written; `false`: the kernel takes no more now.
     fn write(&mut self) -> io::Result<bool> {
-        while let Some(rest) =
-            self.output.get(self.written..self.allowed).filter(|rest| !rest.is_empty())
-        {
-            match self.socket.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+        while self.wants_write() {
+            let rest = self.output.get(self.written..self.allowed).unwrap_or_default();
+            let taken = match &mut self.secured {
+                None => self.socket.write(rest).and_then(|count| match count {
+                    0 => Err(ErrorKind::WriteZero.into()),
+                    _ => Ok(count),
+                }),
+                Some(secured) => {
+                    let sent = secured.send(rest).map(|()| rest.len());
+                    self.written += sent?;
+                    secured.flush(&mut self.socket).map(|()| 0)
+                }
+            };
+            match taken {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

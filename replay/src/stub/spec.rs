@@ -27,6 +27,9 @@ pub struct StubSpec {
     /// A recording tells that an answer was late, not how late: so much after the caller gave up.
     /// Milliseconds.
     pub recorded_late_ms: f64,
+    /// Bidders speak TLS, too, on the same ports, with a certificate that is made at the start; the
+    /// certificate of its authority is written here, for the exchange's `network.ca_file`.
+    pub ca_file: Option<PathBuf>,
     pub bidders: Vec<BidderSpec>,
 }
 
@@ -86,6 +89,7 @@ impl Default for StubSpec {
             recorded: None,
             recorded_bytes_max: 256 << 20,
             recorded_late_ms: 400.0,
+            ca_file: None,
             bidders: Vec::new(),
         }
     }

@@ -3,14 +3,23 @@
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Origin, Record, RecordedCall};
 use replay::client;
-use replay::drive::plan::RequestSet;
-use replay::drive::target::{Allow, Target};
+use replay::demo::exchange::Exchange;
+use replay::demo::files::{Files, STUB};
+use replay::demo::scrape::Scrape;
+use replay::drive::plan::{Bounds, Plan, RequestSet};
+use replay::drive::target::{Allow, Route, Target};
 use replay::drive::{self, report::Report};
+use replay::generate::{GenerateSettings, Generator};
 use replay::stub::spec::{BidderSpec, FaultSpec, StubSpec};
 use replay::stub::stats::BidderStats;
 use replay::stub::{self, Handle};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::SockRef;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,13 +35,13 @@ fn load(handle: &Handle, requests: usize) -> Report {
     let set: RequestSet = (0..requests).map(request).collect();
     let url = format!("http://{}/bid", handle.addresses()[0]);
     let target = Target::parse(&url, Allow::Loopback).unwrap();
-    let plan = drive::plan::Plan {
-        bounds: drive::plan::Bounds {
+    let plan = Plan {
+        bounds: Bounds {
             requests_max: requests as u64,
             time_max: Duration::from_secs(20),
-            ..drive::plan::Bounds::default()
+            ..Bounds::default()
         },
-        ..drive::plan::Plan::of_set(target, Arc::new(set))
+        ..Plan::of_set(target, Arc::new(set))
     };
     drive::run(&plan, &drive::live::Live::new(1), &mut []).unwrap().report
 }
@@ -222,4 +231,152 @@ fn in_the_background_it_serves_until_it_is_asked_to_end() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+// === TLS ===
+
+/// What trusts the authority of `file`.
+fn trusting(file: &Path) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn secure(handle: &Handle, trust: &Arc<ClientConfig>) -> StreamOwned<ClientConnection, TcpStream> {
+    let socket = TcpStream::connect(handle.addresses()[0]).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::clone(trust), name).unwrap(), socket)
+}
+
+/// One request; status and length of what is answered.
+fn ask(stream: &mut (impl Read + Write), body: &[u8]) -> (String, usize) {
+    let length = body.len();
+    write!(stream, "POST /bid HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").unwrap();
+    stream.write_all(body).unwrap();
+    stream.flush().unwrap();
+    let mut reader = BufReader::with_capacity(1, stream);
+    let (mut lines, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "hung up after {lines:?}");
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(told) = line.strip_prefix("content-length:") {
+            length = told.trim().parse().unwrap();
+        }
+        lines.push(line);
+    }
+    let mut answer = vec![0; length];
+    reader.read_exact(&mut answer).unwrap();
+    (lines.swap_remove(0), answer.len())
+}
+
+fn with_tls(spec: BidderSpec, file: &Path) -> Handle {
+    let ca_file = Some(file.to_owned());
+    stub::spawn(StubSpec { bidders: vec![spec], ca_file, ..StubSpec::default() }).unwrap()
+}
+
+#[test]
+fn a_port_speaks_tls_to_who_begins_with_it_and_plainly_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let handle = with_tls(BidderSpec { bid_rate: 1.0, ..BidderSpec::default() }, &file);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("BEGIN CERTIFICATE") && !written.contains("PRIVATE"), "{written}");
+
+    let trust = trusting(&file);
+    let mut stream = secure(&handle, &trust);
+    let mut plain = TcpStream::connect(handle.addresses()[0]).unwrap();
+    for number in 0..50 {
+        // a body over several TLS records now and then
+        let mut body = request(number);
+        body.resize(body.len() + number % 3 * 20_000, b' ');
+        let [over_tls, plainly] = [ask(&mut stream, &body), ask(&mut plain, &body)];
+        assert_eq!(over_tls, plainly);
+        assert!(over_tls.0.contains(" 200 ") && over_tls.1 > 0, "{over_tls:?}");
+    }
+    let stats = &handle.stats()[0];
+    assert_eq!((stats.requests, stats.connections, stats.malformed), (100, 2, 0));
+}
+
+#[test]
+fn who_does_not_trust_the_authority_or_breaks_off_costs_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let [ours, other] = ["ours.pem", "other.pem"].map(|name| folder.path().join(name));
+    let handle = with_tls(BidderSpec::default(), &ours);
+    let _other = with_tls(BidderSpec::default(), &other);
+    let mut stream = secure(&handle, &trusting(&other));
+    let refused = stream.flush().or_else(|_| stream.write_all(b"x")).unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+
+    for bytes in [&b"\x16\x03\x01\xff\xff garbage"[..], b"\x16", b"\x16\x16\x16\x16\x16\x16\x16"] {
+        let mut broken = TcpStream::connect(handle.addresses()[0]).unwrap();
+        broken.write_all(bytes).unwrap();
+        broken.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut rest = Vec::new();
+        // an alert or nothing, and the end
+        broken.read_to_end(&mut rest).unwrap_or_default();
+        assert!(rest.len() < 16, "{rest:?}");
+    }
+    let (status, _) = ask(&mut secure(&handle, &trusting(&ours)), &request(1));
+    assert!(status.contains(" 20"), "{status}");
+    assert_eq!(handle.stats()[0].requests, 1);
+}
+
+#[test]
+fn an_answer_that_the_socket_does_not_take_at_once_arrives_whole_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let faults = FaultSpec { huge: 1.0, ..FaultSpec::default() };
+    let handle = with_tls(BidderSpec { faults, ..BidderSpec::default() }, &file);
+    let trust = trusting(&file);
+    let mut stream = secure(&handle, &trust);
+    SockRef::from(&stream.sock).set_recv_buffer_size(4096).unwrap();
+    assert_eq!(ask(&mut stream, &request(1)).1, 1 << 20);
+}
+
+#[test]
+fn the_exchange_asks_bidders_over_tls_as_it_asks_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("ca.pem");
+    let mut spec: StubSpec = toml::from_str(STUB).unwrap();
+    spec.bidders = spec
+        .bidders
+        .iter()
+        .map(|one| BidderSpec { port: 0, name: one.name.clone(), ..BidderSpec::default() })
+        .collect();
+    spec.ca_file = Some(authority.clone());
+    let handle = stub::spawn(spec).unwrap();
+    let bidders: Vec<_> = handle.names().zip(handle.addresses().iter().copied()).collect();
+    let files = Files::write(&bidders).unwrap();
+    let change = |name: &str, by: &dyn Fn(String) -> String| {
+        let path = files.folder().join(name);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, by(text)).unwrap();
+    };
+    change("bidders.toml", &|text| text.replace("http://", "https://"));
+    change("gavel.toml", &|text| format!("{text}\n[network]\nca_file = {authority:?}\n"));
+    let program = Path::new(env!("CARGO_BIN_EXE_gavel-replay"));
+    let mut exchange = Exchange::start(program, &files.main(), &files.log()).unwrap();
+    exchange.wait_ready().unwrap();
+
+    let headers = vec![("x-gavel-key".to_owned(), "demo-key".to_owned())];
+    let route = Route { path: "/openrtb2/demo".to_owned(), headers };
+    let target = Target::at(exchange.public, vec![route], Allow::Loopback).unwrap();
+    let set = Generator::new(GenerateSettings::default()).set(200);
+    let bounds =
+        Bounds { requests_max: 200, time_max: Duration::from_secs(20), ..Bounds::default() };
+    let plan = Plan { bounds, ..Plan::of_set(target, Arc::new(set)) };
+    let report = drive::run(&plan, &drive::live::Live::new(1), &mut []).unwrap().report;
+    assert!(report.status(200) > 0, "{report:?}");
+    let metrics = exchange.metrics().unwrap();
+    let scrape = Scrape::parse(&metrics);
+    let bids: u64 = handle.stats().iter().map(|bidder| bidder.bids).sum();
+    assert!(bids > 0 && scrape.count("gavel_bids_received_total", &[]) > 0, "{bids}\n{metrics}");
 }

@@ -1,0 +1,102 @@
+//! TLS on the ports of simulated bidders, for a caller that begins with it; others speak plainly
+//! on the same port.
+//!
+//! Owns: an authority made for one run, the certificate of the bidders, and [`Secured`], one
+//! connection's TLS between its socket and its bytes. Never: a key outside this process; the
+//! file that is written holds the authority's certificate and nothing else.
+
+use super::StubError;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+
+/// First byte of a TLS handshake (RFC 8446, 5.1); no method of HTTP begins with it.
+const HANDSHAKE: u8 = 22;
+
+/// Names that the certificate proves: where simulated bidders listen.
+const NAMES: [&str; 2] = ["127.0.0.1", "localhost"];
+
+/// Whether a connection whose first bytes these are wants TLS.
+pub(super) fn is_wanted(first: &[u8]) -> bool {
+    first.first() == Some(&HANDSHAKE)
+}
+
+/// Makes an authority and a certificate by it, and writes the authority's certificate to `file`.
+pub(super) fn certify(file: &Path) -> Result<Arc<ServerConfig>, StubError> {
+    let (authority, config) = make().map_err(StubError::Certificate)?;
+    std::fs::write(file, authority)
+        .map_err(|source| StubError::Authority { path: file.to_owned(), source })?;
+    Ok(config)
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+fn make() -> Result<(String, Arc<ServerConfig>), Fault> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate()?;
+    let authority = params.self_signed(&key)?.pem();
+    let issuer = Issuer::new(params, key);
+
+    let key = KeyPair::generate()?;
+    let names: Vec<String> = NAMES.iter().map(ToString::to_string).collect();
+    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?.der().clone();
+    let key = PrivateKeyDer::try_from(key.serialize_der())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok((authority, Arc::new(config)))
+}
+
+/// TLS of one connection. Whoever uses it reads and writes the socket through it alone.
+pub(super) struct Secured(ServerConnection);
+
+impl Secured {
+    pub fn new(config: &Arc<ServerConfig>) -> io::Result<Self> {
+        let mut connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        // what waits is bounded by the answers, of which each connection has one
+        connection.set_buffer_limit(None);
+        Ok(Self(connection))
+    }
+
+    /// Takes what came from the socket and puts behind `input` what it says.
+    pub fn receive(&mut self, mut bytes: &[u8], input: &mut Vec<u8>) -> io::Result<()> {
+        while !bytes.is_empty() {
+            if self.0.read_tls(&mut bytes)? == 0 {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            self.0.process_new_packets().map_err(io::Error::other)?;
+            match self.0.reader().read_to_end(input) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of an answer; they reach the socket by [`Secured::flush`].
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.writer().write_all(bytes)
+    }
+
+    /// Writes what waits; an error of the kind `WouldBlock`: some of it still does.
+    pub fn flush(&mut self, socket: &mut TcpStream) -> io::Result<()> {
+        while self.0.wants_write() {
+            self.0.write_tls(socket)?;
+        }
+        Ok(())
+    }
+
+    /// Something waits for the socket.
+    pub fn is_waiting(&self) -> bool {
+        self.0.wants_write()
+    }
+}
