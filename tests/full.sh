@@ -4,6 +4,7 @@
 #   tests/full.sh CHECK [ARGUMENTS]
 #
 #   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
+#   dist     the same of what ships: .ci/dist builds it, which takes a quarter of an hour or more on two cores
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted. With a
 #            City database of yours in GAVEL_CITY that one, too; GAVEL_STYLES chooses ways of writing
@@ -50,6 +51,11 @@ chunk() {
 
 limit() {
   cargo bench --bench limit -- --seconds 3 --rounds 7 --overload "$@"
+}
+
+dist() {
+  .ci/dist
+  cargo bench --bench limit -- --seconds 3 --rounds 7 --gavel "$root/target/trained/gavel" "$@"
 }
 
 latency() {
@@ -155,7 +161,7 @@ cold() {
 
 case ${1:-} in
   limit | latency | reload | memory | backlog | drain | fuzz | journal | events | ledger | replay | tokens | kill | \
-    broker | ssrf | cold) "$@" ;;
+    broker | ssrf | cold | dist) "$@" ;;
   *)
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
     exit 2

@@ -356,7 +356,7 @@ fn start(
     let mut command = match gavel.filter(|_| one.part == "gavel") {
         Some(shipped) => {
             let mut command = Command::new(shipped);
-            command.args(["serve", "--exit-on-fault"]).stderr(Stdio::null());
+            command.args(["serve", "--exit-on-fault"]);
             command
         }
         None => {
@@ -378,7 +378,7 @@ fn start(
             headers: vec![("x-gavel-key".to_owned(), format!("key-{number}"))],
         })
         .collect();
-    let server = Server {
+    let mut server = Server {
         name: one.name,
         target: Target::at(listen, routes, Allow::Loopback)?,
         operations,
@@ -387,7 +387,8 @@ fn start(
     };
     let start: Instant = gavel::clock::monotonic();
     while std::net::TcpStream::connect(listen).is_err() {
-        if start.elapsed() > Duration::from_secs(20) {
+        let has_ended = server.child.try_wait()?.is_some();
+        if has_ended || start.elapsed() > Duration::from_secs(20) {
             return Err(format!("{} does not listen", one.name).into());
         }
         std::thread::sleep(Duration::from_millis(5));

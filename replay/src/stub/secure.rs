@@ -6,7 +6,7 @@
 //! file that is written holds the authority's certificate and nothing else.
 
 use super::StubError;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind, Read, Write};
@@ -38,6 +38,8 @@ type Fault = Box<dyn std::error::Error + Send + Sync>;
 fn make() -> Result<(String, Arc<ServerConfig>), Fault> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // another name than the bidders' certificate has, which would pass for its own authority
+    params.distinguished_name.push(DnType::CommonName, "simulated authority");
     let key = KeyPair::generate()?;
     let authority = params.self_signed(&key)?.pem();
     let issuer = Issuer::new(params, key);
@@ -98,5 +100,72 @@ impl Secured {
     /// Something waits for the socket.
     pub fn is_waiting(&self) -> bool {
         self.0.wants_write()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+    use std::net::TcpListener;
+
+    /// More than the buffers of a connection take, so that a write must stop in between.
+    const MUCH: usize = 64 << 20;
+
+    #[test]
+    fn what_the_socket_does_not_take_waits_and_arrives_whole() {
+        let (authority, config) = make().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let trust = Arc::new(builder.with_root_certificates(roots).with_no_client_auth());
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(trust, name).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut stream = StreamOwned::new(client, socket);
+            stream.write_all(b"go").unwrap();
+            stream.flush().unwrap();
+            // reads nothing before it is told that the other end could not go on
+            std::thread::park();
+            let mut whole = vec![0; MUCH];
+            stream.read_exact(&mut whole).unwrap();
+            whole
+        });
+
+        let (mut secured, mut input) = (Secured::new(&config).unwrap(), Vec::new());
+        let mut bytes = vec![0; 4096];
+        while input != b"go" {
+            match server.read(&mut bytes) {
+                Ok(count) => {
+                    assert!(count > 0);
+                    secured.receive(&bytes[..count], &mut input).unwrap();
+                    secured.flush(&mut server).unwrap();
+                }
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                    std::thread::yield_now();
+                }
+            }
+        }
+        let sent: Vec<u8> = (0..MUCH).map(|at| (at % 251).to_le_bytes()[0]).collect();
+        secured.send(&sent).unwrap();
+        assert_eq!(secured.flush(&mut server).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(secured.is_waiting());
+        reader.thread().unpark();
+        while let Err(error) = secured.flush(&mut server) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            std::thread::yield_now();
+        }
+        assert!(!secured.is_waiting());
+        assert!(reader.join().unwrap() == sent);
     }
 }

@@ -218,17 +218,17 @@ impl<'a> Server<'a> {
     fn proceed(&mut self, index: usize, token: u64) -> Served {
         loop {
             let Some(connection) = &mut self.places[index].connection else { return Served::Ends };
+            match connection.write() {
+                Ok(true) => {}
+                Ok(false) => return self.watch(index, token),
+                Err(_) => return Served::Ends,
+            }
             if connection.answering.is_none() {
                 match self.take_request(index, token) {
                     Some(Served::Stays) => return self.watch(index, token),
                     Some(Served::Ends) => return Served::Ends,
                     None => continue,
                 }
-            }
-            match connection.write() {
-                Ok(true) => {}
-                Ok(false) => return self.watch(index, token),
-                Err(_) => return Served::Ends,
             }
             if connection.written < connection.output.len() || connection.output.is_empty() {
                 // not due yet
@@ -396,11 +396,11 @@ impl Connection {
             self.input.extend_from_slice(bytes);
             return Ok(());
         };
-        secured.receive(bytes, &mut self.input)?;
-        // a handshake is answered before there is any request
+        let received = secured.receive(bytes, &mut self.input);
+        // a handshake is answered before there is any request, and what is wrong with it is said
         match secured.flush(&mut self.socket) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
+            _ => received,
         }
     }
 
