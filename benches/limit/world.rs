@@ -353,17 +353,14 @@ fn start(
     let [listen, operations] = free.map(|free| free.and_then(|free| free.local_addr()));
     let (listen, operations) = (listen?, operations?);
     let list: Vec<String> = bidders.iter().map(ToString::to_string).collect();
-    let mut command = match gavel.filter(|_| one.part == "gavel") {
-        Some(shipped) => {
-            let mut command = Command::new(shipped);
-            command.args(["serve", "--exit-on-fault"]);
-            command
-        }
-        None => {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["--part", one.part, "--bidders", &list.join(",")]);
-            command
-        }
+    let mut command = if let Some(shipped) = gavel.filter(|_| one.part == "gavel") {
+        let mut command = Command::new(shipped);
+        command.args(["serve", "--exit-on-fault"]);
+        command
+    } else {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--part", one.part, "--bidders", &list.join(",")]);
+        command
     };
     let child = command
         .args(["--listen", &listen.to_string(), "--operations", &operations.to_string()])
