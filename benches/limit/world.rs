@@ -158,6 +158,7 @@ impl World {
         std::fs::copy(&city, &copy)?;
         let city = copy;
         let plain = configuration(stub.addresses(), &city)?;
+        let gavel = arguments.gavel.as_deref().map(shipped).transpose()?;
         let mut servers = Vec::new();
         for one in contest.servers {
             let config = folder.path().join(format!("{}.toml", one.name));
@@ -166,7 +167,7 @@ impl World {
             let books = books_section(one, folder.path());
             let more = one.more.replace("COLLECTOR", &collector);
             std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
-            servers.push(start(one, &config, stub.addresses(), arguments.gavel.as_deref())?);
+            servers.push(start(one, &config, stub.addresses(), gavel.as_deref())?);
         }
         Ok(Self {
             servers,
@@ -341,6 +342,12 @@ fn configuration(bidders: &[SocketAddr], city: &Path) -> Result<String, std::fmt
         writeln!(text, "[bidders.targeting]\n{never}")?;
     }
     Ok(text)
+}
+
+/// The binary of `--gavel`. Cargo runs a bench in the folder of its package.
+fn shipped(path: &Path) -> Result<PathBuf, String> {
+    let help = "a path that is not absolute is taken from `replay/`";
+    path.canonicalize().map_err(|fault| format!("--gavel {}: {fault}; {help}", path.display()))
 }
 
 fn start(

@@ -434,8 +434,8 @@ impl Connection {
                     _ => Ok(count),
                 }),
                 Some(secured) => {
-                    let sent = secured.send(rest).map(|()| rest.len());
-                    self.written += sent?;
+                    secured.send(rest)?;
+                    self.written += rest.len();
                     secured.flush(&mut self.socket).map(|()| 0)
                 }
             };
