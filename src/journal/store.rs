@@ -59,6 +59,8 @@ pub struct Store {
     active: Option<Active>,
     main_spare: Option<Prepared>,
     spill_spare: Option<Prepared>,
+    /// Number of the last segment that was begun: one with a lower number comes too late.
+    begun: u64,
     next: u64,
     /// The last record is a mark: nothing to mark.
     is_marked: bool,
@@ -79,6 +81,7 @@ impl Store {
             active: None,
             main_spare: None,
             spill_spare: None,
+            begun: 0,
             next,
             is_marked: true,
             buffer: Vec::new(),
@@ -112,8 +115,14 @@ impl Store {
         self.maker.clone()
     }
 
-    /// Takes what was made. Its place works, then: what had failed there may be tried again.
+    /// Takes what was made. Its place works, then: what had failed there may be tried again. What
+    /// comes too late is wanted anew: while it was being made, this store made one in need and
+    /// began it, and files are in the order of their numbers.
     pub fn supply(&mut self, prepared: Prepared) {
+        if prepared.ordinal < self.begun {
+            self.leftovers.push(prepared.path);
+            return;
+        }
         let slot = match prepared.place {
             Place::Main => &mut self.main_spare,
             Place::Spill => &mut self.spill_spare,
@@ -256,7 +265,7 @@ impl Store {
 
     fn begin(&mut self, file: Box<dyn DiskFile>, prepared: Prepared, now_us: u64) {
         let Prepared { place, ordinal, path } = prepared;
-        // ordinals must rise: a spare that was made before this one comes too late
+        self.begun = ordinal;
         for spare in [&mut self.main_spare, &mut self.spill_spare] {
             if let Some(late) = spare.take_if(|spare| spare.ordinal < ordinal) {
                 self.leftovers.push(late.path);

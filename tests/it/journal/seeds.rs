@@ -6,7 +6,7 @@
 use super::disk::{Dice, Faults, SimDisk};
 use gavel::journal::disk::Disk;
 use gavel::journal::frame::Class;
-use gavel::journal::maker::Maker;
+use gavel::journal::maker::{Maker, Prepared};
 use gavel::journal::open::{Recovered, recover};
 use gavel::journal::published::Published;
 use gavel::journal::store::{Entry, Store};
@@ -25,6 +25,8 @@ struct Lives {
     cursor: u64,
     counter: u64,
     acknowledged: u64,
+    /// What a helper has made and not told of yet.
+    made: Option<Prepared>,
 }
 
 impl Lives {
@@ -43,7 +45,17 @@ impl Lives {
         }
         let disk = SimDisk::new(dice.next());
         let (offered, durable) = (BTreeMap::new(), BTreeMap::new());
-        Self { dice, disk, settings, offered, durable, cursor: 1, counter: 0, acknowledged: 0 }
+        Self {
+            dice,
+            disk,
+            settings,
+            offered,
+            durable,
+            cursor: 1,
+            counter: 0,
+            acknowledged: 0,
+            made: None,
+        }
     }
 
     /// What is found after a start is all that must be there, in order, and nothing else.
@@ -77,6 +89,7 @@ impl Lives {
     }
 
     fn life(&mut self) {
+        self.made = None;
         self.disk.set_faults(Faults::default());
         let dice = &mut self.dice;
         // some starts are interrupted too
@@ -122,12 +135,15 @@ impl Lives {
     fn step(&mut self, maker: &Maker, store: &mut Store) {
         match self.dice.below(10) {
             0 => drop(store.mark(1)),
-            1 | 2 => match store.wants() {
-                Some(place) => match maker.make(place) {
+            // a helper is slow: the store may come to need one before it is told of this
+            1 | 2 => match (self.made.take(), store.wants()) {
+                (Some(prepared), _) => store.supply(prepared),
+                (None, Some(place)) => match maker.make(place) {
+                    Ok(prepared) if self.dice.one_in(2) => self.made = Some(prepared),
                     Ok(prepared) => store.supply(prepared),
                     Err(_) => store.cannot_make(place),
                 },
-                None => store.tick(),
+                (None, None) => store.tick(),
             },
             3 => {
                 for path in store.take_leftovers() {
@@ -187,6 +203,42 @@ fn play(seed: u64) -> u64 {
     lives.disk.set_faults(Faults::default());
     assert!(lives.start().is_some(), "a disk without faults is read");
     lives.acknowledged
+}
+
+#[test]
+fn a_segment_that_was_made_too_late_does_not_come_behind_one_with_a_higher_number() {
+    let settings = Settings {
+        segment_bytes: 64 << 10,
+        commit_bytes_max: 16 << 10,
+        record_bytes_max: 12 << 10,
+        ballast_bytes: 0,
+        ..Settings::new("/main")
+    };
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let fresh = recover(&*disk, &settings, &mut |_| ()).unwrap();
+    let maker = Maker {
+        disk: Arc::clone(&disk),
+        settings: Arc::new(settings.clone()),
+        dirs: Arc::new(settings.dirs()),
+        published: Arc::new(Published::new(fresh.table, fresh.next_ordinal)),
+    };
+    let mut store = Store::new(maker.clone(), Arc::clone(&disk));
+    let mut records = 0;
+    let mut commit = |store: &mut Store| {
+        let entry = Entry { kind: 9, class: Class::Durable, payload: &[7; 10_000] };
+        records = store.commit(&[entry], 1).unwrap().end;
+    };
+    commit(&mut store);
+    let late = maker.make(store.wants().unwrap()).unwrap();
+    // more than the first segment holds: the store makes the next one by itself
+    (0..10).for_each(|_| commit(&mut store));
+    let told = late.path.clone();
+    store.supply(late);
+    assert!(store.wants().is_some(), "it is wanted anew");
+    assert_eq!(store.take_leftovers(), [told]);
+    (0..10).for_each(|_| commit(&mut store));
+    let again = recover(&*disk, &settings, &mut |_| ()).unwrap();
+    assert_eq!((again.table.next, again.report.lost), (records, 0));
 }
 
 #[test]
