@@ -70,6 +70,8 @@ pub type Trying = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// How often the figures of what waits are put together, and orders of people looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the cursor is written while the window has room; a crash has what came since sent again.
+const PASS_EVERY: Duration = Duration::from_millis(250);
 /// Letters that are read from the disk at once.
 const FETCH_MAX: usize = 64;
 
@@ -89,6 +91,7 @@ pub struct Sender {
     changes: Vec<Change>,
     started: (Instant, u64),
     looked: Option<Instant>,
+    passed: Option<Instant>,
     chance: u64,
     turns: usize,
 }
@@ -116,6 +119,7 @@ impl Sender {
             changes: Vec::new(),
             started,
             looked: None,
+            passed: None,
             chance: seed,
             turns: 0,
         };
@@ -164,6 +168,7 @@ impl Sender {
         while let Some(ended) = self.flights.join_next_with_id().await {
             self.land(ended);
         }
+        self.passed = None;
         self.write();
         if let Some(store) = self.shelf.take() {
             store.close(self.now_us());
@@ -473,10 +478,14 @@ impl Sender {
                 self.lane(&bidder).aside.insert((due_us, number));
             }
         }
-        let Some(store) = &mut self.shelf else { return };
-        if let Some(done) = self.window.done()
+        let now = clock::timer();
+        let is_due = self.passed.is_none_or(|passed| now.duration_since(passed) >= PASS_EVERY);
+        if (is_due || !self.window.has_room())
+            && let Some(store) = &mut self.shelf
+            && let Some(done) = self.window.done()
             && store.pass(&done)
         {
+            self.passed = Some(now);
             self.window.passed();
         }
     }

@@ -309,6 +309,35 @@ fn tries_survive_a_restart_and_a_restart_makes_no_storm() {
 }
 
 #[test]
+fn the_cursor_waits_for_the_disk_a_few_times_a_second_and_for_a_full_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { journal, running, .. } = journal(dir.path());
+    on_a_paused_clock(async {
+        let world = Rc::new(World::default());
+        let tick = Duration::from_millis(1);
+        let sender = start(&world, &journal, SenderSettings { tick, ..SenderSettings::default() });
+        let (mut passes, mut before) = (0, 0);
+        for number in 0..200 {
+            let urls = append(&journal, "b", number, 1);
+            while !world.has_each(&urls) {
+                tokio::time::sleep(tick).await;
+            }
+            let waits = pending(&journal);
+            passes += u32::from(waits < before);
+            // as many batches as are open at once, and the one at hand
+            assert!(waits <= 65, "{waits}");
+            before = waits;
+        }
+        assert!((1..=10).contains(&passes), "{passes}");
+        let urls = append(&journal, "b", 200, 1);
+        until("the last has arrived", || world.has_each(&urls)).await;
+        sender.end().await;
+        assert_eq!(pending(&journal), 0);
+    });
+    running.close();
+}
+
+#[test]
 fn loss_notices_go_once_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let opened = journal(dir.path());
