@@ -9,9 +9,10 @@
 //! - `legacy`: a fan-out of stock parts (work-stealing runtime, hyper-util's pooled client).
 //!
 //! `cargo bench --bench limit -- [--seconds N] [--rounds N] [--requests N] [--connections N]
-//! [--city FILE] [--gavel FILE] [--open-loop RATE] [--capture | --telemetry | --reload RATE]`. Absolute figures
+//! [--city FILE] [--gavel FILE [--before FILE]] [--open-loop RATE] [--capture | --telemetry | --reload RATE]`. Absolute figures
 //! drift with the machine; the ratios of one run do not. `--gavel` measures a binary as it is shipped, such as
-//! the one that `.ci/dist` makes, beside the yardsticks as they are compiled here.
+//! the one that `.ci/dist` makes, beside the yardsticks as they are compiled here; with `--before` beside
+//! another binary instead, by turns: what a change saves.
 //!
 //! With `--capture` the servers are four of gavel's instead: recording off, at its default sample,
 //! of every request, and of every request with all that bidders were sent and said. What recording
@@ -89,6 +90,9 @@ struct Arguments {
     /// Measure this `gavel` instead of the one that is compiled in here: the binary that is shipped.
     #[arg(long)]
     gavel: Option<PathBuf>,
+    /// Compare it with this one instead of the yardsticks.
+    #[arg(long, requires = "gavel", conflicts_with_all = ["capture", "telemetry", "reload", "overload"])]
+    before: Option<PathBuf>,
     /// Run once, shortly: that it works, not what it costs.
     #[arg(long)]
     test: bool,
@@ -154,6 +158,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         Arguments { capture: true, .. } => &world::CAPTURE,
         Arguments { telemetry: true, .. } => &world::TELEMETRY,
         Arguments { reload: Some(_), .. } => &world::RELOAD,
+        Arguments { before: Some(_), .. } => &world::BUILDS,
         _ => &world::YARDSTICKS,
     };
     let world = World::build(contest, arguments, latency_ms)?;

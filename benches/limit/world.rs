@@ -57,6 +57,12 @@ pub const YARDSTICKS: Contest = Contest {
     pairs: &[("gavel", "null"), ("gavel", "legacy"), ("null", "legacy")],
 };
 
+/// Two binaries of gavel.
+pub const BUILDS: Contest = Contest {
+    servers: &[plain("gavel"), Contestant { part: "gavel", ..plain("before") }],
+    pairs: &[("gavel", "before")],
+};
+
 /// Gavel alone, with a database that may be replaced.
 pub const RELOAD: Contest = Contest { servers: &[plain("gavel")], pairs: &[] };
 
@@ -158,7 +164,8 @@ impl World {
         std::fs::copy(&city, &copy)?;
         let city = copy;
         let plain = configuration(stub.addresses(), &city)?;
-        let gavel = arguments.gavel.as_deref().map(shipped).transpose()?;
+        let find = |path: &Option<PathBuf>| path.as_deref().map(shipped).transpose();
+        let (gavel, before) = (find(&arguments.gavel)?, find(&arguments.before)?);
         let mut servers = Vec::new();
         for one in contest.servers {
             let config = folder.path().join(format!("{}.toml", one.name));
@@ -167,7 +174,8 @@ impl World {
             let books = books_section(one, folder.path());
             let more = one.more.replace("COLLECTOR", &collector);
             std::fs::write(&config, format!("{plain}{section}{books}{more}"))?;
-            servers.push(start(one, &config, stub.addresses(), gavel.as_deref())?);
+            let binary = if one.name == "before" { &before } else { &gavel };
+            servers.push(start(one, &config, stub.addresses(), binary.as_deref())?);
         }
         Ok(Self {
             servers,
@@ -344,10 +352,10 @@ fn configuration(bidders: &[SocketAddr], city: &Path) -> Result<String, std::fmt
     Ok(text)
 }
 
-/// The binary of `--gavel`. Cargo runs a bench in the folder of its package.
+/// The binary of `--gavel` or `--before`. Cargo runs a bench in the folder of its package.
 fn shipped(path: &Path) -> Result<PathBuf, String> {
     let help = "a path that is not absolute is taken from `replay/`";
-    path.canonicalize().map_err(|fault| format!("--gavel {}: {fault}; {help}", path.display()))
+    path.canonicalize().map_err(|fault| format!("{}: {fault}; {help}", path.display()))
 }
 
 fn start(
