@@ -35,6 +35,7 @@ pub mod tls;
 
 use crate::bid::BidAnswer;
 use crate::bidder::shelf::Packet;
+use crate::macros::seal::PriceKeys;
 use crate::money::{Cpm, Currency};
 use crate::negatives::no_answer::NoAnswer;
 use crate::openrtb::ids::{BidderId, Channel, Country, MediaSet};
@@ -150,7 +151,7 @@ pub struct Seats {
     pub default: Option<String>,
 }
 
-/// Where a bidder's notices may go (win, billing, loss).
+/// Where a bidder's notices may go (win, billing, loss), and how its prices are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NoticeRules {
     /// Domains in lower case, with all under them, and addresses. Empty: the registrable domain of
@@ -158,6 +159,8 @@ pub struct NoticeRules {
     pub domains: Vec<String>,
     /// Whether without TLS too; `None`: where the endpoint is without.
     pub allows_http: Option<bool>,
+    /// What `${AUCTION_PRICE}` is sealed with for it; `None`: prices are in clear.
+    pub price_keys: Option<PriceKeys>,
 }
 
 /// How long a bidder may take.

@@ -7,6 +7,7 @@ use super::words;
 use crate::bidder::{
     Bidder, CallLimits, CallTime, HttpVersion, NoticeRules, OpenRtbVersion, Seats, Targeting, Wire,
 };
+use crate::macros::seal::{self, PriceKeys};
 use crate::notice::guard;
 use std::time::Duration;
 
@@ -171,7 +172,9 @@ fn seats(table: &mut Table) -> Seats {
 
 fn notices(table: &mut Table) -> NoticeRules {
     let mut n = table.section("notices");
+    let price_keys = price_keys(&mut n);
     let read = NoticeRules {
+        price_keys,
         domains: n.list(
             "domains",
             "a domain that somebody can own, in lower case, or an address",
@@ -187,6 +190,34 @@ fn notices(table: &mut Table) -> NoticeRules {
     };
     n.end();
     read
+}
+
+fn price_keys(n: &mut Table) -> Option<PriceKeys> {
+    let wanted = "32 bytes in base64";
+    let encryption = n.parsed(
+        "encryption_key",
+        wanted,
+        "With `integrity_key`: `${AUCTION_PRICE}` is sealed for the bidder, so that neither partner nor \
+         page can read it, in the scheme of Google's encrypted price confirmations (micros). In what they \
+         pass on `${AUCTION_MIN_TO_WIN}` is empty then.",
+        seal::key,
+    );
+    let integrity = n.parsed(
+        "integrity_key",
+        wanted,
+        "The other of the two; each bidder has its own.",
+        seal::key,
+    );
+    for (key, other) in [("encryption_key", "integrity_key"), ("integrity_key", "encryption_key")] {
+        if n.has(other) && !n.has(key) {
+            n.fault_of(key, &format!("there, where there is an `{other}`"), None);
+        }
+    }
+    let (encryption, integrity) = (encryption?, integrity?);
+    if encryption == integrity {
+        n.fault_of("integrity_key", "another than `encryption_key`", None);
+    }
+    Some(PriceKeys::new(&encryption, &integrity))
 }
 
 fn time(table: &mut Table) -> CallTime {

@@ -164,7 +164,7 @@ mod tests {
             "a.toml: key: must be with an environment variable that is set, not \"NOBODY\"",
             "a.toml: token: must be with a file that can be read: \"none\" cannot be read: ",
             "a.toml: secret: must be with a file that can be read: \"long\" is 4097 bytes; at most",
-            "a.toml: partners[0].name: must be without a reference: only `headers`, `key`, ",
+            "a.toml: partners[0].name: must be without a reference: only `encryption_key`, ",
             "a.toml: partners[0].keys[0]: must be with a `}` behind what it refers to",
         ];
         assert_eq!(faults.len(), wanted.len(), "{faults:?}");

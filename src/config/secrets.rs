@@ -7,7 +7,8 @@ use super::fault::Found;
 use toml::Value;
 
 /// Keys whose values are nobody's business: they are never shown.
-pub const SECRETS: [&str; 5] = ["headers", "key", "keys", "secret", "token"];
+pub const SECRETS: [&str; 7] =
+    ["encryption_key", "headers", "integrity_key", "key", "keys", "secret", "token"];
 
 /// Whether the value of a key, or of a part of its list (`keys[1]`), is nobody's business.
 pub fn is_secret(key: &str) -> bool {

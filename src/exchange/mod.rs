@@ -355,6 +355,7 @@ impl Exchange {
         let settled = Settled { answers: &answers, answered: &answered, result: &result, pricing };
         let seller = Seller {
             partner,
+            bidders: &snapshot.bidders,
             issuer: snapshot.issuer.as_deref().filter(|_| !arrival.is_trial),
             secret: &self.secret,
             serial: arrival.serial,

@@ -40,14 +40,19 @@ const FRAME_BYTES: usize = 192;
 /// What goes around one of them: its seat's 31, and what our price, imp and media have more.
 const BID_FRAME_BYTES: usize = 64;
 
+/// What our three notices of one take, where a notice of its bidder's is 100 bytes long.
+const NOTICES_BYTES: usize = 1_200;
+
 /// The response's JSON. Without a win it has `nbr` and no `seatbid`.
 pub fn write(response: &Response<'_>) -> Vec<u8> {
     let mut winners: SmallVec<[Winner<'_>; 8]> =
         response.result.wins.iter().filter_map(|win| Winner::new(win, response.answers)).collect();
     winners.sort_by(|one, other| one.order().cmp(&other.order()));
     let id = id_json(response.request);
+    let around =
+        BID_FRAME_BYTES.saturating_add(response.seller.issuer.map_or(0, |_| NOTICES_BYTES));
     let copied = winners.iter().map(|winner| {
-        (winner.bid.close.saturating_sub(winner.bid.open) as usize).saturating_add(BID_FRAME_BYTES)
+        (winner.bid.close.saturating_sub(winner.bid.open) as usize).saturating_add(around)
     });
     let parts = [FRAME_BYTES, id.len(), response.ext.map_or(0, <[u8]>::len)];
     let mut out = Vec::with_capacity(copied.chain(parts).fold(0, usize::saturating_add));
@@ -175,7 +180,7 @@ fn write_bid(
                 let value = answer.value(member);
                 if macros::are_in(value) {
                     scratch.clear();
-                    sale.macros(seller.open(Key::Adm)).expand(value, scratch);
+                    seller.passing(&sale, Key::Adm).expand(value, scratch);
                     write_text(out, scratch);
                 } else {
                     write_text(out, value);

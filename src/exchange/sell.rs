@@ -1,11 +1,14 @@
 //! What a win becomes on its way out: macros settled, notices of the bidder's replaced by ours.
 //!
 //! Owns: [`Seller`] and [`Sale`]: whose price stands where, and how long a token lives. Never: who
-//! wins, the order of members in our answer. Invariant: a macro in what a bidder sent gets the
-//! bidder's own price, in its currency, never the net.
+//! wins, the order of members in our answer. Invariants: a macro in what a bidder sent gets the
+//! bidder's own price, in its currency, never the net; where a bidder has its price sealed, nobody on
+//! the way to it can read it.
 
 use crate::auction::offer::{Answered, AuctionResult, Win};
 use crate::bid::Bid;
+use crate::bidder::Bidder;
+use crate::macros::seal::{PriceKeys, Seal};
 use crate::macros::{self, Macros, Open};
 use crate::money::Currency;
 use crate::money_event::{Amount, EventType, MoneyEvent, SaleId, URL_BYTES_MAX};
@@ -21,6 +24,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Seller<'a> {
     pub partner: &'a Partner,
+    /// By their ids.
+    pub bidders: &'a [Bidder],
     /// `None`: bids keep the notices of their bidders.
     pub issuer: Option<&'a Issuer>,
     /// Of this process: what ids of sales are cut from.
@@ -55,7 +60,7 @@ impl<'a> Seller<'a> {
     /// One that takes no events: bids keep the notices of their bidders, macros settled.
     pub fn plain(partner: &'a Partner) -> Self {
         let (serial, generation, wall) = (0, 0, Duration::ZERO);
-        Self { partner, issuer: None, secret: &[0; 32], serial, generation, wall }
+        Self { partner, bidders: &[], issuer: None, secret: &[0; 32], serial, generation, wall }
     }
 
     /// Whether a bid's own member is left out, since one of ours comes in its place.
@@ -93,20 +98,70 @@ impl<'a> Seller<'a> {
         if !macros::are_in(plain) {
             out.extend_from_slice(value);
         } else if memmem::find(value, br"\u00").is_none() {
-            sale.macros(self.open(key)).expand(value, out);
+            self.passing(sale, key).expand(value, out);
         } else {
             // a letter of a macro may be escaped
             let mut settled = Vec::with_capacity(plain.len());
-            sale.macros(self.open(key)).expand(plain, &mut settled);
+            self.passing(sale, key).expand(plain, &mut settled);
             super::respond::write_text(out, &settled);
         }
     }
 
-    /// What is known only later, and by others.
-    pub fn open(&self, key: Key) -> Open {
-        match key {
+    /// What stands in markup and URLs that go through the partner and the page. What would have
+    /// won is nearly the price: where that is sealed, it is left out.
+    pub fn passing<'b>(&self, sale: &Sale<'b>, key: Key) -> Macros<'b>
+    where
+        'a: 'b,
+    {
+        // what is known only later, and by others
+        let open = match key {
             Key::Adm if !self.partner.passes_adm_macros => Open::Nothing,
             _ => Open::Upstream,
+        };
+        let known = self.macros(sale, open);
+        Macros { min_to_win: known.min_to_win.filter(|_| known.seal.is_none()), ..known }
+    }
+
+    /// What a sale's bidder may know.
+    fn macros<'b>(&self, sale: &Sale<'b>, open: Open) -> Macros<'b>
+    where
+        'a: 'b,
+    {
+        let Sale { request, win, answered, bid, seat, .. } = *sale;
+        let imp = request.view.imps.get(win.imp as usize);
+        let answer = answered.answer;
+        Macros {
+            auction_id: request.text(request.view.id),
+            bid_id: answer.text(answer.bidid),
+            imp_id: imp.map_or("", |imp| request.text(imp.id)),
+            seat_id: std::str::from_utf8(seat).unwrap_or(""),
+            ad_id: answer.text(bid.adid),
+            price: Some(win.clearing_in_bid_currency),
+            bid: Some(win.price),
+            currency: answer.currency,
+            loss: None,
+            min_to_win: win.min_to_win,
+            multiplier: None,
+            imp_ts: None,
+            is_test: request.view.is_test,
+            open,
+            seal: self.price_keys(sale).map(|keys| self.seal(sale, keys)),
+        }
+    }
+
+    fn price_keys(&self, sale: &Sale<'_>) -> Option<&'a PriceKeys> {
+        let bidder = self.bidders.get(usize::from(sale.answered.bidder.0))?;
+        bidder.notices.price_keys.as_ref()
+    }
+
+    /// A sale has one price, and a number that no other has and that says nothing of its id.
+    fn seal<'b>(&self, sale: &Sale<'_>, keys: &'b PriceKeys) -> Seal<'b> {
+        let mut hasher = blake3::Hasher::new_keyed(self.secret);
+        hasher.update(b"price");
+        hasher.update(&self.sale_id(sale).bits().to_le_bytes());
+        Seal {
+            keys,
+            number: hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default(),
         }
     }
 
@@ -118,7 +173,7 @@ impl<'a> Seller<'a> {
             if !self.replaces(sale, key) {
                 continue;
             }
-            let url = notice(sale, key, &sale.macros(Open::Outcome));
+            let url = notice(sale, key, &self.macros(sale, Open::Outcome));
             out.extend_from_slice(name);
             issuer.write_url(&self.claims(sale, (id, event), issuer, &url), scratch, out);
             out.extend_from_slice(b"\",");
@@ -144,7 +199,7 @@ impl<'a> Seller<'a> {
     fn win(&self, sale: &Sale<'_>) -> Option<MoneyEvent> {
         let issuer = self.issuer(sale).filter(|_| self.replaces(sale, Key::Nurl))?;
         // 4.4: a win's loss reason is 0
-        let known = Macros { loss: Some(0), ..sale.macros(Open::Nothing) };
+        let known = Macros { loss: Some(0), ..self.macros(sale, Open::Nothing) };
         let id = (self.sale_id(sale), EventType::Win);
         let claims = self.claims(sale, id, issuer, "");
         Some(claims.event(claims.auction_us, notice(sale, Key::Nurl, &known)))
@@ -213,29 +268,6 @@ impl<'a> Sale<'a> {
     ) -> Option<Self> {
         let (answered, seatbid, bid) = win.at.resolve(answers)?;
         Some(Self { request, win, answered, bid, seat: answered.seat_name(seatbid), currency })
-    }
-
-    /// What its bidder may know.
-    pub fn macros(&self, open: Open) -> Macros<'_> {
-        let Sale { request, win, answered, bid, seat, .. } = *self;
-        let imp = request.view.imps.get(win.imp as usize);
-        let answer = answered.answer;
-        Macros {
-            auction_id: request.text(request.view.id),
-            bid_id: answer.text(answer.bidid),
-            imp_id: imp.map_or("", |imp| request.text(imp.id)),
-            seat_id: std::str::from_utf8(seat).unwrap_or(""),
-            ad_id: answer.text(bid.adid),
-            price: Some(win.clearing_in_bid_currency),
-            bid: Some(win.price),
-            currency: answer.currency,
-            loss: None,
-            min_to_win: win.min_to_win,
-            multiplier: None,
-            imp_ts: None,
-            is_test: request.view.is_test,
-            open,
-        }
     }
 }
 

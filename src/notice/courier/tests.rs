@@ -87,6 +87,7 @@ fn courier(ports: &[u16], allowed: &[&str], names: Option<SocketAddr>) -> Courie
             "::1".into(),
         ],
         allows_http: Some(true),
+        price_keys: None,
     };
     let permissions: Permissions =
         Box::new(move |name| (name == "b").then(|| Permission::of(&bidder)));

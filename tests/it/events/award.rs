@@ -6,6 +6,10 @@ use crate::harness::bidder::{Bidder, Script};
 use crate::harness::http::Client;
 use crate::harness::server::Server;
 use crate::server::wait_until;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gavel::macros::seal::{PriceKeys, Seal};
+use gavel::money::Cpm;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,8 +22,9 @@ fn bidder(told: &Bidder) -> Bidder {
         "http://{}/won?p=${{AUCTION_PRICE}}&l=${{AUCTION_LOSS}}&m=${{AUCTION_MIN_TO_WIN}}&t=${{AUCTION_IMP_TS}}",
         told.address
     );
+    let markup = "<p id='${AUCTION_PRICE}|${AUCTION_MIN_TO_WIN}|${AUCTION_CURRENCY}'>";
     let body = json!({"id": "r-1", "seatbid": [{"seat": "s", "bid": [{"id": "1", "impid": "i-1",
-        "price": 2.5, "adm": "<p>", "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
+        "price": 2.5, "adm": markup, "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     let body = body.to_string().into_bytes();
     Bidder::start(Script { status: 200, headers, body, ..Script::default() })
@@ -83,6 +88,49 @@ fn an_answer_that_is_the_award_is_a_win_once_and_told_once() {
     assert_eq!(told.seen().len(), 2);
     let rows = exported(&folder.path().join("j"));
     assert_eq!((count(&rows, "win"), count(&rows, "auction")), (2, 2), "{rows:?}");
+}
+
+#[test]
+fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
+    let (folder, told) =
+        (tempfile::tempdir().unwrap(), Bidder::start(Script { status: 204, ..Script::default() }));
+    let bidder = bidder(&told);
+    let path = config(folder.path(), "", &told, &bidder);
+    let keys = PriceKeys::new(&[1; 32], &[2; 32]);
+    let text = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
+    let plain = std::fs::read_to_string(&path).unwrap();
+    let sealing = format!(
+        "[bidders.notices]\nencryption_key = '{}'\nintegrity_key = '{}'\n[journal]",
+        text(1),
+        text(2)
+    );
+    std::fs::write(&path, plain.replace("[journal]", &sealing)).unwrap();
+    let mut server = Server::ready(&path);
+    let mut numbers = Vec::new();
+    for _ in 0..2 {
+        let sold = ask(&server, "pub", REQUEST);
+        let markup = sold["adm"].as_str().unwrap();
+        let sealed = markup.strip_prefix("<p id='").and_then(|rest| rest.strip_suffix("||USD'>"));
+        let sealed = sealed.unwrap_or_else(|| panic!("{markup}"));
+        let number = *URL_SAFE_NO_PAD.decode(sealed).unwrap().first_chunk().unwrap();
+        let mut expected = Vec::new();
+        Seal { keys: &keys, number }.write(Cpm::from_micros(2_500_000), &mut expected);
+        assert_eq!(sealed.as_bytes(), expected);
+        assert!(!numbers.contains(&number), "two prices under one number");
+        numbers.push(number);
+
+        let seen = told.seen().len();
+        assert_eq!(send(&server, "GET", &path_of(&sold), "").status, 204);
+        wait_until("the bidder is told", || told.seen().len() > seen);
+        let line = told.last().unwrap().first_line;
+        // nobody is between us and it
+        assert!(line.contains(&format!("/won?p={sealed}&l=0&m=")), "{line}");
+    }
+    assert_eq!(server.terminate(), Some(0));
+}
+
+fn path_of(sold: &Json) -> String {
+    path(sold, "nurl", &[])
 }
 
 #[test]
