@@ -13,6 +13,7 @@ mod seen;
 pub mod sell;
 mod story;
 pub mod trace;
+mod turn;
 
 use crate::admit::limits::Limits;
 use crate::admit::{self, Admitted, RefusedImps};
@@ -309,7 +310,8 @@ impl Exchange {
         Ok((Asked { request, refused_imps, facts, deadline, not_called }, calls))
     }
 
-    /// All bidders at once, until the deadline; their answers are read as they come.
+    /// All bidders at once, until the deadline; their answers are read as they come. Other requests
+    /// that are ready are read first.
     async fn await_bidders(
         &self,
         asked: &Asked,
@@ -317,6 +319,7 @@ impl Exchange {
         calls: Vec<(Permit, Outgoing)>,
         trace: &mut Option<Box<Trace>>,
     ) -> Vec<Answer> {
+        turn::step_aside().await;
         let request_id = asked.request.text(asked.request.view.id);
         fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
             let limits = &snapshot.bidder(invitation.bidder).ok_or(NoAnswer::Broken)?.limits;
