@@ -15,7 +15,7 @@ use crate::money::{Cpm, Currency, MICROS};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
-use seal::Seal;
+use seal::Sealed;
 
 /// What every macro begins with.
 const MARK: &[u8] = b"${AUCTION_";
@@ -49,8 +49,8 @@ pub struct Macros<'a> {
     pub is_test: bool,
     /// What stays for a later pass.
     pub open: Open,
-    /// What `PRICE` is sealed with; `None`: it is in clear.
-    pub seal: Option<Seal<'a>>,
+    /// `price` as its bidder alone can read it; `None`: `PRICE` is in clear.
+    pub sealed: Option<Sealed>,
 }
 
 /// Which macros somebody else will substitute.
@@ -179,9 +179,9 @@ impl Macros<'_> {
             Name::ImpId => out.extend_from_slice(self.imp_id.as_bytes()),
             Name::SeatId => out.extend_from_slice(self.seat_id.as_bytes()),
             Name::AdId => out.extend_from_slice(self.ad_id.as_bytes()),
-            Name::Price => match (self.price, self.seal) {
-                (Some(price), Some(seal)) => seal.write(price, out),
-                (clear, _) => price(clear, out),
+            Name::Price => match &self.sealed {
+                Some(sealed) => out.extend_from_slice(sealed.as_bytes()),
+                None => price(self.price, out),
             },
             Name::Currency => {
                 let code = self.currency.as_ref().map_or("", Currency::as_str);
@@ -258,7 +258,7 @@ mod tests {
             imp_ts: Some(1_800_000_000_123),
             is_test: false,
             open: Open::Nothing,
-            seal: None,
+            sealed: None,
         }
     }
 
@@ -311,13 +311,12 @@ mod tests {
     #[test]
     fn section_4_4_a_price_may_be_sealed_by_agreement() {
         let keys = seal::PriceKeys::new(&[1; 32], &[2; 32]);
-        let sealed = Macros { seal: Some(Seal { keys: &keys, number: [3; 16] }), ..known() };
+        let sealed = Macros { sealed: keys.seal(known().price.unwrap(), [3; 16]), ..known() };
         let text = expand(&sealed, "${AUCTION_PRICE}");
         assert_eq!(text.len(), 38);
         assert!(text.bytes().all(is_unreserved), "{text}");
         assert_eq!(expand(&sealed, "${AUCTION_PRICE:B64}"), encoded(&STANDARD.encode(&text)));
         assert_eq!(expand(&sealed, "${AUCTION_MBR}|${AUCTION_CURRENCY}"), "0.75|USD");
-        assert_eq!(expand(&Macros { price: None, ..sealed }, "${AUCTION_PRICE}"), "");
     }
 
     fn encoded(value: &str) -> String {

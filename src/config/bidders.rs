@@ -198,14 +198,16 @@ fn price_keys(n: &mut Table) -> Option<PriceKeys> {
         "encryption_key",
         wanted,
         "With `integrity_key`: `${AUCTION_PRICE}` is sealed for the bidder, so that neither partner nor \
-         page can read it, in the scheme of Google's encrypted price confirmations (micros). In what they \
-         pass on `${AUCTION_MIN_TO_WIN}` is empty then.",
+         page can read it, in the scheme of Google's encrypted price confirmations (micros); `:B64` wraps \
+         that once more. In what they pass on `${AUCTION_MBR}` is empty, and `${AUCTION_MIN_TO_WIN}` \
+         for every bidder of the auction. A test's is `AUDIT`.",
         seal::key,
     );
     let integrity = n.parsed(
         "integrity_key",
         wanted,
-        "The other of the two; each bidder has its own.",
+        "The other of the two; each bidder has a pair of its own. After a change markup and notices of \
+         earlier auctions still come under the pair before.",
         seal::key,
     );
     for (key, other) in [("encryption_key", "integrity_key"), ("integrity_key", "encryption_key")] {

@@ -11,6 +11,7 @@ use super::{bidders, partners, words};
 use crate::auction::rules::FloorRule;
 use crate::bidder::Bidder;
 use crate::capture::recorder::CaptureSettings;
+use crate::macros::seal::PriceKeys;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
 use crate::token::issuer::Issuer;
@@ -248,6 +249,7 @@ impl Draft {
                 }
             }
         }
+        self.check_price_keys(root);
         let names: Vec<&str> = bidders.iter().map(|one| one.name.as_str()).collect();
         for (partner, at) in partners.iter().zip(&self.partners_at) {
             for (index, block) in partner.creatives_blocked.iter().enumerate() {
@@ -258,6 +260,19 @@ impl Draft {
                 let at = at.of(&format!("creatives_blocked[{index}].bidder"));
                 root.add(at.fault(Found::text(name), "a bidder's name", nearest(name, &names)));
             }
+        }
+    }
+
+    /// Bidders with the same keys would read each other's prices.
+    fn check_price_keys(&self, root: &Table) {
+        let mut seen: Vec<(&PriceKeys, &Place)> = Vec::new();
+        for (bidder, at) in self.rules.bidders.iter().zip(&self.bidders_at) {
+            let Some(keys) = &bidder.notices.price_keys else { continue };
+            if let Some((_, first)) = seen.iter().find(|(known, _)| *known == keys) {
+                let wanted = format!("of its own, and {first} has the same two keys");
+                root.add(at.of("notices.encryption_key").fault(Found::Hidden, wanted, None));
+            }
+            seen.push((keys, at));
         }
     }
 }

@@ -187,6 +187,53 @@ fn take_rates_deals_floors_and_the_age_of_rates_are_read_and_their_faults_named(
 }
 
 #[test]
+fn keys_of_sealed_prices_come_in_pairs_that_no_two_bidders_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |first: &str, second: &str| {
+        let bidder = |name: &str, keys: &str| {
+            format!(
+                "[[bidders]]\nname = '{name}'\nurl = 'http://{name}.example/'\n[bidders.notices]\n{keys}\n"
+            )
+        };
+        let text = bidder("a", first) + &bidder("b", second);
+        load(&write(dir.path(), "gavel.toml", &text)).map_err(|report| report.to_string())
+    };
+    let [one, two, three] = ["B", "C", "D"].map(|letter| letter.repeat(42) + "A");
+    let keys = |encryption: &str, integrity: &str| {
+        format!("encryption_key = '{encryption}'\nintegrity_key = '{integrity}'")
+    };
+    let config = read(&keys(&one, &two), &keys(&one, &three)).unwrap();
+    assert!(config.rules.bidders.iter().all(|bidder| bidder.notices.price_keys.is_some()));
+    let short = one.trim_end_matches('A');
+    for (first, second, fault) in [
+        (
+            &keys(&one, &two),
+            &keys(&one, &two),
+            "bidders[1].notices.encryption_key: must be of its own",
+        ),
+        (
+            &keys(&one, &one),
+            &String::new(),
+            "bidders[0].notices.integrity_key = (secret): must be another than `encryption_key`",
+        ),
+        (
+            &format!("integrity_key = '{one}'"),
+            &String::new(),
+            "bidders[0].notices.encryption_key is missing: must be there, where there is an",
+        ),
+        (
+            &keys(&one, short),
+            &String::new(),
+            "bidders[0].notices.integrity_key = (secret): must be 32 bytes in base64",
+        ),
+    ] {
+        let report = read(first, second).unwrap_err();
+        assert!(report.contains(fault), "{fault} is not in {report}");
+        assert!(!report.contains(short), "{report}");
+    }
+}
+
+#[test]
 fn rates_that_contradict_each_other_are_faults_that_name_both_places() {
     for (main, more, wanted) in [
         (

@@ -222,6 +222,9 @@ impl Exchange {
         let mut wins = Vec::new();
         let verdict = match self.ask(&snapshot, partner, &arrival, body, &mut seen) {
             Ok((asked, calls)) => {
+                if !calls.is_empty() {
+                    turn::step_aside().await;
+                }
                 seen.asks(&arrival, &calls);
                 let answers = self.await_bidders(&asked, &snapshot, calls, &mut seen.trace).await;
                 seen.heard(&snapshot, &arrival, &answers);
@@ -310,8 +313,7 @@ impl Exchange {
         Ok((Asked { request, refused_imps, facts, deadline, not_called }, calls))
     }
 
-    /// All bidders at once, until the deadline; their answers are read as they come. Other requests
-    /// that are ready are read first.
+    /// All bidders at once, until the deadline; their answers are read as they come.
     async fn await_bidders(
         &self,
         asked: &Asked,
@@ -319,7 +321,6 @@ impl Exchange {
         calls: Vec<(Permit, Outgoing)>,
         trace: &mut Option<Box<Trace>>,
     ) -> Vec<Answer> {
-        turn::step_aside().await;
         let request_id = asked.request.text(asked.request.view.id);
         fan_out(&self.desk, calls, asked.deadline.at(), |invitation, raw| {
             let limits = &snapshot.bidder(invitation.bidder).ok_or(NoAnswer::Broken)?.limits;
@@ -359,6 +360,10 @@ impl Exchange {
         let seller = Seller {
             partner,
             bidders: &snapshot.bidders,
+            hides_prices: answers.iter().any(|answer| {
+                let bidder = snapshot.bidder(answer.invitation.bidder);
+                bidder.is_some_and(|bidder| bidder.notices.price_keys.is_some())
+            }),
             issuer: snapshot.issuer.as_deref().filter(|_| !arrival.is_trial),
             secret: &self.secret,
             serial: arrival.serial,

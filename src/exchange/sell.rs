@@ -8,7 +8,7 @@
 use crate::auction::offer::{Answered, AuctionResult, Win};
 use crate::bid::Bid;
 use crate::bidder::Bidder;
-use crate::macros::seal::{PriceKeys, Seal};
+use crate::macros::seal::{self, PriceKeys, Sealed};
 use crate::macros::{self, Macros, Open};
 use crate::money::Currency;
 use crate::money_event::{Amount, EventType, MoneyEvent, SaleId, URL_BYTES_MAX};
@@ -26,6 +26,8 @@ pub struct Seller<'a> {
     pub partner: &'a Partner,
     /// By their ids.
     pub bidders: &'a [Bidder],
+    /// The price of one that takes part is sealed.
+    pub hides_prices: bool,
     /// `None`: bids keep the notices of their bidders.
     pub issuer: Option<&'a Issuer>,
     /// Of this process: what ids of sales are cut from.
@@ -60,7 +62,8 @@ impl<'a> Seller<'a> {
     /// One that takes no events: bids keep the notices of their bidders, macros settled.
     pub fn plain(partner: &'a Partner) -> Self {
         let (serial, generation, wall) = (0, 0, Duration::ZERO);
-        Self { partner, bidders: &[], issuer: None, secret: &[0; 32], serial, generation, wall }
+        let (bidders, issuer, secret) = (&[][..], None, &[0; 32]);
+        Self { partner, bidders, hides_prices: false, issuer, secret, serial, generation, wall }
     }
 
     /// Whether a bid's own member is left out, since one of ours comes in its place.
@@ -108,7 +111,7 @@ impl<'a> Seller<'a> {
     }
 
     /// What stands in markup and URLs that go through the partner and the page. What would have
-    /// won is nearly the price: where that is sealed, it is left out.
+    /// won is nearly a price, the sale's own or another one's: where any is sealed, nobody's shows it.
     pub fn passing<'b>(&self, sale: &Sale<'b>, key: Key) -> Macros<'b>
     where
         'a: 'b,
@@ -119,7 +122,12 @@ impl<'a> Seller<'a> {
             _ => Open::Upstream,
         };
         let known = self.macros(sale, open);
-        Macros { min_to_win: known.min_to_win.filter(|_| known.seal.is_none()), ..known }
+        Macros {
+            min_to_win: known.min_to_win.filter(|_| !self.hides_prices),
+            // by its ratio to the price
+            bid: known.bid.filter(|_| known.sealed.is_none()),
+            ..known
+        }
     }
 
     /// What a sale's bidder may know.
@@ -130,22 +138,26 @@ impl<'a> Seller<'a> {
         let Sale { request, win, answered, bid, seat, .. } = *sale;
         let imp = request.view.imps.get(win.imp as usize);
         let answer = answered.answer;
+        let (keys, is_test) = (self.price_keys(sale), request.view.is_test);
+        // a test's could be put in the place of one that is paid
+        let sealed = keys.filter(|_| !is_test).and_then(|keys| self.sealed(sale, keys));
+        let is_told = keys.is_none() || sealed.is_some();
         Macros {
             auction_id: request.text(request.view.id),
             bid_id: answer.text(answer.bidid),
             imp_id: imp.map_or("", |imp| request.text(imp.id)),
             seat_id: std::str::from_utf8(seat).unwrap_or(""),
             ad_id: answer.text(bid.adid),
-            price: Some(win.clearing_in_bid_currency),
+            price: Some(win.clearing_in_bid_currency).filter(|_| is_told),
             bid: Some(win.price),
             currency: answer.currency,
             loss: None,
             min_to_win: win.min_to_win,
             multiplier: None,
             imp_ts: None,
-            is_test: request.view.is_test,
+            is_test,
             open,
-            seal: self.price_keys(sale).map(|keys| self.seal(sale, keys)),
+            sealed,
         }
     }
 
@@ -155,14 +167,12 @@ impl<'a> Seller<'a> {
     }
 
     /// A sale has one price, and a number that no other has and that says nothing of its id.
-    fn seal<'b>(&self, sale: &Sale<'_>, keys: &'b PriceKeys) -> Seal<'b> {
+    fn sealed(&self, sale: &Sale<'_>, keys: &PriceKeys) -> Option<Sealed> {
         let mut hasher = blake3::Hasher::new_keyed(self.secret);
         hasher.update(b"price");
         hasher.update(&self.sale_id(sale).bits().to_le_bytes());
-        Seal {
-            keys,
-            number: hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default(),
-        }
+        let chance = hasher.finalize().as_bytes().first_chunk().copied()?;
+        keys.seal(sale.win.clearing_in_bid_currency, seal::number(self.wall, chance))
     }
 
     /// Appends our notices, a comma behind each.

@@ -107,6 +107,22 @@ impl Maker {
         Ok(Prepared { place, ordinal, path })
     }
 
+    /// The same segment under the next number. Where that fails, neither name is to be used.
+    pub fn renumber(&self, prepared: &Prepared) -> io::Result<Prepared> {
+        let (place, dir) = (prepared.place, self.dirs.of(prepared.place));
+        let ordinal = self.published.take_ordinal();
+        let path = dir.join(segment_name(ordinal));
+        let renamed =
+            self.disk.rename(&prepared.path, &path).and_then(|()| self.disk.sync_dir(dir));
+        if let Err(fault) = renamed {
+            for either in [&prepared.path, &path] {
+                let _ = self.disk.remove(either);
+            }
+            return Err(fault);
+        }
+        Ok(Prepared { place, ordinal, path })
+    }
+
     fn fill(&self, path: &Path, size: u64) -> io::Result<()> {
         let mut file = self.disk.create(path)?;
         let zeros = vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE))];

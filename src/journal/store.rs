@@ -115,14 +115,14 @@ impl Store {
         self.maker.clone()
     }
 
-    /// Takes what was made. Its place works, then: what had failed there may be tried again. What
-    /// comes too late is wanted anew: while it was being made, this store made one in need and
-    /// began it, and files are in the order of their numbers.
+    /// Takes what was made. Its place works, then: what had failed there may be tried again. Files
+    /// are in the order of their numbers: where this store came to need a segment and made one while
+    /// this was made, it gets a new number.
     pub fn supply(&mut self, prepared: Prepared) {
-        if prepared.ordinal < self.begun {
-            self.leftovers.push(prepared.path);
-            return;
-        }
+        let is_late = prepared.ordinal < self.begun;
+        let prepared = if is_late { self.maker.renumber(&prepared) } else { Ok(prepared) };
+        // what could not get a new number is wanted anew
+        let Ok(prepared) = prepared else { return };
         let slot = match prepared.place {
             Place::Main => &mut self.main_spare,
             Place::Spill => &mut self.spill_spare,
@@ -137,12 +137,15 @@ impl Store {
 
     /// Learns that a place has no room or does not work.
     pub fn cannot_make(&mut self, place: Place) {
-        if place == Place::Main && self.maker.dirs.spill.is_some() {
-            // the spill folder's turn
+        let is_last = place == Place::Spill || self.maker.dirs.spill.is_none();
+        if !is_last {
+            // the spill folder's turn: until it has failed too, nothing is at its end
             self.away = 1;
         }
         let has_none = self.main_spare.is_none() && self.spill_spare.is_none();
-        self.published().adjust(|parts| parts.has_no_next = has_none);
+        self.published().adjust(|parts| {
+            parts.has_no_next = has_none && (is_last || parts.has_no_next);
+        });
     }
 
     /// One period of probing is over.

@@ -5,7 +5,8 @@
 //!
 //! `OpenRTB` leaves the sealing of `${AUCTION_PRICE}` to exchange and bidder (2.6, 4.4). This is the
 //! scheme that bidders have a reader for, the "encrypted price confirmation" of Google's real-time
-//! bidding: 16 bytes of a number that comes once; the price in micros, 8 bytes with the highest first, XOR
+//! bidding: 16 bytes of a number that comes once and begins with the time, so that a reader may refuse what
+//! is old (seconds since the epoch and microseconds, 4 bytes each, the highest first); the price in micros, 8 bytes with the highest first, XOR
 //! the first bytes of HMAC-SHA1 of the number with the encryption key; and the first 4 bytes of
 //! HMAC-SHA1 of price and number with the integrity key. In base64url without padding: 38 characters.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -16,15 +17,18 @@ use base64::Engine;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use std::fmt;
+use std::time::Duration;
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 32;
 
-/// Bytes of the number, of the price and of the signature.
-const NUMBER_BYTES: usize = 16;
+/// Bytes of the number's part without meaning; of the number, of the price and of the signature.
+const CHANCE_BYTES: usize = 8;
+const NUMBER_BYTES: usize = 2 * size_of::<u32>() + CHANCE_BYTES;
 const PRICE_BYTES: usize = 8;
 const SIGNATURE_BYTES: usize = 4;
 const SEALED_BYTES: usize = NUMBER_BYTES + PRICE_BYTES + SIGNATURE_BYTES;
+const SEALED_CHARS: usize = (SEALED_BYTES * 4).div_ceil(3);
 
 /// The two keys that exchange and bidder share.
 #[derive(Clone)]
@@ -35,13 +39,9 @@ pub struct PriceKeys {
     print: [u8; 32],
 }
 
-/// What a price is sealed with.
-#[derive(Clone, Copy, Debug)]
-pub struct Seal<'a> {
-    pub keys: &'a PriceKeys,
-    /// Never the same for two prices: whoever had both would learn how they differ.
-    pub number: [u8; NUMBER_BYTES],
-}
+/// A price that its bidder alone can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed([u8; SEALED_CHARS]);
 
 impl PriceKeys {
     /// From the secrets themselves.
@@ -77,26 +77,42 @@ pub fn key(text: &str) -> Option<[u8; KEY_BYTES]> {
     FORMS.iter().find_map(|form| form.decode(text).ok()?.try_into().ok())
 }
 
-impl Seal<'_> {
-    /// Appends a price. One below zero is none, and there is none.
-    pub fn write(&self, price: Cpm, out: &mut Vec<u8>) {
-        let Ok(micros) = u64::try_from(price.micros()) else { return };
-        let price = micros.to_be_bytes();
-        let pad = sign(&self.keys.encryption, &self.number);
+impl Sealed {
+    /// As it is written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// What a number is made of: when its auction was, and what no other auction of that microsecond has.
+pub fn number(at: Duration, chance: [u8; CHANCE_BYTES]) -> [u8; NUMBER_BYTES] {
+    let seconds = u32::try_from(at.as_secs()).unwrap_or(u32::MAX).to_be_bytes();
+    let parts = seconds.into_iter().chain(at.subsec_micros().to_be_bytes()).chain(chance);
+    let mut number = [0; NUMBER_BYTES];
+    number.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+    number
+}
+
+impl PriceKeys {
+    /// A price under a number that is never used for another: whoever had both would learn how they
+    /// differ. `None`: it is below zero, and no price.
+    pub fn seal(&self, price: Cpm, number: [u8; NUMBER_BYTES]) -> Option<Sealed> {
+        let price = u64::try_from(price.micros()).ok()?.to_be_bytes();
+        let pad = sign(&self.encryption, &number);
         let mut signed = [0; PRICE_BYTES + NUMBER_BYTES];
         let (first, last) = signed.split_at_mut(PRICE_BYTES);
         first.copy_from_slice(&price);
-        last.copy_from_slice(&self.number);
-        let signature = sign(&self.keys.integrity, &signed);
+        last.copy_from_slice(&number);
+        let signature = sign(&self.integrity, &signed);
 
         let mut sealed = [0; SEALED_BYTES];
         let hidden = price.iter().zip(pad.as_ref()).map(|(price, pad)| price ^ pad);
         let signature = signature.as_ref().iter().take(SIGNATURE_BYTES).copied();
-        let parts = self.number.into_iter().chain(hidden).chain(signature);
+        let parts = number.into_iter().chain(hidden).chain(signature);
         sealed.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-        let mut text = [0; SEALED_BYTES * 4 / 3 + 1];
-        let written = URL_SAFE_NO_PAD.encode_slice(sealed, &mut text).unwrap_or(0);
-        out.extend_from_slice(text.get(..written).unwrap_or_default());
+        let mut text = [0; SEALED_CHARS];
+        URL_SAFE_NO_PAD.encode_slice(sealed, &mut text).ok()?;
+        Some(Sealed(text))
     }
 }
 
@@ -124,9 +140,7 @@ mod tests {
     }
 
     fn sealed(number: &[u8; NUMBER_BYTES], micros: i64) -> Vec<u8> {
-        let mut out = Vec::new();
-        Seal { keys: &keys(), number: *number }.write(Cpm::from_micros(micros), &mut out);
-        out
+        keys().seal(Cpm::from_micros(micros), *number).unwrap().as_bytes().to_vec()
     }
 
     #[test]
@@ -155,7 +169,13 @@ mod tests {
                 assert_eq!(opened(altered.as_bytes()), None, "{altered_at}");
             }
         }
-        assert_eq!(sealed(&[7; NUMBER_BYTES], -1), b"");
+        assert_eq!(keys().seal(Cpm::from_micros(-1), [7; NUMBER_BYTES]), None);
+    }
+
+    #[test]
+    fn a_number_begins_with_the_time() {
+        let number = number(Duration::new(0x0102_0304, 0x0005_0607 * 1_000), *b"12345678");
+        assert_eq!(number, *b"\x01\x02\x03\x04\x00\x05\x06\x0712345678");
     }
 
     #[test]

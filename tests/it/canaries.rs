@@ -86,6 +86,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("the name of a stranger, in a path", "canary-stranger"),
     ("a bearer token that is wrong", "canary-bearer"),
     ("a header to a bidder", "canary-bidder-header"),
+    ("a key of sealed prices", "canary-price-key"),
+    ("another key of sealed prices", "canary-price-sign"),
     ("a header to the collector", "canary-collector-header"),
     ("the token of the admin listener", TOKEN),
     ("the key of pseudonyms", "canary-capture-key"),
@@ -186,8 +188,11 @@ impl Stage {
         for (number, bidder) in self.bidders.iter().enumerate() {
             text.push_str(&format!(
                 "[[bidders]]\nname = 'b{number}'\nurl = 'http://{}/'\n\
-                 headers = ['x-token: canary-bidder-header']\n[bidders.time]\nmost = '5s'\n",
-                bidder.address
+                 headers = ['x-token: canary-bidder-header']\n[bidders.time]\nmost = '5s'\n\
+                 [bidders.notices]\nencryption_key = '{:A<43}'\nintegrity_key = '{:A<43}'\n",
+                bidder.address,
+                format!("canary-price-key-{number}"),
+                format!("canary-price-sign-{number}"),
             ));
         }
         let path = self.path("gavel.toml");

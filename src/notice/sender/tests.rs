@@ -318,10 +318,12 @@ fn the_cursor_waits_for_the_disk_a_few_times_a_second_and_for_a_full_window() {
         let sender = start(&world, &journal, SenderSettings { tick, ..SenderSettings::default() });
         let (mut passes, mut before) = (0, 0);
         for number in 0..200 {
-            let urls = append(&journal, "b", number, 1);
+            let (urls, begun) = (append(&journal, "b", number, 1), clock::timer());
             while !world.has_each(&urls) {
                 tokio::time::sleep(tick).await;
             }
+            // not even where the window is full
+            assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
             let waits = pending(&journal);
             passes += u32::from(waits < before);
             // as many batches as are open at once, and the one at hand

@@ -8,7 +8,7 @@ use crate::harness::server::Server;
 use crate::server::wait_until;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use gavel::macros::seal::{PriceKeys, Seal};
+use gavel::macros::seal::PriceKeys;
 use gavel::money::Cpm;
 use serde_json::{Value as Json, json};
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ fn bidder(told: &Bidder) -> Bidder {
         "http://{}/won?p=${{AUCTION_PRICE}}&l=${{AUCTION_LOSS}}&m=${{AUCTION_MIN_TO_WIN}}&t=${{AUCTION_IMP_TS}}",
         told.address
     );
-    let markup = "<p id='${AUCTION_PRICE}|${AUCTION_MIN_TO_WIN}|${AUCTION_CURRENCY}'>";
+    let markup =
+        "<p id='${AUCTION_PRICE}|${AUCTION_MIN_TO_WIN}|${AUCTION_MBR}|${AUCTION_CURRENCY}'>";
     let body = json!({"id": "r-1", "seatbid": [{"seat": "s", "bid": [{"id": "1", "impid": "i-1",
         "price": 2.5, "adm": markup, "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -110,12 +111,14 @@ fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
     for _ in 0..2 {
         let sold = ask(&server, "pub", REQUEST);
         let markup = sold["adm"].as_str().unwrap();
-        let sealed = markup.strip_prefix("<p id='").and_then(|rest| rest.strip_suffix("||USD'>"));
+        let sealed = markup.strip_prefix("<p id='").and_then(|rest| rest.strip_suffix("|||USD'>"));
         let sealed = sealed.unwrap_or_else(|| panic!("{markup}"));
         let number = *URL_SAFE_NO_PAD.decode(sealed).unwrap().first_chunk().unwrap();
-        let mut expected = Vec::new();
-        Seal { keys: &keys, number }.write(Cpm::from_micros(2_500_000), &mut expected);
-        assert_eq!(sealed.as_bytes(), expected);
+        let expected = keys.seal(Cpm::from_micros(2_500_000), number).unwrap();
+        assert_eq!(sealed.as_bytes(), expected.as_bytes());
+        let seconds = u32::from_be_bytes(*number.first_chunk().unwrap());
+        let age = gavel::clock::wall().as_secs() - u64::from(seconds);
+        assert!(age < 3600, "{age}");
         assert!(!numbers.contains(&number), "two prices under one number");
         numbers.push(number);
 
@@ -124,8 +127,19 @@ fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
         wait_until("the bidder is told", || told.seen().len() > seen);
         let line = told.last().unwrap().first_line;
         // nobody is between us and it
-        assert!(line.contains(&format!("/won?p={sealed}&l=0&m=")), "{line}");
+        let rest = line.strip_prefix(&format!("GET /won?p={sealed}&l=0&m="));
+        assert!(rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())), "{line}");
     }
+    let unpaid = ask(&server, "pub", &REQUEST.replacen('{', "{\"test\":1,", 1));
+    assert_eq!(unpaid["adm"], "<p id='AUDIT|AUDIT|AUDIT|USD'>");
+    // without events the bidder's own notice goes through the partner
+    assert!(
+        unpaid["nurl"]
+            .as_str()
+            .unwrap()
+            .ends_with("/won?p=AUDIT&l=${AUCTION_LOSS}&m=AUDIT&t=${AUCTION_IMP_TS}"),
+        "{unpaid}"
+    );
     assert_eq!(server.terminate(), Some(0));
 }
 

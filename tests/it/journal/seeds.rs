@@ -8,11 +8,12 @@ use gavel::journal::disk::Disk;
 use gavel::journal::frame::Class;
 use gavel::journal::maker::{Maker, Prepared};
 use gavel::journal::open::{Recovered, recover};
-use gavel::journal::published::Published;
+use gavel::journal::published::{Published, Table};
 use gavel::journal::store::{Entry, Store};
-use gavel::journal::{JournalFault, Settings, cursor};
+use gavel::journal::{Condition, JournalFault, Place, Settings, cursor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 struct Lives {
     dice: Dice,
@@ -206,7 +207,7 @@ fn play(seed: u64) -> u64 {
 }
 
 #[test]
-fn a_segment_that_was_made_too_late_does_not_come_behind_one_with_a_higher_number() {
+fn a_segment_that_was_made_too_late_gets_a_new_number() {
     let settings = Settings {
         segment_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
@@ -232,13 +233,40 @@ fn a_segment_that_was_made_too_late_does_not_come_behind_one_with_a_higher_numbe
     let late = maker.make(store.wants().unwrap()).unwrap();
     // more than the first segment holds: the store makes the next one by itself
     (0..10).for_each(|_| commit(&mut store));
-    let told = late.path.clone();
     store.supply(late);
-    assert!(store.wants().is_some(), "it is wanted anew");
-    assert_eq!(store.take_leftovers(), [told]);
-    (0..10).for_each(|_| commit(&mut store));
+    assert!(store.wants().is_none(), "it is there");
+    assert!(store.take_leftovers().is_empty());
+    let stalls = &maker.published.counts.stalls;
+    let before = stalls.load(Ordering::Relaxed);
+    (0..6).for_each(|_| commit(&mut store));
+    assert_eq!(stalls.load(Ordering::Relaxed), before, "it is used");
     let again = recover(&*disk, &settings, &mut |_| ()).unwrap();
     assert_eq!((again.table.next, again.report.lost), (records, 0));
+}
+
+#[test]
+fn a_folder_that_fails_is_not_the_last_while_there_is_another() {
+    let settings = Settings { spill_dir: Some("/spill".into()), ..Settings::new("/main") };
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let maker = Maker {
+        disk: Arc::clone(&disk),
+        settings: Arc::new(settings.clone()),
+        dirs: Arc::new(settings.dirs()),
+        published: Arc::new(Published::new(Table::default(), 1)),
+    };
+    let mut store = Store::new(maker.clone(), disk);
+    let condition = || maker.published.condition();
+    store.cannot_make(Place::Main);
+    assert_eq!((condition(), store.wants()), (Condition::Sound, Some(Place::Spill)));
+    store.cannot_make(Place::Spill);
+    assert_eq!(condition(), Condition::Last);
+    // a further failure of the first folder is no relief
+    store.tick();
+    store.cannot_make(Place::Main);
+    assert_eq!(condition(), Condition::Last);
+    let made = maker.make(Place::Spill).unwrap();
+    store.supply(made);
+    assert_eq!(condition(), Condition::Sound);
 }
 
 #[test]
