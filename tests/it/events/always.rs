@@ -70,13 +70,17 @@ fn a_process_short_of_memory_sheds_auctions_and_takes_events() {
     let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
     let sold = sold_elsewhere(dir.path(), 3);
     // any process has more resident: the worst pressure there is
-    let config = hindered(dir.path(), &bidder, |text| format!("[memory]\nlimit = '1MiB'\n{text}"));
+    // and each worker takes to it at a moment of its own
+    let config = hindered(dir.path(), &bidder, |text| {
+        format!("[memory]\nlimit = '1MiB'\n[runtime]\nworkers = 1\n{text}")
+    });
     let mut server = Server::ready(&config);
     wait_until("bids are shed", || refused_as(&server).as_deref() == Some("overload"));
     for path in &sold {
         assert_eq!(send(&server, "GET", path, "").status, 204);
     }
-    assert_eq!(refused_as(&server).as_deref(), Some("overload"));
+    // a connection may be closed before its request is read: it was idle
+    wait_until("bids are still shed", || refused_as(&server).as_deref() == Some("overload"));
     assert_eq!(server.terminate(), Some(0));
     assert_eq!(count(&exported(&dir.path().join("hindered")), "billing"), 3);
 }
