@@ -24,9 +24,9 @@ pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
         "# Configuration reference\n\nWritten by `gavel reference`; do not edit. A path with `[]` \
          is a table that may stand any number of times. The values of `encryption_key`, `headers`, \
-         `integrity_key`, `key`, `keys`, `secret` and `token` are shown to nobody; they alone may have `${file:PATH}` (relative to the file that \
-         says so; a new line at its end is not part of it) and `${env:NAME}` in place of themselves \
-         or of a part.\n",
+         `integrity_key`, `key`, `keys`, `secret` and `token` are shown to nobody; they alone may have \
+         `${file:PATH}` (relative to the file that says so; a new line at its end is not part of it) \
+         and `${env:NAME}` in place of themselves or of a part.\n",
     );
     let mut section = None;
     for row in rows {

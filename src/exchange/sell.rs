@@ -178,12 +178,12 @@ impl<'a> Seller<'a> {
     /// Appends our notices, a comma behind each.
     pub fn write_notices(&self, sale: &Sale<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         let Some(issuer) = self.issuer(sale) else { return };
-        let id = self.sale_id(sale);
+        let (id, known) = (self.sale_id(sale), self.macros(sale, Open::Outcome));
         for (key, event, name) in NOTICES {
             if !self.replaces(sale, key) {
                 continue;
             }
-            let url = notice(sale, key, &self.macros(sale, Open::Outcome));
+            let url = notice(sale, key, &known);
             out.extend_from_slice(name);
             issuer.write_url(&self.claims(sale, (id, event), issuer, &url), scratch, out);
             out.extend_from_slice(b"\",");

@@ -5,10 +5,13 @@
 //!
 //! `OpenRTB` leaves the sealing of `${AUCTION_PRICE}` to exchange and bidder (2.6, 4.4). This is the
 //! scheme that bidders have a reader for, the "encrypted price confirmation" of Google's real-time
-//! bidding: 16 bytes of a number that comes once and begins with the time, so that a reader may refuse what
-//! is old (seconds since the epoch and microseconds, 4 bytes each, the highest first); the price in micros, 8 bytes with the highest first, XOR
-//! the first bytes of HMAC-SHA1 of the number with the encryption key; and the first 4 bytes of
-//! HMAC-SHA1 of price and number with the integrity key. In base64url without padding: 38 characters.
+//! bidding, in base64url without padding, 38 characters:
+//!
+//! - 16 bytes of a number that comes once. It begins with the time, so that a reader may refuse what
+//!   is old: seconds since the epoch and microseconds, 4 bytes each, the highest first;
+//! - the price in micros, 8 bytes with the highest first, XOR the first bytes of HMAC-SHA1 of the
+//!   number with the encryption key;
+//! - the first 4 bytes of HMAC-SHA1 of price and number with the integrity key.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::money::Cpm;
@@ -55,6 +58,27 @@ impl PriceKeys {
             print: *print.finalize().as_bytes(),
         }
     }
+
+    /// A price under a number that is never used for another: whoever had both would learn how they
+    /// differ. `None`: it is below zero, and no price.
+    pub fn seal(&self, price: Cpm, number: [u8; NUMBER_BYTES]) -> Option<Sealed> {
+        let price = u64::try_from(price.micros()).ok()?.to_be_bytes();
+        let pad = sign(&self.encryption, &number);
+        let mut signed = [0; PRICE_BYTES + NUMBER_BYTES];
+        let (first, last) = signed.split_at_mut(PRICE_BYTES);
+        first.copy_from_slice(&price);
+        last.copy_from_slice(&number);
+        let signature = sign(&self.integrity, &signed);
+
+        let mut sealed = [0; SEALED_BYTES];
+        let hidden = price.iter().zip(pad.as_ref()).map(|(price, pad)| price ^ pad);
+        let signature = signature.as_ref().iter().take(SIGNATURE_BYTES).copied();
+        let parts = number.into_iter().chain(hidden).chain(signature);
+        sealed.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
+        let mut text = [0; SEALED_CHARS];
+        URL_SAFE_NO_PAD.encode_slice(sealed, &mut text).ok()?;
+        Some(Sealed(text))
+    }
 }
 
 impl fmt::Debug for PriceKeys {
@@ -91,29 +115,6 @@ pub fn number(at: Duration, chance: [u8; CHANCE_BYTES]) -> [u8; NUMBER_BYTES] {
     let mut number = [0; NUMBER_BYTES];
     number.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
     number
-}
-
-impl PriceKeys {
-    /// A price under a number that is never used for another: whoever had both would learn how they
-    /// differ. `None`: it is below zero, and no price.
-    pub fn seal(&self, price: Cpm, number: [u8; NUMBER_BYTES]) -> Option<Sealed> {
-        let price = u64::try_from(price.micros()).ok()?.to_be_bytes();
-        let pad = sign(&self.encryption, &number);
-        let mut signed = [0; PRICE_BYTES + NUMBER_BYTES];
-        let (first, last) = signed.split_at_mut(PRICE_BYTES);
-        first.copy_from_slice(&price);
-        last.copy_from_slice(&number);
-        let signature = sign(&self.integrity, &signed);
-
-        let mut sealed = [0; SEALED_BYTES];
-        let hidden = price.iter().zip(pad.as_ref()).map(|(price, pad)| price ^ pad);
-        let signature = signature.as_ref().iter().take(SIGNATURE_BYTES).copied();
-        let parts = number.into_iter().chain(hidden).chain(signature);
-        sealed.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
-        let mut text = [0; SEALED_CHARS];
-        URL_SAFE_NO_PAD.encode_slice(sealed, &mut text).ok()?;
-        Some(Sealed(text))
-    }
 }
 
 #[cfg(test)]

@@ -180,7 +180,7 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- if regexMatch `(?m)^[ \t]*headers[ \t]*=[ \t]*\[(\s*["'][^"']*\$\{[^"']*["']\s*,?)*\s*["'][^"'$]*["']` $text -}}
 {{- $faults = append $faults (printf "rules.files: %s has `headers` of a bidder, which may hold passwords, and would stand in a ConfigMap; set `rules.secret: true`, or write ${file:../secrets/NAME/KEY} for them and name the Secret in `secrets`" $file) -}}
 {{- end -}}
-{{- if regexMatch `(?m)^[ \t]*(encryption|integrity)_key[ \t]*=[ \t]*["'][^"'$]` $text -}}
+{{- if regexMatch `(encryption|integrity)_key["']?[ \t]*=[ \t]*["']+[^"'$]` $text -}}
 {{- $faults = append $faults (printf "rules.files: %s has keys of a bidder's prices, and would stand in a ConfigMap; set `rules.secret: true`, or write ${file:../secrets/NAME/KEY} for them and name the Secret in `secrets`" $file) -}}
 {{- end -}}
 {{- end -}}

@@ -18,6 +18,10 @@ const WIN: &str = r#"gavel_events_total{event="win",result="new"}"#;
 const REPEAT: &str = r#"gavel_events_total{event="win",result="repeat"}"#;
 
 fn bidder(told: &Bidder) -> Bidder {
+    bidding(2.5, told)
+}
+
+fn bidding(price: f64, told: &Bidder) -> Bidder {
     let nurl = format!(
         "http://{}/won?p=${{AUCTION_PRICE}}&l=${{AUCTION_LOSS}}&m=${{AUCTION_MIN_TO_WIN}}&t=${{AUCTION_IMP_TS}}",
         told.address
@@ -25,7 +29,7 @@ fn bidder(told: &Bidder) -> Bidder {
     let markup =
         "<p id='${AUCTION_PRICE}|${AUCTION_MIN_TO_WIN}|${AUCTION_MBR}|${AUCTION_CURRENCY}'>";
     let body = json!({"id": "r-1", "seatbid": [{"seat": "s", "bid": [{"id": "1", "impid": "i-1",
-        "price": 2.5, "adm": markup, "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
+        "price": price, "adm": markup, "w": 300, "h": 250, "mtype": 1, "nurl": nurl}]}]});
     let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     let body = body.to_string().into_bytes();
     Bidder::start(Script { status: 200, headers, body, ..Script::default() })
@@ -96,17 +100,10 @@ fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
     let (folder, told) =
         (tempfile::tempdir().unwrap(), Bidder::start(Script { status: 204, ..Script::default() }));
     let bidder = bidder(&told);
-    let path = config(folder.path(), "", &told, &bidder);
+    let file = config(folder.path(), "", &told, &bidder);
     let keys = PriceKeys::new(&[1; 32], &[2; 32]);
-    let text = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
-    let plain = std::fs::read_to_string(&path).unwrap();
-    let sealing = format!(
-        "[bidders.notices]\nencryption_key = '{}'\nintegrity_key = '{}'\n[journal]",
-        text(1),
-        text(2)
-    );
-    std::fs::write(&path, plain.replace("[journal]", &sealing)).unwrap();
-    let mut server = Server::ready(&path);
+    insert(&file, &sealing());
+    let mut server = Server::ready(&file);
     let mut numbers = Vec::new();
     for _ in 0..2 {
         let sold = ask(&server, "pub", REQUEST);
@@ -123,7 +120,7 @@ fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
         numbers.push(number);
 
         let seen = told.seen().len();
-        assert_eq!(send(&server, "GET", &path_of(&sold), "").status, 204);
+        assert_eq!(send(&server, "GET", &path(&sold, "nurl", &[]), "").status, 204);
         wait_until("the bidder is told", || told.seen().len() > seen);
         let line = told.last().unwrap().first_line;
         // nobody is between us and it
@@ -143,8 +140,33 @@ fn a_sealed_price_is_told_to_nobody_on_the_way_to_its_bidder() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-fn path_of(sold: &Json) -> String {
-    path(sold, "nurl", &[])
+#[test]
+fn what_would_have_won_tells_no_sealed_price_of_another_bidder() {
+    for (keys, expected) in [("", "<p id='3|2.5|1|USD'>"), (&*sealing(), "<p id='3||1|USD'>")] {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Bidder::start(Script { status: 204, ..Script::default() });
+        let (loser, winner) = (bidder(&told), bidding(3.0, &told));
+        let file = config(folder.path(), "", &told, &loser);
+        let second = format!(
+            "{keys}[[bidders]]\nname = 'beta'\nurl = 'http://{}/'\n[bidders.time]\nmost = '5s'\n",
+            winner.address
+        );
+        insert(&file, &second);
+        let server = Server::ready(&file);
+        assert_eq!(ask(&server, "pub", REQUEST)["adm"], expected);
+    }
+}
+
+/// The keys of a bidder whose prices are sealed.
+fn sealing() -> String {
+    let text = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
+    format!("[bidders.notices]\nencryption_key = '{}'\nintegrity_key = '{}'\n", text(1), text(2))
+}
+
+/// Behind the bidder.
+fn insert(file: &Path, text: &str) {
+    let before = std::fs::read_to_string(file).unwrap();
+    std::fs::write(file, before.replace("[journal]", &format!("{text}[journal]"))).unwrap();
 }
 
 #[test]
