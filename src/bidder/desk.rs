@@ -6,6 +6,7 @@
 //! counted until its permit is dropped; a line lives as long as a snapshot in use names it or a
 //! call is open on it.
 
+use crate::bidder::alarm::Alarm;
 use crate::bidder::breaker::{self, View};
 use crate::bidder::dial;
 use crate::bidder::h2::Prelude2;
@@ -195,11 +196,16 @@ pub struct Desk {
     gzip: RefCell<Option<Gzip>>,
     /// Late answers that are read in the background.
     pub drains: Cell<u32>,
+    /// When calls are late.
+    pub alarm: Rc<Alarm>,
 }
 
 impl Desk {
     /// On the own thread of worker number `worker` (from 0), inside its runtime: idle connections
     /// are swept from here on.
+    ///
+    /// # Panics
+    /// Where the system gives no timer.
     pub fn new(net: Arc<Net>, worker: usize) -> Rc<Self> {
         let shelves = Shelves::new(ShelfLimits {
             bytes: net.settings.buffer_bytes,
@@ -214,6 +220,8 @@ impl Desk {
             lines: RefCell::default(),
             shelves,
             drains: Cell::default(),
+            // without it nobody would notice that a bidder is late: better not to serve
+            alarm: Alarm::new().expect("the system gives a timer"),
         });
         tokio::task::spawn_local(sweep(Rc::downgrade(&desk)));
         desk

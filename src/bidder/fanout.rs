@@ -1,4 +1,4 @@
-//! All calls of one auction at once, under one timer.
+//! All calls of one auction at once, under one watch.
 //!
 //! Owns: [`fan_out`]. Never: a task or an allocation for each call while connections are warm; a
 //! retry; a redirect. Invariants: as many answers as calls, in their order; nothing is waited for
@@ -11,16 +11,15 @@
 //! their permits back.
 
 use crate::bid::BidAnswer;
+use crate::bidder::alarm::Watch;
 use crate::bidder::call::{Call, Raw};
 use crate::bidder::desk::{Desk, Permit};
 use crate::bidder::{Answer, Invitation, Outgoing, Silence};
 use crate::clock;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
-use tokio::time::{Sleep, sleep_until};
 
 /// Calls all bidders and gives what came by the deadline. `read` makes a bid response of an
 /// answer with status 200; it runs while the others are still under way.
@@ -34,7 +33,7 @@ where
     R: FnMut(&Invitation, Raw<'_>) -> Result<BidAnswer, Silence>,
 {
     let start = clock::monotonic();
-    let mut timer = pin!(sleep_until(deadline.into()));
+    let mut watch = desk.alarm.watch();
     let mut open: Vec<Call> = Vec::with_capacity(calls.len());
     let mut fresh = calls.into_iter();
     poll_fn(|cx| {
@@ -48,7 +47,7 @@ where
                 call.poll(desk, cx, start, &mut read);
             }
         }
-        expire(desk, &mut open, timer.as_mut(), start, cx)
+        expire(desk, &mut open, &mut watch, start, cx)
     })
     .await;
     open.into_iter().map(Call::into_answer).collect()
@@ -58,29 +57,17 @@ where
 fn expire(
     desk: &Rc<Desk>,
     open: &mut [Call],
-    mut timer: std::pin::Pin<&mut Sleep>,
+    watch: &mut Watch<'_>,
     start: Instant,
-    cx: &mut Context<'_>,
+    cx: &Context<'_>,
 ) -> Poll<()> {
-    loop {
-        let Some(next) = next_due(open) else { return Poll::Ready(()) };
-        if next < timer.deadline().into_std() {
-            timer.as_mut().reset(next.into());
-        }
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        // the timer may have been set for a call that has ended since
-        let fired = timer.deadline().into_std();
-        for call in open.iter_mut().filter(|call| !call.is_done() && call.due() <= fired) {
-            call.expire(desk, start, fired);
-        }
-        if next > fired {
-            timer.as_mut().reset(next.into());
-        } else if let Some(next) = next_due(open) {
-            timer.as_mut().reset(next.into());
+    while let Some(due) = next_due(open) {
+        ready!(watch.poll(cx, due));
+        for call in open.iter_mut().filter(|call| !call.is_done() && call.due() <= due) {
+            call.expire(desk, start, due);
         }
     }
+    Poll::Ready(())
 }
 
 fn next_due(open: &[Call]) -> Option<Instant> {

@@ -3,6 +3,7 @@
 //! This file is the folder's vocabulary: what is configured for a bidder, and the values that
 //! travel between its children. It imports none of them.
 
+pub mod alarm;
 pub mod answer;
 pub mod breaker;
 pub mod call;
