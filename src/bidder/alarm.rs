@@ -68,40 +68,43 @@ impl Alarm {
         Watch { alarm: self, entry: None }
     }
 
-    fn enter(&self, due: Instant, waker: &Waker) -> Key {
+    /// `None`: that moment has come.
+    fn enter(&self, due: Instant, waker: &Waker) -> Option<Key> {
+        if self.set_for.get().is_none_or(|set_for| due < set_for) {
+            let now = clock::monotonic();
+            if due <= now || !self.set(due, now) {
+                return None;
+            }
+        }
         let key = (due, self.number.get());
         self.number.set(key.1.wrapping_add(1));
         self.waiting.borrow_mut().insert(key, waker.clone());
-        if self.set_for.get().is_none_or(|set_for| due < set_for) {
-            self.set(due, clock::monotonic());
-        }
-        key
+        Some(key)
     }
 
-    fn set(&self, due: Instant, now: Instant) {
+    /// `false`: the kernel would not, which it has no reason for; nobody may wait for it then.
+    fn set(&self, due: Instant, now: Instant) -> bool {
         let left = due.saturating_duration_since(now).max(AT_ONCE);
         let once = Expiration::OneShot(TimeSpec::from_duration(left));
-        // it fails for times that are none only; whoever waits must not do so for ever
-        if self.timer.set(once, TimerSetTimeFlags::empty()).is_err() {
-            self.come.set(due);
-        }
-        self.set_for.set(Some(due));
+        let is_set = self.timer.set(once, TimerSetTimeFlags::empty()).is_ok();
+        self.set_for.set(is_set.then_some(due));
+        is_set
     }
 
     /// Wakes all whose time has come, and is set for the next.
     fn ring(&self, now: Instant) {
         self.come.set(now);
         self.set_for.set(None);
-        let woken = {
-            let mut waiting = self.waiting.borrow_mut();
-            let later = waiting.split_off(&(now, u64::MAX));
-            std::mem::replace(&mut *waiting, later)
-        };
-        let next = self.waiting.borrow().first_key_value().map(|((due, _), _)| *due);
-        if let Some(due) = next {
-            self.set(due, now);
+        let mut later = self.waiting.borrow_mut().split_off(&(now, u64::MAX));
+        let next = later.first_key_value().map(|((due, _), _)| *due);
+        if next.is_none_or(|due| self.set(due, now)) {
+            std::mem::swap(&mut *self.waiting.borrow_mut(), &mut later);
+            later.into_values().for_each(Waker::wake);
+        } else {
+            self.come.set(later.last_key_value().map_or(now, |((due, _), _)| *due));
+            let come = std::mem::take(&mut *self.waiting.borrow_mut());
+            come.into_values().chain(later.into_values()).for_each(Waker::wake);
         }
-        woken.into_values().for_each(Waker::wake);
     }
 }
 
@@ -143,10 +146,10 @@ impl Watch<'_> {
         });
         if !is_entered {
             self.leave();
-            let key = self.alarm.enter(due, cx.waker());
+            let Some(key) = self.alarm.enter(due, cx.waker()) else { return Poll::Ready(()) };
             self.entry = Some((key, cx.waker().clone()));
         }
-        if due <= self.alarm.come.get() { Poll::Ready(()) } else { Poll::Pending }
+        Poll::Pending
     }
 
     fn leave(&mut self) {
