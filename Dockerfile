@@ -3,9 +3,9 @@
 #
 #   buildah bud --isolation chroot --target image .
 #
-# builds from source, trained by runs on loopback (.ci/dist); RUST names an image of Debian with cargo 1.90 or
-# newer and its rustup, a C compiler and a static libc (glibc's, as Debian's libc6-dev has it). Where no such
-# image can be had, build the binaries and
+# builds from source, trained by a run on loopback (.ci/dist); RUST names an image with cargo 1.90 or newer
+# and its rustup, a C compiler and a static libc (glibc's, as Debian's libc6-dev has it). Where no such image
+# can be had, build the binaries and
 #
 #   RUSTFLAGS="-C target-feature=+crt-static" .ci/dist target/trained
 #   buildah bud --isolation chroot --target prebuilt target/trained
@@ -17,9 +17,8 @@ FROM ${RUST} AS build
 ARG TARGET=x86_64-unknown-linux-gnu
 WORKDIR /src
 COPY . .
-RUN apt-get update && apt-get install --yes --no-install-recommends bolt-19 \
-    && rustup component add llvm-tools \
-    && LAYOUT=required TARGET=${TARGET} RUSTFLAGS="-C target-feature=+crt-static" .ci/dist /out
+RUN rustup component add llvm-tools \
+    && TARGET=${TARGET} RUSTFLAGS="-C target-feature=+crt-static" .ci/dist /out
 
 FROM scratch AS prebuilt
 COPY --chown=0:0 --chmod=0555 gavel gavel-replay /

@@ -4,7 +4,7 @@
 #   tests/full.sh CHECK [ARGUMENTS]
 #
 #   limit    CPU of an auction against its yardsticks (about 3 minutes a run, and a build)
-#   dist     the same of what ships: .ci/dist builds it, which takes half an hour of two cores
+#   dist     the same of what ships: .ci/dist builds it, which takes a quarter of an hour or more on two cores
 #   latency  what gavel adds to its slowest bidder, at half of what this machine carries
 #   reload   reloads and broken files under load, in chunks; goes on where it was interrupted. With a
 #            City database of yours in GAVEL_CITY that one, too; GAVEL_STYLES chooses ways of writing
