@@ -88,7 +88,7 @@ impl Maker {
 
     fn try_make(&self, place: Place) -> io::Result<Prepared> {
         let size = self.settings.segment_bytes;
-        if self.published.bytes_in(place).saturating_add(size) > self.settings.disk_bytes_max {
+        if !self.has_room(place) {
             let text = format!("disk_bytes_max of {}", self.settings.disk_bytes_max);
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
@@ -105,6 +105,12 @@ impl Maker {
             return Err(fault);
         }
         Ok(Prepared { place, ordinal, path })
+    }
+
+    /// Whether one more segment is within the limit of a folder.
+    pub fn has_room(&self, place: Place) -> bool {
+        let Settings { segment_bytes, disk_bytes_max, .. } = *self.settings;
+        self.published.bytes_in(place).saturating_add(segment_bytes) <= disk_bytes_max
     }
 
     /// The same segment under the next number. Where that fails, neither name is to be used.

@@ -115,10 +115,14 @@ impl Store {
         self.maker.clone()
     }
 
-    /// Takes what was made. Its place works, then: what had failed there may be tried again. Files
-    /// are in the order of their numbers: where this store came to need a segment and made one while
-    /// this was made, it gets a new number.
+    /// Takes what was made. Its place works, then: what had failed there may be tried again. Where
+    /// this store came to need a segment and made one while this was made, it gets a new number, since
+    /// files are in the order of their numbers; and where that one took the last room, it goes.
     pub fn supply(&mut self, prepared: Prepared) {
+        if !self.maker.has_room(prepared.place) {
+            self.leftovers.push(prepared.path);
+            return self.cannot_make(prepared.place);
+        }
         let is_late = prepared.ordinal < self.begun;
         let prepared = if is_late { self.maker.renumber(&prepared) } else { Ok(prepared) };
         // what could not get a new number is wanted anew

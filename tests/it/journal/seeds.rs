@@ -10,7 +10,7 @@ use gavel::journal::maker::{Maker, Prepared};
 use gavel::journal::open::{Recovered, recover};
 use gavel::journal::published::{Published, Table};
 use gavel::journal::store::{Entry, Store};
-use gavel::journal::{Condition, JournalFault, Place, Settings, cursor};
+use gavel::journal::{Condition, JournalFault, Place, Refused, Settings, cursor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -206,42 +206,69 @@ fn play(seed: u64) -> u64 {
     lives.acknowledged
 }
 
-#[test]
-fn a_segment_that_was_made_too_late_gets_a_new_number() {
+/// A store of small segments, and what makes them; and a commit of 10,000 bytes.
+fn small_store(disk: &Arc<dyn Disk>, settings: Settings) -> (Maker, Store, Settings) {
     let settings = Settings {
         segment_bytes: 64 << 10,
         commit_bytes_max: 16 << 10,
         record_bytes_max: 12 << 10,
         ballast_bytes: 0,
-        ..Settings::new("/main")
+        ..settings
     };
-    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
-    let fresh = recover(&*disk, &settings, &mut |_| ()).unwrap();
+    let fresh = recover(&**disk, &settings, &mut |_| ()).unwrap();
     let maker = Maker {
-        disk: Arc::clone(&disk),
+        disk: Arc::clone(disk),
         settings: Arc::new(settings.clone()),
         dirs: Arc::new(settings.dirs()),
         published: Arc::new(Published::new(fresh.table, fresh.next_ordinal)),
     };
-    let mut store = Store::new(maker.clone(), Arc::clone(&disk));
-    let mut records = 0;
-    let mut commit = |store: &mut Store| {
-        let entry = Entry { kind: 9, class: Class::Durable, payload: &[7; 10_000] };
-        records = store.commit(&[entry], 1).unwrap().end;
-    };
-    commit(&mut store);
+    (maker.clone(), Store::new(maker, Arc::clone(disk)), settings)
+}
+
+fn commit(store: &mut Store) -> Result<u64, Refused> {
+    let entry = Entry { kind: 9, class: Class::Durable, payload: &[7; 10_000] };
+    store.commit(&[entry], 1).map(|sequences| sequences.end)
+}
+
+#[test]
+fn a_segment_that_was_made_too_late_gets_a_new_number() {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let (maker, mut store, settings) = small_store(&disk, Settings::new("/main"));
+    commit(&mut store).unwrap();
     let late = maker.make(store.wants().unwrap()).unwrap();
     // more than the first segment holds: the store makes the next one by itself
-    (0..10).for_each(|_| commit(&mut store));
+    (0..10).for_each(|_| {
+        commit(&mut store).unwrap();
+    });
     store.supply(late);
     assert!(store.wants().is_none(), "it is there");
     assert!(store.take_leftovers().is_empty());
     let stalls = &maker.published.counts.stalls;
     let before = stalls.load(Ordering::Relaxed);
-    (0..6).for_each(|_| commit(&mut store));
+    let records = (0..6).map(|_| commit(&mut store).unwrap()).last().unwrap();
     assert_eq!(stalls.load(Ordering::Relaxed), before, "it is used");
     let again = recover(&*disk, &settings, &mut |_| ()).unwrap();
     assert_eq!((again.table.next, again.report.lost), (records, 0));
+}
+
+#[test]
+fn a_segment_that_was_made_beside_the_last_one_that_has_room_is_not_used() {
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(1));
+    let limit = 2 * (64 << 10);
+    let limited = Settings { disk_bytes_max: limit, ..Settings::new("/main") };
+    let (maker, mut store, _) = small_store(&disk, limited);
+    commit(&mut store).unwrap();
+    let late = maker.make(store.wants().unwrap()).unwrap();
+    (0..10).for_each(|_| {
+        commit(&mut store).unwrap();
+    });
+    assert_eq!(maker.published.bytes_in(Place::Main), limit);
+    store.supply(late.clone());
+    assert_eq!(store.take_leftovers(), [late.path]);
+    assert_eq!(maker.published.condition(), Condition::Last);
+    // the last one is filled, and then there is nowhere left
+    let end = (0..10).find_map(|_| commit(&mut store).err());
+    assert_eq!((end, maker.published.bytes_in(Place::Main)), (Some(Refused::Failed), limit));
 }
 
 #[test]
