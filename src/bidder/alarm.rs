@@ -188,6 +188,12 @@ mod tests {
         fn get(&self) -> u64 {
             self.0.load(Ordering::Relaxed)
         }
+
+        fn two() -> ([Arc<Self>; 2], [Waker; 2]) {
+            let counts: [Arc<Self>; 2] = Default::default();
+            let wakers = counts.each_ref().map(|count| Waker::from(count.clone()));
+            (counts, wakers)
+        }
     }
 
     /// Without tokio's own timers: nothing else ends a wait, and one that nothing ends fails.
@@ -230,8 +236,7 @@ mod tests {
     #[test]
     fn who_is_gone_or_has_another_moment_is_not_woken_for_the_old_one() {
         on_worker(async |alarm| {
-            let (gone, stays) = (Arc::new(Count::default()), Arc::new(Count::default()));
-            let wakers = [Waker::from(gone.clone()), Waker::from(stays.clone())];
+            let ([gone, stays], wakers) = Count::two();
             let [of_gone, of_stays] = wakers.each_ref().map(Context::from_waker);
             let now = clock::monotonic();
             let (soon, later, latest) = (now + HOUR, now + HOUR * 2, now + HOUR * 3);
@@ -266,8 +271,7 @@ mod tests {
     #[test]
     fn another_task_takes_the_place_of_the_one_that_asked_before() {
         on_worker(async |alarm| {
-            let (one, other) = (Arc::new(Count::default()), Arc::new(Count::default()));
-            let wakers = [Waker::from(one.clone()), Waker::from(other.clone())];
+            let ([one, other], wakers) = Count::two();
             let [of_one, of_other] = wakers.each_ref().map(Context::from_waker);
             let due = clock::monotonic() + HOUR;
             let mut watch = alarm.watch();

@@ -44,6 +44,9 @@ impl Lives {
         if dice.one_in(2) {
             settings.spill_dir = Some("/spill".into());
         }
+        if dice.one_in(3) {
+            settings.disk_bytes_max = (4 + dice.below(24)) * settings.segment_bytes;
+        }
         let disk = SimDisk::new(dice.next());
         let (offered, durable) = (BTreeMap::new(), BTreeMap::new());
         Self {
@@ -122,8 +125,12 @@ impl Lives {
         };
         maker.load_ballast();
         let mut store = Store::new(maker.clone(), disk);
+        let in_use = || [Place::Main, Place::Spill].map(|place| maker.published.bytes_in(place));
+        let most = in_use().map(|bytes| bytes.max(self.settings.disk_bytes_max));
         for _ in 0..self.dice.below(60) {
             self.step(&maker, &mut store);
+            let is_within = in_use().iter().zip(most).all(|(bytes, most)| *bytes <= most);
+            assert!(is_within, "{:?} of {most:?}", in_use());
             if self.disk.is_down() {
                 return;
             }
