@@ -7,7 +7,7 @@
 //! Owns: [`Alarm`], one a worker, and [`Watch`], one an auction. Never: what is done about it.
 //! Invariants: nobody is woken before the moment that it waits for; a watch that is dropped wakes
 //! nobody. The timer is set again only for an earlier moment, or when it has gone off: auctions that end
-//! in time, which are nearly all, cost it nothing.
+//! in time, which are nearly all, cost no system call.
 
 use crate::clock;
 use nix::sys::time::TimeSpec;

@@ -184,6 +184,30 @@ fn late_answer_keeps_its_connection() {
 }
 
 #[test]
+fn a_late_bidder_is_given_up_by_the_kernels_clock() {
+    let (hold, wait) = mpsc::sync_channel::<()>(1);
+    let wait = Mutex::new(wait);
+    let evil = Evil::start(move |turn, stream| {
+        if turn.request == 1 {
+            // until the test is over
+            let _ = wait.lock().unwrap().recv();
+        }
+        stream.write_all(ok("{}").as_bytes()).is_ok()
+    });
+    on_worker(cold(), async |desk| {
+        let bidder = evil.bidder();
+        call_one(&desk, &bidder).await.unwrap();
+        // whatever waits for one of tokio's timers has it go off at once from here on
+        tokio::time::pause();
+        let before = clock::monotonic();
+        let answers = call(&desk, std::slice::from_ref(&bidder), "{}", MS(30)).await;
+        assert!(clock::monotonic().saturating_duration_since(before) >= MS(30));
+        assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
+        drop(hold);
+    });
+}
+
+#[test]
 fn a_late_answer_is_given_up_when_its_time_is_over() {
     let evil = Evil::start(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
