@@ -1,12 +1,14 @@
 //! What a record costs once it was offered, in CPU time: as a whole, through the queue and the
 //! writing thread, and by its two large parts, pseudonyms and packing.
 //!
-//! `cargo bench --bench capture -- [--records N] [--rounds 5] [--level N]`; with `--test` it
+//! `cargo bench --bench capture -- [--records N] [--rounds 5] [--level N] [--block BYTES]`; with `--test` it
 //! runs once, small. What a worker does before it offers a record is in `limit --capture`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench tells, and may panic")]
 
 use bytes::Bytes;
 use clap::Parser;
+use gavel::capture::chunk::Outlet;
+use gavel::capture::entry::append_record;
 use gavel::capture::form::PseudonymKey;
 use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::recorder::{Bidders, CaptureSettings, Recorder};
@@ -32,6 +34,9 @@ struct Arguments {
     /// Level of zstd; else that of a server.
     #[arg(long, allow_hyphen_values = true)]
     level: Option<i32>,
+    /// Bytes of a block; else those of a server.
+    #[arg(long)]
+    block: Option<usize>,
     /// Run once, shortly.
     #[arg(long)]
     test: bool,
@@ -153,8 +158,8 @@ fn header() -> Header {
     }
 }
 
-/// Everything that happens to a record behind `offer`.
-fn whole(records: Vec<Record>, directory: &Path, writer: WriterSettings) -> f64 {
+/// Everything that happens to a record from a worker's chunk on.
+fn whole(records: &[Record], directory: &Path, writer: WriterSettings) -> f64 {
     let recorder = Recorder::default();
     let settings = CaptureSettings {
         files: RotateSettings {
@@ -175,9 +180,11 @@ fn whole(records: Vec<Record>, directory: &Path, writer: WriterSettings) -> f64 
     let count = records.len();
     let recording = recorder.apply(Some(&settings)).unwrap();
     let cost = timed(ClockId::CLOCK_PROCESS_CPUTIME_ID, count, || {
+        let mut outlet = Outlet::new(recording);
         for record in records {
-            recording.offer(record);
+            outlet.keep(|out| append_record(record, out));
         }
+        drop(outlet);
         recorder.stop();
     });
     let written: u64 = gavel::capture::Stratum::ALL
@@ -194,7 +201,8 @@ fn main() {
         arguments = Arguments { records: 500, rounds: 1, ..arguments };
     }
     let level = arguments.level.unwrap_or(LEVEL_OF_SERVER);
-    let settings = WriterSettings { level, ..WriterSettings::default() };
+    let block_bytes = arguments.block.unwrap_or(WriterSettings::default().block_bytes);
+    let settings = WriterSettings { level, block_bytes };
     let came = records(arguments.records);
     let bytes: usize = came
         .iter()
@@ -221,7 +229,7 @@ fn main() {
             }
             writer.flush_block().unwrap();
         });
-        let whole = whole(came.clone(), folder.path(), settings);
+        let whole = whole(&came, folder.path(), settings);
         println!(
             "pseudonyms {pseudonyms:.2} µs, packing {packing:.2} µs to {} B; as a whole {whole:.2} CPU-µs a record",
             writer.bytes() / came.len() as u64

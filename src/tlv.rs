@@ -120,12 +120,17 @@ pub fn fields<'a>(
             return Ok(());
         }
         let tag = take_number(&mut rest)?;
-        let length = usize::try_from(take_number(&mut rest)?).map_err(|_| TlvFault::Length)?;
-        let (value, behind) = rest.split_at_checked(length).ok_or(TlvFault::Length)?;
-        rest = behind;
-        take(tag, Value(value))?;
+        take(tag, Value(take_part(&mut rest)?))?;
     }
     if rest.is_empty() { Ok(()) } else { Err(TlvFault::Fields) }
+}
+
+/// Takes bytes that stand behind their length off the front of `rest`.
+pub fn take_part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], TlvFault> {
+    let length = usize::try_from(take_number(rest)?).map_err(|_| TlvFault::Length)?;
+    let (part, behind) = rest.split_at_checked(length).ok_or(TlvFault::Length)?;
+    *rest = behind;
+    Ok(part)
 }
 
 fn take_number(rest: &mut &[u8]) -> Result<u64, TlvFault> {

@@ -14,7 +14,8 @@
 //! | postal code | cut | at most three characters |
 #![deny(clippy::indexing_slicing)]
 
-use super::personal::{Treat, is_void};
+use super::names::Treat;
+use super::personal::is_void;
 use super::shape::{self, Draw, is_token};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -19,8 +19,12 @@
 //! numbers in them LEB128. A reader passes over tags that it does not know: they come with a later
 //! minor version. Anything else that changes, a new [`Stratum`] too, is a new major version.
 
+pub mod chunk;
+pub mod disguise;
+pub mod entry;
 pub mod form;
 pub mod format;
+pub mod names;
 pub mod personal;
 pub mod pseudonym;
 pub mod read;
@@ -110,6 +114,11 @@ pub enum Stratum {
 impl Stratum {
     /// In the order of their numbers.
     pub const ALL: [Self; 5] = [Self::Sample, Self::Refused, Self::Novel, Self::Slow, Self::Large];
+
+    /// By its number.
+    pub fn of(number: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
 
     /// A word for people and metrics.
     pub const fn label(self) -> &'static str {

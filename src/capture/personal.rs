@@ -1,208 +1,17 @@
-//! What is personal in a request or an answer: one table, by which recordings are written and by
-//! which they are checked.
+//! What is personal in a request or an answer: the same for who writes a recording and for who checks one.
 //!
-//! Owns: the names of personal members, what a value looks like that is personal wherever it
-//! stands, and the walk that meets every value of a document. Never: a key, a replacement.
+//! Owns: what a value looks like that is personal wherever it stands, personal parts of texts, and the
+//! walk that meets every value of a document. Never: a name (those are in [`super::names`]), a key, a
+//! replacement.
 //! Invariant: whoever writes a recording and whoever checks one ask the same questions here.
 #![deny(clippy::indexing_slicing)]
 
+use super::names::Treat::{self, Email, Id, Ip};
+use super::names::{by_path, is_parameter};
 use crate::json::scratch::Document;
 use crate::json::tour::{Scalar, Stop, Tour};
 use std::net::IpAddr;
 use std::ops::Range;
-
-/// What becomes of a personal value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Treat {
-    /// A token of the same shape.
-    Id,
-    /// The network stays, the host becomes a token.
-    Ip,
-    /// A latitude or longitude: two decimals stay.
-    Coordinate,
-    /// The first three characters stay.
-    Zip,
-    /// An address of electronic mail.
-    Email,
-}
-
-impl Treat {
-    /// A word for people.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Id => "identifier",
-            Self::Ip => "IP address",
-            Self::Coordinate => "position",
-            Self::Zip => "postal code",
-            Self::Email => "mail address",
-        }
-    }
-}
-
-/// Where a name is personal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Where {
-    /// Whatever it stands in.
-    Anywhere,
-    /// Directly in a member of this name (arrays between them do not count).
-    In(&'static str),
-    /// At any depth below a member of this name.
-    Under(&'static str),
-}
-
-use Treat::{Coordinate, Email, Id, Ip, Zip};
-use Where::{Anywhere, In, Under};
-
-/// Personal members, by name: lower case, without `_` and `-`, sorted. If the value is an object or
-/// an array, all that is in it is personal.
-///
-/// Kept as they are, on purpose: consent strings (without them a replay decides otherwise), `yob`,
-/// `gender`, `keywords` and `data` of a user, user agents, ids of requests, imps, deals, sellers.
-#[rustfmt::skip]
-pub const NAMES: [(&str, Where, Treat); 94] = [
-    ("aaid", Anywhere, Id), ("accountid", Under("user"), Id), ("address", Under("user"), Id),
-    ("adid", Under("device"), Id), ("advertisingid", Anywhere, Id), ("amxid", Anywhere, Id),
-    ("androidid", Anywhere, Id), ("birthdate", Anywhere, Id), ("birthday", Anywhere, Id),
-    ("bssid", Anywhere, Id), ("buyerid", Under("user"), Id), ("buyeruid", Anywhere, Id),
-    ("buyeruids", Anywhere, Id), ("clientid", Under("user"), Id), ("clientip", Anywhere, Ip),
-    ("connectedtvid", Anywhere, Id), ("cookie", Anywhere, Id), ("cookies", Anywhere, Id),
-    ("criteoid", Anywhere, Id), ("customdata", In("user"), Id), ("customerid", Anywhere, Id),
-    ("deviceid", Anywhere, Id), ("didmd5", Anywhere, Id), ("didsha1", Anywhere, Id),
-    ("dob", Anywhere, Id), ("dpidmd5", Anywhere, Id), ("dpidsha1", Anywhere, Id),
-    ("email", Anywhere, Id), ("emailhash", Anywhere, Id), ("emailsha256", Anywhere, Id),
-    ("externalid", Under("user"), Id), ("firstname", Anywhere, Id), ("forwarded", Anywhere, Id),
-    ("fpid", Anywhere, Id), ("fullname", Anywhere, Id), ("gaid", Anywhere, Id),
-    ("hashedemail", Anywhere, Id), ("hem", Anywhere, Id), ("iccid", Anywhere, Id),
-    ("id", In("user"), Id), ("id", In("uids"), Id), ("id", In("eids"), Id), ("id", In("device"), Id),
-    ("id5id", Anywhere, Id), ("idfa", Anywhere, Id), ("idfv", Anywhere, Id),
-    ("idl", Under("user"), Id), ("ifa", Anywhere, Id), ("ifv", Anywhere, Id),
-    ("imei", Anywhere, Id), ("imsi", Anywhere, Id), ("ip", Anywhere, Ip),
-    ("ipaddress", Anywhere, Ip), ("ipv4", Anywhere, Ip), ("ipv6", Anywhere, Ip),
-    ("lastname", Anywhere, Id), ("lat", Anywhere, Coordinate), ("latitude", Anywhere, Coordinate),
-    ("lng", Anywhere, Coordinate), ("login", Under("user"), Id), ("lon", Anywhere, Coordinate),
-    ("longitude", Anywhere, Coordinate), ("mac", Under("device"), Id),
-    ("macaddress", Anywhere, Id), ("macmd5", Anywhere, Id), ("macsha1", Anywhere, Id),
-    ("mail", Under("user"), Id), ("msisdn", Anywhere, Id), ("name", In("user"), Id),
-    ("oaid", Anywhere, Id), ("openudid", Anywhere, Id), ("phone", Anywhere, Id),
-    ("phonenumber", Anywhere, Id), ("postal", Under("geo"), Zip), ("postalcode", Anywhere, Zip),
-    ("postcode", Anywhere, Zip), ("ppid", Anywhere, Id), ("pubcid", Anywhere, Id),
-    ("realip", Anywhere, Ip), ("remoteaddr", Anywhere, Ip), ("search", In("site"), Id),
-    ("sessionid", Anywhere, Id), ("sharedid", Anywhere, Id), ("ssid", Under("device"), Id),
-    ("tdid", Anywhere, Id), ("udid", Anywhere, Id), ("uid", Anywhere, Id), ("uid2", Anywhere, Id),
-    ("userid", Anywhere, Id), ("username", Anywhere, Id), ("vida", Anywhere, Id),
-    ("xforwardedfor", Anywhere, Id), ("zip", Anywhere, Zip), ("zipcode", Anywhere, Zip),
-];
-
-/// Parameters of addresses (behind `?`, `&`, `;` or `#`) that are personal, beside [`NAMES`] that
-/// are so anywhere; as those, sorted.
-#[rustfmt::skip]
-pub const PARAMETERS: [&str; 38] = [
-    "accesstoken", "adid", "auth", "authtoken", "cid", "code", "dclid", "fbclid", "ga", "gbraid",
-    "gclid", "gid", "idtoken", "irclickid", "jwt", "key", "lifatid", "mail", "mceid", "msclkid",
-    "name", "pass", "password", "pwd", "q", "query", "search", "session", "sid", "sig", "tel",
-    "token", "ttclid", "twclid", "user", "visitorid", "wbraid", "yclid",
-];
-
-/// Longest name that the tables hold.
-const NAME_BYTES_MAX: usize = 16;
-
-/// The names of [`NAMES`] and [`PARAMETERS`] as they are looked for, in the same order.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs when this is compiled, over tables of known lengths"
-)]
-static PLAIN_NAMES: [u128; NAMES.len()] = {
-    let mut plain = [0; NAMES.len()];
-    let mut at = 0;
-    while at < NAMES.len() {
-        plain[at] = packed(NAMES[at].0.as_bytes());
-        at += 1;
-    }
-    plain
-};
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs when this is compiled, over tables of known lengths"
-)]
-static PLAIN_PARAMETERS: [u128; PARAMETERS.len()] = {
-    let mut plain = [0; PARAMETERS.len()];
-    let mut at = 0;
-    while at < PARAMETERS.len() {
-        plain[at] = packed(PARAMETERS[at].as_bytes());
-        at += 1;
-    }
-    plain
-};
-
-/// A name of the tables as a number: its bytes from the highest on, so that numbers sort as names.
-#[expect(clippy::indexing_slicing, reason = "runs when this is compiled, over names of the tables")]
-const fn packed(name: &[u8]) -> u128 {
-    let mut bytes = [0; NAME_BYTES_MAX];
-    let mut at = 0;
-    while at < name.len() {
-        bytes[at] = name[at];
-        at += 1;
-    }
-    u128::from_be_bytes(bytes)
-}
-
-/// A name as the tables write it, packed. `None`: longer than any name of the tables.
-fn plain(name: &str) -> Option<u128> {
-    let mut bytes = [0; NAME_BYTES_MAX];
-    let said = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
-    for (at, byte) in said.enumerate() {
-        *bytes.get_mut(at)? = byte.to_ascii_lowercase();
-    }
-    Some(u128::from_be_bytes(bytes))
-}
-
-/// For each first letter of [`NAMES`], by its low five bits, which are the same in both cases: the last
-/// letters that stand with it. Hardly a name of a request is there, and most are told by this alone.
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs when this is compiled, over tables of known lengths"
-)]
-static ENDS: [u32; 32] = {
-    let mut ends = [0; 32];
-    let mut at = 0;
-    while at < NAMES.len() {
-        let name = NAMES[at].0.as_bytes();
-        ends[(name[0] & 31) as usize] |= 1 << (name[name.len() - 1] & 31);
-        at += 1;
-    }
-    ends
-};
-
-/// Whether a name may be one of [`NAMES`].
-#[inline]
-fn may_be_named(name: &str) -> bool {
-    let (Some(first), Some(last)) = (name.bytes().next(), name.bytes().next_back()) else {
-        return false;
-    };
-    let is_padded = |byte| matches!(byte, b'_' | b'-');
-    let ends = ENDS.get(usize::from(first & 31)).copied().unwrap_or_default();
-    ends >> (last & 31) & 1 == 1 || is_padded(first) || is_padded(last)
-}
-
-/// By its names from the root on: whether a member is personal.
-#[inline]
-pub fn by_path(path: &[&str]) -> Option<Treat> {
-    let (name, above) = path.split_last()?;
-    if may_be_named(name) { by_name(name, above) } else { None }
-}
-
-fn by_name(name: &str, above: &[&str]) -> Option<Treat> {
-    let plain = plain(name)?;
-    let first = PLAIN_NAMES.partition_point(|known| *known < plain);
-    let same = PLAIN_NAMES.get(first..)?.iter().take_while(|known| **known == plain);
-    let holds = |place: Where| match place {
-        Anywhere => true,
-        In(parent) => above.last().is_some_and(|name| name.eq_ignore_ascii_case(parent)),
-        Under(parent) => above.iter().any(|name| name.eq_ignore_ascii_case(parent)),
-    };
-    let rows = same.zip(NAMES.get(first..)?).map(|(_, row)| row);
-    rows.into_iter().find(|(_, place, _)| holds(*place)).map(|(.., treat)| *treat)
-}
 
 /// Longest value that looks like something: a SHA-256.
 const LOOK_BYTES_MAX: usize = 64;
@@ -366,8 +175,7 @@ fn parameter(name: &str, value: &str) -> Option<Treat> {
         // what is no number cannot be a coordinate, and so on: then it is taken for an id
         return Some(if treat == Ip { Id } else { treat });
     }
-    let is_named = PLAIN_PARAMETERS.binary_search(&plain(name)?).is_ok();
-    (is_named || is_uuid(value) || is_long_id(value)).then_some(Id)
+    (is_parameter(name) || is_uuid(value) || is_long_id(value)).then_some(Id)
 }
 
 /// Sixteen or more of hexadecimal digits, letters and digits mixed: nobody's word. Twelve or more
@@ -416,47 +224,6 @@ fn mails(text: &str) -> Vec<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_tables_are_sorted_and_written_as_they_are_compared() {
-        assert!(NAMES.is_sorted_by_key(|row| row.0));
-        assert!(PARAMETERS.is_sorted());
-        for name in NAMES.iter().map(|row| row.0).chain(PARAMETERS) {
-            assert_eq!(plain(name), Some(packed(name.as_bytes())), "{name}");
-        }
-        for (name, ..) in NAMES {
-            for written in [name.to_owned(), name.to_uppercase(), format!("_{name}-")] {
-                assert!(may_be_named(&written), "{written}");
-            }
-        }
-        assert!(["banner", "format", "w", "ext", ""].iter().all(|name| !may_be_named(name)));
-    }
-
-    #[test]
-    fn names_are_personal_where_they_name_a_person() {
-        for (path, expected) in [
-            ("user.id", Some(Id)),
-            ("user.ext.eids.uids.id", Some(Id)),
-            ("user.data.segment.id", None),
-            ("imp.id", None),
-            ("id", None),
-            ("source.tid", None),
-            ("device.ip", Some(Ip)),
-            ("device.IFA", Some(Id)),
-            ("device.ext.adid", Some(Id)),
-            ("seatbid.bid.adid", None),
-            ("device.geo.lat", Some(Coordinate)),
-            ("user.geo.zip", Some(Zip)),
-            ("user.yob", None),
-            ("user.ext.consent", None),
-            ("ext.user_id", Some(Id)),
-            ("app.ext.session-id", Some(Id)),
-            ("site.search", Some(Id)),
-        ] {
-            let names: Vec<&str> = path.split('.').collect();
-            assert_eq!(by_path(&names), expected, "{path}");
-        }
-    }
 
     #[test]
     fn personal_parts_of_texts_are_found() {

@@ -6,7 +6,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::form::PseudonymKey;
-use super::personal::{self, Leaf, Treat};
+use super::names::Treat;
+use super::personal::{self, Leaf};
 use crate::json::Fault;
 use crate::json::scratch::Scratch;
 use crate::request::Element;
@@ -16,6 +17,8 @@ use bytes::Bytes;
 pub const DEPTH_MAX: usize = 128;
 /// Texts that are JSON themselves are opened this often, one in the other.
 const NESTED_MAX: usize = 3;
+/// Names on the way to a value, usually no more.
+const NAMES_USUAL: usize = 12;
 /// A byte order mark.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -24,7 +27,16 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Pseudonymiser {
     key: PseudonymKey,
     /// One for each level of JSON in JSON.
-    scratches: Vec<(Scratch, Vec<u8>)>,
+    desks: Vec<Desk>,
+}
+
+/// What reading and rewriting one document needs.
+#[derive(Debug)]
+struct Desk {
+    scratch: Scratch,
+    text: Vec<u8>,
+    /// What comes in place of the value at hand.
+    new: Vec<u8>,
 }
 
 /// What a value becomes.
@@ -40,26 +52,39 @@ struct Rewritten<'b> {
     body: &'b [u8],
     /// Up to where it was written.
     from: usize,
-    out: Vec<u8>,
-    /// What comes in place of the value at hand.
-    new: Vec<u8>,
+    out: &'b mut Vec<u8>,
+    new: &'b mut Vec<u8>,
 }
 
 impl Pseudonymiser {
     /// With a key.
-    pub fn new(key: PseudonymKey) -> Self {
-        Self { key, scratches: Vec::new() }
+    pub const fn new(key: PseudonymKey) -> Self {
+        Self { key, desks: Vec::new() }
     }
 
     /// The body with pseudonyms; `None`: it is no JSON, and nobody knows what is in it.
     pub fn body(&mut self, body: &Bytes) -> Option<Bytes> {
-        let rest = body.strip_prefix(MARK);
-        let new = match self.rewritten(rest.unwrap_or(body), &[], NESTED_MAX).ok()? {
-            None => return Some(body.clone()),
-            Some(new) if rest.is_some() => [MARK, &new].concat(),
-            Some(new) => new,
-        };
-        Some(new.into())
+        let mut new = Vec::with_capacity(body.len());
+        // what did not change is not held twice
+        let is_new = self.append(body, &mut new)?;
+        Some(if is_new { new.into() } else { body.clone() })
+    }
+
+    /// As [`Self::body`], behind what is in `out`: whether anything was replaced. `None`: nothing
+    /// was written.
+    pub fn append(&mut self, body: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+        let start = out.len();
+        let rest = body.strip_prefix(MARK).unwrap_or(body);
+        // pseudonyms are hardly longer than what they replace
+        out.reserve(body.len().saturating_add(body.len() / 8));
+        out.extend_from_slice(
+            body.get(..body.len().saturating_sub(rest.len())).unwrap_or_default(),
+        );
+        let is_new = self.rewrite(rest, &[], NESTED_MAX, out).ok();
+        if is_new.is_none() {
+            out.truncate(start);
+        }
+        is_new
     }
 
     /// A text that is no document (a path, a header), its personal parts replaced; `None`: there
@@ -83,29 +108,32 @@ impl Pseudonymiser {
         String::from_utf8(out).ok()
     }
 
-    /// `around`: names on the way to the text that holds this document. `None`: nothing in it is
-    /// personal.
-    fn rewritten(
+    /// `around`: names on the way to the text that holds this document. Gives whether anything in it
+    /// is personal.
+    fn rewrite(
         &mut self,
         body: &[u8],
         around: &[&str],
         nested: usize,
-    ) -> Result<Option<Vec<u8>>, Fault> {
-        let fresh = || (Scratch::new(DEPTH_MAX), Vec::new());
-        let (mut scratch, mut text) = self.scratches.pop().unwrap_or_else(fresh);
-        let new = scratch.read(body, &mut text).map(|document| {
-            let mut new = Rewritten { body, from: 0, out: Vec::new(), new: Vec::new() };
-            let mut path = around.to_vec();
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Fault> {
+        let mut desk = self.desks.pop().unwrap_or_default();
+        let Desk { scratch, text, new } = &mut desk;
+        let is_new = scratch.read(body, text).map(|document| {
+            let mut rewritten = Rewritten { body, from: 0, out, new };
+            let mut path = Vec::with_capacity(NAMES_USUAL);
+            path.extend_from_slice(around);
             personal::walk(&document, &mut path, &mut |path, leaf| {
                 if let Some(becomes) = self.becomes(path, &leaf, nested) {
                     let Leaf { value, .. } = leaf;
-                    new.replace(value.span(), |out| self.write(&becomes, value.written(), out));
+                    let write = |out: &mut Vec<u8>| self.write(&becomes, value.written(), out);
+                    rewritten.replace(value.span(), write);
                 }
             });
-            new.end()
+            rewritten.end()
         });
-        self.scratches.push((scratch, text));
-        new
+        self.desks.push(desk);
+        is_new
     }
 
     /// `None`: nothing of it is personal.
@@ -117,12 +145,14 @@ impl Pseudonymiser {
         }
     }
 
+    /// A text whose parts are personal; `None`: there are none such.
     fn within(&mut self, path: &[&str], text: &str, nested: usize) -> Option<String> {
-        if nested > 0
-            && text.trim_start().starts_with(['{', '['])
-            && let Ok(new) = self.rewritten(text.as_bytes(), path, nested.saturating_sub(1))
-        {
-            return String::from_utf8(new?).ok();
+        if nested > 0 && text.trim_start().starts_with(['{', '[']) {
+            let mut new = Vec::new();
+            let read = self.rewrite(text.as_bytes(), path, nested.saturating_sub(1), &mut new);
+            if let Ok(is_new) = read {
+                return is_new.then(|| String::from_utf8(new).ok()).flatten();
+            }
         }
         self.text(text)
     }
@@ -148,31 +178,30 @@ impl Pseudonymiser {
     }
 }
 
+impl Default for Desk {
+    fn default() -> Self {
+        Self { scratch: Scratch::new(DEPTH_MAX), text: Vec::new(), new: Vec::new() }
+    }
+}
+
 impl Rewritten<'_> {
     /// Values come in the order of the document. What `write` leaves is of no account where it
     /// says that the value stays: such a value costs nothing but itself, however many there are.
     fn replace(&mut self, span: Element, write: impl FnOnce(&mut Vec<u8>) -> bool) {
         self.new.clear();
-        if !write(&mut self.new) {
+        if !write(self.new) {
             return;
-        }
-        if self.out.is_empty() {
-            // pseudonyms are hardly longer than what they replace
-            self.out.reserve(self.body.len().saturating_add(self.body.len() / 8));
         }
         let before = self.body.get(self.from..span.at as usize);
         self.out.extend_from_slice(before.unwrap_or_default());
-        self.out.extend_from_slice(&self.new);
+        self.out.extend_from_slice(self.new);
         self.from = span.end as usize;
     }
 
-    /// `None`: nothing was replaced.
-    fn end(mut self) -> Option<Vec<u8>> {
-        if self.from == 0 {
-            return None;
-        }
+    /// Whether anything was replaced.
+    fn end(self) -> bool {
         self.out.extend_from_slice(self.body.get(self.from..).unwrap_or_default());
-        Some(self.out)
+        self.from > 0
     }
 }
 
@@ -183,17 +212,29 @@ mod tests {
     #[test]
     fn a_value_that_stays_moves_nothing_else() {
         let body = br#"{"uid":["0",1],"b":2}"#;
-        let mut new = Rewritten { body, from: 0, out: Vec::new(), new: Vec::new() };
-        new.replace(Element { at: 8, end: 11 }, |out| {
+        let (mut out, mut new) = (Vec::new(), Vec::new());
+        let mut rewritten = Rewritten { body, from: 0, out: &mut out, new: &mut new };
+        rewritten.replace(Element { at: 8, end: 11 }, |out| {
             out.extend_from_slice(b"\"");
             false
         });
         // nothing was copied: a hundred thousand of these cost no more than their number
-        assert_eq!((new.from, new.out.capacity()), (0, 0));
-        new.replace(Element { at: 12, end: 13 }, |out| {
+        assert_eq!((rewritten.from, rewritten.out.capacity()), (0, 0));
+        rewritten.replace(Element { at: 12, end: 13 }, |out| {
             out.push(b'9');
             true
         });
-        assert_eq!(new.end().unwrap(), br#"{"uid":["0",9],"b":2}"#);
+        assert!(rewritten.end());
+        assert_eq!(out, br#"{"uid":["0",9],"b":2}"#);
+    }
+
+    #[test]
+    fn what_cannot_be_read_leaves_nothing_behind() {
+        let mut pseudonymiser = Pseudonymiser::new(PseudonymKey::new("a secret of the tests"));
+        let mut out = b"before".to_vec();
+        assert_eq!(pseudonymiser.append(b"\xef\xbb\xbf{\"user\":{\"id\":\"u-1\"}", &mut out), None);
+        assert_eq!(out, b"before");
+        assert_eq!(pseudonymiser.append(b"\xef\xbb\xbf{\"a\":1} ", &mut out), Some(false));
+        assert_eq!(out, b"before\xef\xbb\xbf{\"a\":1} ");
     }
 }

@@ -5,15 +5,16 @@
 //! Invariants: offering never waits: what does not fit is dropped and counted; nothing personal
 //! leaves the thread's memory; a disk that is full or gone costs records, never the server.
 
+use super::chunk::Chunk;
+use super::disguise::Disguise;
+use super::entry::micros;
 use super::form::PseudonymKey;
-use super::pseudonym::Pseudonymiser;
 use super::rotate::{RotateSettings, Rotation};
 use super::sampler::StrataSettings;
-use super::{Header, Origin, Record, Stratum};
+use super::{Header, Origin, Stratum};
 use crate::clock;
-use bytes::Bytes;
+use crate::tlv::take_part;
 use std::io;
-use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,15 +27,15 @@ const NICE: i32 = 10;
 /// How often it looks for records. Nobody wakes it for one: that would cost a worker more than
 /// offering it; only a queue that is half full does.
 const TICK: Duration = Duration::from_millis(100);
-/// Most records between two looks at the clock.
-const BATCH: usize = 256;
+/// Most chunks between two looks at the clock.
+const BATCH: usize = 16;
+/// Empty chunks that are kept for workers, and the room of one that is kept.
+const SPARE_CHUNKS_MAX: usize = 16;
+const SPARE_BYTES_MAX: usize = 256 << 10;
 /// How long a record may wait in an open block.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How long a fault of the disk is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// What stands in the place of a body that nobody could read.
-pub const UNREADABLE: &str = "x-gavel-unreadable-body";
-
 /// What of bidders is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bidders {
@@ -123,9 +124,9 @@ impl Counters {
         self.queued.load(Ordering::Relaxed) as u64
     }
 
-    fn drop_one(&self, why: Dropped) {
+    fn drop_some(&self, why: Dropped, count: usize) {
         if let Some(cell) = self.dropped.get(why as usize) {
-            cell.fetch_add(1, Ordering::Relaxed);
+            cell.fetch_add(count as u64, Ordering::Relaxed);
         }
     }
 
@@ -144,49 +145,71 @@ pub struct Recording {
     pub began: Instant,
     /// Tells recordings of one process apart.
     pub number: u64,
-    queue: SyncSender<Record>,
-    /// Who takes records from it.
+    queue: SyncSender<Chunk>,
+    /// Who takes chunks from it.
     thread: Thread,
     counters: Arc<Counters>,
-    stop: Arc<AtomicBool>,
+    spare: Arc<Spare>,
 }
 
 impl Recording {
-    /// Puts a record before the thread, or drops and counts it. Never waits.
-    pub fn offer(&self, record: Record) {
-        let bytes = weight(&record);
+    /// Puts records before the thread, or drops and counts them. Never waits.
+    pub fn offer(&self, chunk: Chunk) {
         let (counters, settings) = (&self.counters, &self.settings);
+        let (records, bytes) = (chunk.records, chunk.bytes.len());
         let held = counters.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if held + bytes > settings.queue_bytes_max {
-            counters.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            counters.drop_one(Dropped::QueueFull);
-            return;
-        }
-        let waiting = counters.queued.fetch_add(1, Ordering::Relaxed);
-        let why = match self.queue.try_send(record) {
-            Ok(()) => {
+        let waiting = counters.queued.fetch_add(records, Ordering::Relaxed);
+        let has_room =
+            held + bytes <= settings.queue_bytes_max && waiting + records <= settings.queue_records;
+        let why = match has_room.then(|| self.queue.try_send(chunk)) {
+            Some(Ok(())) => {
                 // of all that are offered, one comes across each half (what another recording has
                 // left waiting counts too, and then the next look comes with the tick only)
-                let half = settings.queue_bytes_max / 2;
-                if waiting == settings.queue_records / 2 || (held..held + bytes).contains(&half) {
+                let comes_across =
+                    |from: usize, more, most| (from..from + more).contains(&(most / 2));
+                if comes_across(waiting, records, settings.queue_records)
+                    || comes_across(held, bytes, settings.queue_bytes_max)
+                {
                     self.thread.unpark();
                 }
                 return;
             }
-            Err(TrySendError::Full(_)) => Dropped::QueueFull,
-            Err(TrySendError::Disconnected(_)) => Dropped::Stopped,
+            None | Some(Err(TrySendError::Full(_))) => Dropped::QueueFull,
+            Some(Err(TrySendError::Disconnected(_))) => Dropped::Stopped,
         };
-        counters.queued.fetch_sub(1, Ordering::Relaxed);
+        counters.queued.fetch_sub(records, Ordering::Relaxed);
         counters.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        counters.drop_one(why);
+        self.count_drops(why, records);
+    }
+
+    /// Records that did not come so far.
+    pub fn count_drops(&self, why: Dropped, records: usize) {
+        self.counters.drop_some(why, records);
+    }
+
+    /// One to be filled, in memory that was used before where there is some.
+    pub fn empty_chunk(&self) -> Chunk {
+        self.spare.take()
     }
 }
 
-/// What a record holds in memory, about.
-fn weight(record: &Record) -> usize {
-    let calls = record.calls.iter().map(|call| call.request.len() + call.answer.len() + 128);
-    let answer = record.outcome.as_ref().map_or(0, |outcome| outcome.body.len());
-    record.body.len() + answer + calls.sum::<usize>() + 512
+/// Chunks that were written, for workers to fill again.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Chunk {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Chunk { bytes: bytes.unwrap_or_default(), records: 0 }
+    }
+
+    fn put(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_CHUNKS_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            spare.push(bytes);
+        }
+    }
 }
 
 /// Switches recordings on and off.
@@ -200,7 +223,15 @@ pub struct Recorder {
 struct State {
     now: Option<Arc<Recording>>,
     number: u64,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Writer>,
+}
+
+/// A thread that writes, and whether it is to end as soon as nothing waits, although somebody could still
+/// offer.
+#[derive(Debug)]
+struct Writer {
+    thread: JoinHandle<()>,
+    is_over: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -210,20 +241,19 @@ impl Recorder {
     }
 
     /// What is to be recorded from now on. The same settings go on with the same recording; other
-    /// ones end it: its thread writes what waits, and finishes its file.
+    /// ones end it: its thread writes what comes until nobody holds it any more, and finishes its file.
     pub fn apply(&self, wanted: Option<&CaptureSettings>) -> Option<Arc<Recording>> {
         let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.now.as_ref().map(|now| &now.settings) != wanted {
-            if let Some(old) = state.now.take() {
-                old.stop.store(true, Ordering::Release);
+            if state.now.take().is_some() {
                 info!("recording stops");
             }
-            state.threads.retain(|thread| !thread.is_finished());
+            state.threads.retain(|writer| !writer.thread.is_finished());
             state.number += 1;
             let (number, counters) = (state.number, Arc::clone(&self.counters));
             let started = wanted.and_then(|settings| start(settings.clone(), number, counters));
-            state.now = started.map(|(recording, thread)| {
-                state.threads.push(thread);
+            state.now = started.map(|(recording, writer)| {
+                state.threads.push(writer);
                 Arc::new(recording)
             });
         }
@@ -234,7 +264,9 @@ impl Recorder {
     pub fn stop(&self) {
         self.apply(None);
         let state = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in state.threads.drain(..) {
+        for Writer { thread, is_over } in state.threads.drain(..) {
+            is_over.store(true, Ordering::Release);
+            thread.thread().unpark();
             if thread.join().is_err() {
                 error!("the recording thread panicked");
             }
@@ -247,25 +279,25 @@ fn start(
     settings: CaptureSettings,
     number: u64,
     counters: Arc<Counters>,
-) -> Option<(Recording, JoinHandle<()>)> {
-    let (queue, records) = sync_channel(settings.queue_records);
-    let stop: Arc<AtomicBool> = Arc::default();
-    let writing = Writing::new(&settings, Arc::clone(&counters));
-    let (stopped, directory) = (Arc::clone(&stop), settings.files.directory.clone());
+) -> Option<(Recording, Writer)> {
+    let (queue, chunks) = sync_channel(settings.queue_records);
+    let (is_over, spare): (Arc<AtomicBool>, Arc<Spare>) = Default::default();
+    let writing = Writing::new(&settings, Arc::clone(&counters), Arc::clone(&spare));
+    let (ends, directory) = (Arc::clone(&is_over), settings.files.directory.clone());
     let thread = std::thread::Builder::new().name("gavel-capture".to_owned()).spawn(move || {
         // On Linux the niceness is the thread's own.
         if let Err(fault) = rustix::process::nice(NICE) {
             warn!(%fault, "recording runs at the workers' priority");
         }
-        writing.run(&records, &stopped);
+        writing.run(&chunks, &ends);
     });
     match thread {
         Ok(thread) => {
             info!(directory = %directory.display(), key = settings.key.name(), "recording");
             let (began, taker) = (clock::monotonic(), thread.thread().clone());
             let recording =
-                Recording { settings, began, number, queue, thread: taker, counters, stop };
-            Some((recording, thread))
+                Recording { settings, began, number, queue, thread: taker, counters, spare };
+            Some((recording, Writer { thread, is_over }))
         }
         Err(fault) => {
             error!(%fault, "nothing will be recorded");
@@ -276,10 +308,10 @@ fn start(
 
 /// The thread's own.
 struct Writing {
-    pseudonymiser: Pseudonymiser,
-    keeps_unreadable: bool,
+    disguise: Disguise,
     rotation: Rotation,
     counters: Arc<Counters>,
+    spare: Arc<Spare>,
     /// Of `rotation`, as far as they are in `counters`.
     told: (u64, u64),
     /// Since a fault of the disk: until when it is left alone.
@@ -287,7 +319,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(settings: &CaptureSettings, counters: Arc<Counters>) -> Self {
+    fn new(settings: &CaptureSettings, counters: Arc<Counters>, spare: Arc<Spare>) -> Self {
         let header = Header {
             origin: Origin::Recorded,
             started_us: micros(clock::wall()),
@@ -298,20 +330,20 @@ impl Writing {
                 .to_owned(),
         };
         Self {
-            pseudonymiser: Pseudonymiser::new(settings.key.clone()),
-            keeps_unreadable: settings.keeps_unreadable,
+            disguise: Disguise::new(settings.key.clone(), settings.keeps_unreadable),
             rotation: Rotation::new(settings.files.clone(), header),
             counters,
+            spare,
             told: (0, 0),
             fault: None,
         }
     }
 
-    fn run(mut self, records: &Receiver<Record>, stop: &AtomicBool) {
+    fn run(mut self, chunks: &Receiver<Chunk>, is_over: &AtomicBool) {
         let mut flushed = clock::monotonic();
         loop {
-            let is_stopping = stop.load(Ordering::Acquire);
-            let (count, why) = self.take_batch(records);
+            let is_last = is_over.load(Ordering::Acquire);
+            let (count, why) = self.take_batch(chunks);
             if why == Some(TryRecvError::Disconnected) {
                 break;
             }
@@ -322,8 +354,7 @@ impl Writing {
                 let flushed = ticked.and_then(|()| self.rotation.flush());
                 self.heard(flushed);
             }
-            // workers may still offer for a moment after the stop: it ends when nothing more came
-            if is_stopping && count == 0 {
+            if is_last && count == 0 {
                 break;
             }
             if why.is_some() {
@@ -336,11 +367,11 @@ impl Writing {
     }
 
     /// Takes what waits; gives how many, and what stopped it before there were [`BATCH`].
-    fn take_batch(&mut self, records: &Receiver<Record>) -> (usize, Option<TryRecvError>) {
+    fn take_batch(&mut self, chunks: &Receiver<Chunk>) -> (usize, Option<TryRecvError>) {
         let now_us = micros(clock::wall());
         for count in 0..BATCH {
-            match records.try_recv() {
-                Ok(record) => self.take(record, now_us),
+            match chunks.try_recv() {
+                Ok(chunk) => self.take(chunk, now_us),
                 Err(why) => {
                     self.tell();
                     return (count, Some(why));
@@ -351,20 +382,38 @@ impl Writing {
         (BATCH, None)
     }
 
-    fn take(&mut self, mut record: Record, now_us: u64) {
-        self.counters.queued.fetch_sub(1, Ordering::Relaxed);
-        self.counters.queued_bytes.fetch_sub(weight(&record), Ordering::Relaxed);
-        if self.fault.is_some_and(|until| clock::monotonic() < until) {
-            return self.counters.drop_one(Dropped::Write);
-        }
-        self.disguise(&mut record);
-        let pushed = self.rotation.push(&record, now_us);
-        match &pushed {
-            Ok(()) => self.counters.wrote(record.stratum),
-            Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => {
-                return self.counters.drop_one(Dropped::TooLarge);
+    fn take(&mut self, chunk: Chunk, now_us: u64) {
+        self.counters.queued.fetch_sub(chunk.records, Ordering::Relaxed);
+        self.counters.queued_bytes.fetch_sub(chunk.bytes.len(), Ordering::Relaxed);
+        let mut rest = chunk.bytes.as_slice();
+        for _ in 0..chunk.records {
+            let kept = take_part(&mut rest).unwrap_or_default();
+            if self.fault.is_some_and(|until| clock::monotonic() < until) {
+                self.counters.drop_some(Dropped::Write, 1);
+            } else {
+                self.write(kept, now_us);
             }
-            Err(_) => self.counters.drop_one(Dropped::Write),
+        }
+        self.spare.put(chunk.bytes);
+    }
+
+    fn write(&mut self, kept: &[u8], now_us: u64) {
+        let (disguise, mut stratum) = (&mut self.disguise, Stratum::default());
+        let pushed = self.rotation.push(now_us, |writer| {
+            writer.push_with(|raw| {
+                let told = disguise.append(kept, raw);
+                told.map(|told| {
+                    stratum = told.stratum;
+                    told.at_us
+                })
+            })
+        });
+        match &pushed {
+            Ok(()) => self.counters.wrote(stratum),
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => {
+                return self.counters.drop_some(Dropped::TooLarge, 1);
+            }
+            Err(_) => self.counters.drop_some(Dropped::Write, 1),
         }
         self.heard(pushed);
     }
@@ -394,55 +443,6 @@ impl Writing {
             }
         }
     }
-
-    /// Replaces what is personal.
-    fn disguise(&mut self, record: &mut Record) {
-        let values = record.headers.iter_mut().map(|(_, value)| value);
-        for text in iter::once(&mut record.path).chain(values) {
-            if let Some(new) = self.pseudonymiser.text(text) {
-                *text = new;
-            }
-        }
-        if let Some(what) = self.body(&mut record.body) {
-            record.headers.push((UNREADABLE.to_owned(), what));
-        }
-        if let Some(outcome) = &mut record.outcome {
-            self.body(&mut outcome.body);
-        }
-        for call in &mut record.calls {
-            self.body(&mut call.request);
-            self.body(&mut call.answer);
-        }
-    }
-
-    /// Gives what is known of a body that was taken out.
-    fn body(&mut self, body: &mut Bytes) -> Option<String> {
-        if body.is_empty() {
-            return None;
-        }
-        if let Some(new) = self.pseudonymiser.body(body) {
-            *body = new;
-            return None;
-        }
-        if self.keeps_unreadable {
-            return None;
-        }
-        let class = match body.first() {
-            Some(b'{') => "an object",
-            Some(b'[') => "an array",
-            Some(b'"') => "a text",
-            Some(byte) if byte.is_ascii_alphanumeric() => "a letter or digit",
-            Some(byte) if byte.is_ascii() => "another character",
-            _ => "no character",
-        };
-        let what = format!("{} bytes, begins with {class}", body.len());
-        *body = Bytes::new();
-        Some(what)
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

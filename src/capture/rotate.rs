@@ -5,8 +5,8 @@
 //! renamed); names sort in the order of their beginning; no file that stands is written over, and
 //! only finished files of the same prefix are removed.
 
+use super::Header;
 use super::write::{Writer, WriterSettings};
-use super::{Header, Record};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -59,16 +59,21 @@ impl Rotation {
         Self { settings, header, open: None, sequence: 0, closed_bytes: 0, closed_files: 0 }
     }
 
-    /// Adds a record to the file under way; begins one where there is none. `now_us` is the wall
-    /// clock in microseconds. A record that breaks a cap is `InvalidInput`, and the file goes on;
-    /// after any other error the file under way is left as `.part`, whole up to its last block.
-    pub fn push(&mut self, record: &Record, now_us: u64) -> io::Result<()> {
+    /// Adds the record that `push` gives a writer to the file under way; begins one where there is
+    /// none. `now_us` is the wall clock in microseconds. A record that breaks a cap is `InvalidInput`,
+    /// and the file goes on; after any other error the file under way is left as `.part`, whole up to
+    /// its last block.
+    pub fn push(
+        &mut self,
+        now_us: u64,
+        push: impl FnOnce(&mut Writer<BufWriter<File>>) -> io::Result<()>,
+    ) -> io::Result<()> {
         self.tick(now_us)?;
         if self.open.is_none() {
             self.open = Some(self.begin(now_us)?);
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        let pushed = open.writer.push(record);
+        let pushed = push(&mut open.writer);
         let is_full = open.writer.bytes() >= self.settings.bytes_max;
         match pushed {
             Ok(()) if is_full => self.close(),
@@ -198,7 +203,7 @@ fn is_name(prefix: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{Origin, read};
+    use crate::capture::{Origin, Record, read};
 
     const SECOND: u64 = 1_000_000;
 
@@ -224,8 +229,10 @@ mod tests {
         }
     }
 
-    fn record(number: u64) -> Record {
-        Record { connection: number, body: vec![b'x'; 512].into(), ..Record::default() }
+    fn push(rotation: &mut Rotation, number: u64, now_us: u64) -> io::Result<()> {
+        let record =
+            Record { connection: number, body: vec![b'x'; 512].into(), ..Record::default() };
+        rotation.push(now_us, |writer| writer.push(&record))
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -242,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut rotation = Rotation::new(settings(folder.path()), header());
         assert!(names(folder.path()).is_empty(), "nothing before the first record");
-        rotation.push(&record(1), 1_763_788_500 * SECOND).unwrap();
+        push(&mut rotation, 1, 1_763_788_500 * SECOND).unwrap();
         assert_eq!(names(folder.path()), ["t-20251122T051500Z-000001.gvcap.part"]);
         rotation.close().unwrap();
         assert_eq!(names(folder.path()), ["t-20251122T051500Z-000001.gvcap"]);
@@ -257,10 +264,10 @@ mod tests {
     fn the_next_begins_by_age_and_by_size_and_names_sort() {
         let folder = tempfile::tempdir().unwrap();
         let mut rotation = Rotation::new(settings(folder.path()), header());
-        rotation.push(&record(1), 0).unwrap();
-        rotation.push(&record(2), 59 * SECOND).unwrap();
+        push(&mut rotation, 1, 0).unwrap();
+        push(&mut rotation, 2, 59 * SECOND).unwrap();
         assert_eq!(rotation.files(), 0);
-        rotation.push(&record(3), 60 * SECOND).unwrap();
+        push(&mut rotation, 3, 60 * SECOND).unwrap();
         assert_eq!(rotation.files(), 1, "by age");
         rotation.tick(120 * SECOND).unwrap();
         assert_eq!(rotation.files(), 2, "also without a record");
@@ -268,7 +275,7 @@ mod tests {
         let small = RotateSettings { bytes_max: 300, ..settings(folder.path()) };
         let mut rotation = Rotation::new(small, header());
         for number in 0..64 {
-            rotation.push(&record(number), 121 * SECOND).unwrap();
+            push(&mut rotation, number, 121 * SECOND).unwrap();
         }
         rotation.close().unwrap();
         assert!(rotation.files() > 2, "{} files by size", rotation.files());
@@ -298,7 +305,7 @@ mod tests {
         let tight = RotateSettings { kept_bytes_max: 600, ..settings(folder.path()) };
         let mut rotation = Rotation::new(tight, header());
         for number in 0..10 {
-            rotation.push(&record(number), number * 60 * SECOND).unwrap();
+            push(&mut rotation, number, number * 60 * SECOND).unwrap();
         }
         rotation.close().unwrap();
         assert_eq!(rotation.files(), 10);
@@ -316,7 +323,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let mut rotation = Rotation::new(settings(folder.path()), header());
-            rotation.push(&record(1), 0).unwrap();
+            push(&mut rotation, 1, 0).unwrap();
             rotation.close().unwrap();
         }
         assert_eq!(names(folder.path()).len(), 3);
@@ -327,9 +334,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let later = folder.path().join("later");
         let mut rotation = Rotation::new(settings(&later), header());
-        assert_eq!(rotation.push(&record(1), 0).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(push(&mut rotation, 1, 0).unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::create_dir(&later).unwrap();
-        rotation.push(&record(2), 0).unwrap();
+        push(&mut rotation, 2, 0).unwrap();
         rotation.close().unwrap();
         assert_eq!(finished(&later, "t").unwrap().len(), 1);
     }

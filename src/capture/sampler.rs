@@ -1,9 +1,10 @@
 //! Which requests are kept: one sampler a worker, without a lock.
 //!
-//! Owns: [`Sampler`], the strata. Never: a queue, a clock. Invariants: what it holds is bounded by
+//! Owns: [`Sampler`], the strata. Never: a queue, a clock, what is in a record. Invariants: what it holds is bounded by
 //! its settings, whatever comes; the same seed and the same requests give the same choice.
 
-use super::{Record, Stratum};
+use super::Stratum;
+use super::entry::micros;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -57,6 +58,15 @@ pub struct Seen {
     pub bytes: usize,
 }
 
+/// Why a request is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// To be kept at once.
+    Now(Stratum),
+    /// To be held ([`Sampler::hold`]): at the end of its minute it may be among the greatest.
+    Perhaps(Stratum),
+}
+
 /// Spreads what is one number already.
 #[derive(Default)]
 struct Spread(u64);
@@ -104,7 +114,7 @@ impl Allowance {
 #[derive(Debug)]
 struct Greatest {
     room: usize,
-    held: Vec<(u64, Record)>,
+    held: Vec<(u64, Vec<u8>)>,
 }
 
 impl Greatest {
@@ -116,7 +126,7 @@ impl Greatest {
         self.held.len() < self.room || self.held.iter().any(|(least, _)| *least < size)
     }
 
-    fn put(&mut self, size: u64, record: Record) {
+    fn put(&mut self, size: u64, record: Vec<u8>) {
         if self.held.len() == self.room {
             let least = self.held.iter().enumerate().min_by_key(|(_, (size, _))| *size);
             let Some(least) = least.map(|(at, _)| at) else { return };
@@ -159,24 +169,32 @@ impl Sampler {
         }
     }
 
-    /// What of a request is to be written at once. `make` is asked for a record where it is kept,
-    /// now or perhaps at the end of its minute.
-    pub fn see(&mut self, seen: &Seen, make: impl FnOnce(Stratum) -> Record) -> Option<Record> {
+    /// Whether a request is written down, and when.
+    pub fn see(&mut self, seen: &Seen) -> Option<Chosen> {
         if let Some(stratum) = self.at_once(seen) {
-            return Some(make(stratum));
+            return Some(Chosen::Now(stratum));
         }
-        let took = u64::try_from(seen.took.as_micros()).unwrap_or(u64::MAX);
-        let bytes = seen.bytes as u64;
-        if self.slow.wants(took) {
-            self.slow.put(took, make(Stratum::Slow));
-        } else if self.large.wants(bytes) {
-            self.large.put(bytes, make(Stratum::Large));
+        if self.slow.wants(micros(seen.took)) {
+            Some(Chosen::Perhaps(Stratum::Slow))
+        } else if self.large.wants(seen.bytes as u64) {
+            Some(Chosen::Perhaps(Stratum::Large))
+        } else {
+            None
         }
-        None
+    }
+
+    /// Takes the record of a request that was chosen perhaps, until its minute ends or others displace
+    /// it.
+    pub fn hold(&mut self, stratum: Stratum, seen: &Seen, record: Vec<u8>) {
+        if stratum == Stratum::Slow {
+            self.slow.put(micros(seen.took), record);
+        } else {
+            self.large.put(seen.bytes as u64, record);
+        }
     }
 
     /// What the last minute left, once it is over.
-    pub fn ended(&mut self, now: Instant) -> Vec<Record> {
+    pub fn ended(&mut self, now: Instant) -> Vec<Vec<u8>> {
         if now.saturating_duration_since(self.round) < ROUND {
             return Vec::new();
         }
@@ -185,7 +203,7 @@ impl Sampler {
     }
 
     /// Whatever is held.
-    pub fn drain(&mut self) -> Vec<Record> {
+    pub fn drain(&mut self) -> Vec<Vec<u8>> {
         let held = self.slow.held.drain(..).chain(self.large.held.drain(..));
         held.map(|(_, record)| record).collect()
     }
@@ -251,8 +269,15 @@ mod tests {
         Seen { now, is_refused: false, cell: None, took: Duration::from_millis(1), bytes: 100 }
     }
 
-    fn make(stratum: Stratum) -> Record {
-        Record { stratum, ..Record::default() }
+    /// As a worker does it; a record is its stratum and a number here.
+    fn choose(sampler: &mut Sampler, seen: &Seen, number: u8) -> Option<Stratum> {
+        match sampler.see(seen)? {
+            Chosen::Now(stratum) => Some(stratum),
+            Chosen::Perhaps(stratum) => {
+                sampler.hold(stratum, seen, vec![stratum as u8, number]);
+                None
+            }
+        }
     }
 
     fn chosen(settings: StrataSettings, seed: u64) -> Vec<Option<Stratum>> {
@@ -264,7 +289,7 @@ mod tests {
             took: Duration::from_micros(number * 7_919 % 1_000),
             ..seen(now + Duration::from_millis(number))
         });
-        requests.map(|seen| sampler.see(&seen, make).map(|record| record.stratum)).collect()
+        requests.map(|seen| choose(&mut sampler, &seen, 0)).collect()
     }
 
     #[test]
@@ -294,7 +319,7 @@ mod tests {
         let kept = (0..1_000_u64)
             .filter(|number| {
                 let seen = Seen { cell: Some(number % 50), ..seen(now) };
-                sampler.see(&seen, make).is_some()
+                choose(&mut sampler, &seen, 0).is_some()
             })
             .count();
         assert_eq!(kept, 20, "two of each of ten");
@@ -308,7 +333,7 @@ mod tests {
         let mut kept = |second: u64| {
             let at = now + Duration::from_secs(second);
             let cells = (0..10_u64).filter(|cell| {
-                sampler.see(&Seen { cell: Some(*cell), ..seen(at) }, make).is_some()
+                choose(&mut sampler, &Seen { cell: Some(*cell), ..seen(at) }, 0).is_some()
             });
             cells.collect::<Vec<u64>>()
         };
@@ -334,7 +359,7 @@ mod tests {
                 ..seen(now + Duration::from_micros(number * 200))
             };
             let minute = usize::try_from(number / 300_000).unwrap();
-            kept[minute] += u32::from(sampler.see(&seen, make).is_some());
+            kept[minute] += u32::from(choose(&mut sampler, &seen, 0).is_some());
             kept[minute] += u32::try_from(sampler.ended(seen.now).len()).unwrap();
         }
         assert!(kept[0] > 1_000, "of a new process more: {kept:?}");
@@ -349,7 +374,7 @@ mod tests {
         let mut sampler = Sampler::new(settings, 1, now);
         let mut kept = |at: u64| {
             let seen = Seen { is_refused: true, ..seen(now + Duration::from_millis(at)) };
-            sampler.see(&seen, make).is_some()
+            choose(&mut sampler, &seen, 0).is_some()
         };
         assert_eq!((0..10).filter(|_| kept(5)).count(), 3);
         assert_eq!((0..10).filter(|_| kept(1_006)).count(), 3);
@@ -360,26 +385,24 @@ mod tests {
         let now = clock::monotonic();
         let settings = StrataSettings { slow_per_minute: 2, large_per_minute: 1, ..none() };
         let mut sampler = Sampler::new(settings, 1, now);
-        for number in 0..100_u64 {
+        for number in 0..100_u8 {
             let seen = Seen {
-                took: Duration::from_micros(number * 37 % 100),
-                bytes: usize::try_from(number * 53 % 100).unwrap(),
+                took: Duration::from_micros(u64::from(number) * 37 % 100),
+                bytes: usize::from(number) * 53 % 100,
                 ..seen(now)
             };
-            let with = |stratum| Record { connection: number, ..make(stratum) };
-            assert!(sampler.see(&seen, with).is_none());
+            assert_eq!(choose(&mut sampler, &seen, number), None);
         }
         assert!(sampler.ended(now + Duration::from_secs(59)).is_empty());
-        let mut kept: Vec<(Stratum, u64)> = sampler
-            .ended(now + Duration::from_secs(60))
-            .into_iter()
-            .map(|record| (record.stratum, record.connection))
-            .collect();
-        kept.sort_unstable();
-        let slowest = |took: u64| (0..100).find(|number| number * 37 % 100 == took).unwrap();
-        assert!(kept.contains(&(Stratum::Slow, slowest(99))), "{kept:?}");
-        assert!(kept.contains(&(Stratum::Slow, slowest(98))), "{kept:?}");
-        assert!(kept.iter().any(|(stratum, n)| *stratum == Stratum::Large && n * 53 % 100 >= 98));
+        let kept = sampler.ended(now + Duration::from_secs(60));
+        let slowest =
+            |took: u32| (0..100).find(|number| u32::from(*number) * 37 % 100 == took).unwrap();
+        for took in [98, 99] {
+            assert!(kept.contains(&vec![Stratum::Slow as u8, slowest(took)]), "{kept:?}");
+        }
+        let is_large =
+            |one: &Vec<u8>| one[0] == Stratum::Large as u8 && u32::from(one[1]) * 53 % 100 >= 98;
+        assert!(kept.iter().any(is_large), "{kept:?}");
         assert_eq!(kept.len(), 3);
         assert!(sampler.ended(now + Duration::from_secs(200)).is_empty());
     }

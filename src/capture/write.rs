@@ -1,24 +1,18 @@
 //! Writes capture files.
 //!
-//! Owns: the encoding of a record, blocks, the index. Never: where the bytes go, what is personal.
+//! Owns: blocks, the index. Never: the encoding of a record, where the bytes go, what is personal.
 //! Invariant: what was written up to the last whole block can be read, whenever the writing ends;
 //! no file breaks the caps of [`super::format`].
 
+use super::entry::{self, TooLong};
 use super::format::{
-    self, BLOCK, BLOCK_HEAD_BYTES, BLOCK_RAW_MAX, BLOCK_RECORDS_MAX, BLOCKS_MAX, CALLS_MAX, END,
-    END_BYTES, FIELDS_MAX, HEADER_BYTES_MAX, HEADERS_MAX, INDEX, INDEX_ENTRY_BYTES, MAGIC, MAJOR,
-    MINOR, RECORD_BYTES_MAX, START_BYTES,
+    BLOCK, BLOCK_HEAD_BYTES, BLOCK_RAW_MAX, BLOCK_RECORDS_MAX, BLOCKS_MAX, END, END_BYTES,
+    HEADER_BYTES_MAX, INDEX, INDEX_ENTRY_BYTES, MAGIC, MAJOR, MINOR, RECORD_BYTES_MAX, START_BYTES,
 };
-use super::{Header, Record, RecordedCall, RecordedOutcome};
+use super::{Header, Record};
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::time::Duration;
 use zstd::bulk::Compressor;
-
-/// Bytes of a length that is known only afterwards: LEB128 with more zeros than it needs.
-const LENGTH_BYTES: usize = 4;
-const _: () = assert!(RECORD_BYTES_MAX < 1 << (7 * LENGTH_BYTES));
-const _: () = assert!(FIELDS_MAX > HEADERS_MAX + CALLS_MAX + 16);
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +76,7 @@ impl<W: Write> Writer<W> {
     /// Writes the head of the file.
     pub fn new(mut out: W, header: &Header, settings: WriterSettings) -> io::Result<Self> {
         let json = serde_json::to_vec(header)?;
-        if json.len() > HEADER_BYTES_MAX {
-            return Err(too_long("the header", json.len(), HEADER_BYTES_MAX));
-        }
+        TooLong::check("the header", json.len(), HEADER_BYTES_MAX)?;
         let mut start = Vec::with_capacity(START_BYTES + json.len());
         start.extend_from_slice(&MAGIC);
         start.extend_from_slice(&MAJOR.to_le_bytes());
@@ -111,20 +103,16 @@ impl<W: Write> Writer<W> {
     /// Adds a record. One that breaks a cap is refused (`InvalidInput`), and the file stays good;
     /// after any other error the file is to be given up.
     pub fn push(&mut self, record: &Record) -> io::Result<()> {
-        if record.headers.len() > HEADERS_MAX {
-            return Err(too_long("the list of headers", record.headers.len(), HEADERS_MAX));
-        }
-        if record.calls.len() > CALLS_MAX {
-            return Err(too_long("the list of bidders", record.calls.len(), CALLS_MAX));
-        }
-        let start = self.raw.len();
-        part(&mut self.raw, |raw| encode(record, raw));
-        let length = self.raw.len() - start - LENGTH_BYTES;
-        if length > RECORD_BYTES_MAX {
-            self.raw.truncate(start);
-            return Err(too_long("the record", length, RECORD_BYTES_MAX));
-        }
-        let at = micros(record.at);
+        self.push_with(|raw| entry::append_record(record, raw).map(|()| entry::micros(record.at)))
+    }
+
+    /// As [`Self::push`], for a record that `append` puts behind what is there, after its length. It
+    /// says of which time it is, in microseconds; where it refuses it leaves nothing.
+    pub(super) fn push_with<E: Into<io::Error>>(
+        &mut self,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<u64, E>,
+    ) -> io::Result<()> {
+        let at = append(&mut self.raw).map_err(Into::into)?;
         self.open.count += 1;
         self.open.first_us = self.open.first_us.min(at);
         self.open.last_us = self.open.last_us.max(at);
@@ -140,9 +128,7 @@ impl<W: Write> Writer<W> {
         if self.open.count == 0 {
             return Ok(());
         }
-        if self.blocks == BLOCKS_MAX {
-            return Err(too_long("the list of blocks", BLOCKS_MAX + 1, BLOCKS_MAX));
-        }
+        TooLong::check("the list of blocks", self.blocks + 1, BLOCKS_MAX)?;
         self.packed.clear();
         self.packed.reserve(zstd::zstd_safe::compress_bound(self.raw.len()));
         self.packer.compress_to_buffer(&self.raw, &mut self.packed)?;
@@ -205,114 +191,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-fn too_long(what: &str, value: usize, max: usize) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("{what} has {value}, at most {max} allowed"),
-    )
-}
-
 /// A length that is far below 2^32 by the caps.
 fn length(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-/// Whole microseconds.
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn encode(record: &Record, out: &mut Vec<u8>) {
-    use format::record::{
-        AT, BODY, CALL, CONNECTION, HEADER, METHOD, OUTCOME, PARTNER, PATH, STRATUM,
-    };
-    field_number(out, AT, micros(record.at));
-    field_number(out, CONNECTION, record.connection);
-    field_bytes(out, PARTNER, record.partner.as_bytes());
-    field_bytes(out, METHOD, record.method.as_bytes());
-    field_bytes(out, PATH, record.path.as_bytes());
-    for (name, value) in &record.headers {
-        field_part(out, HEADER, |out| {
-            field_bytes(out, format::header::NAME, name.as_bytes());
-            field_bytes(out, format::header::VALUE, value.as_bytes());
-        });
-    }
-    field_bytes(out, BODY, &record.body);
-    field_number(out, STRATUM, record.stratum as u64);
-    if let Some(outcome) = &record.outcome {
-        field_part(out, OUTCOME, |out| encode_outcome(outcome, out));
-    }
-    for call in &record.calls {
-        field_part(out, CALL, |out| encode_call(call, out));
-    }
-}
-
-fn encode_outcome(outcome: &RecordedOutcome, out: &mut Vec<u8>) {
-    use format::outcome::{BODY, GENERATION, REASON, STATUS, TOOK};
-    field_number(out, STATUS, u64::from(outcome.status));
-    field_bytes(out, REASON, outcome.reason.as_bytes());
-    field_number(out, TOOK, micros(outcome.took));
-    field_number(out, GENERATION, outcome.generation);
-    field_bytes(out, BODY, &outcome.body);
-}
-
-fn encode_call(call: &RecordedCall, out: &mut Vec<u8>) {
-    use format::call::{ANSWER, BIDDER, NO_ANSWER, REQUEST, SENT, STATUS, TOOK};
-    field_bytes(out, BIDDER, call.bidder.as_bytes());
-    field_number(out, SENT, micros(call.sent));
-    field_number(out, TOOK, micros(call.took));
-    field_number(out, STATUS, u64::from(call.status));
-    field_bytes(out, NO_ANSWER, call.no_answer.as_bytes());
-    field_bytes(out, REQUEST, &call.request);
-    field_bytes(out, ANSWER, &call.answer);
-}
-
-/// LEB128.
-fn number(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    out.push(value.to_le_bytes()[0]);
-}
-
-/// Nothing for 0: it is what a reader starts from.
-fn field_number(out: &mut Vec<u8>, tag: u64, value: u64) {
-    if value == 0 {
-        return;
-    }
-    let bits = u64::from(64 - value.leading_zeros());
-    number(out, tag);
-    number(out, bits.div_ceil(7));
-    number(out, value);
-}
-
-/// Nothing for an empty value.
-fn field_bytes(out: &mut Vec<u8>, tag: u64, value: &[u8]) {
-    if !value.is_empty() {
-        number(out, tag);
-        number(out, value.len() as u64);
-        out.extend_from_slice(value);
-    }
-}
-
-fn field_part(out: &mut Vec<u8>, tag: u64, write: impl FnOnce(&mut Vec<u8>)) {
-    number(out, tag);
-    part(out, write);
-}
-
-/// What `write` writes, behind its length, which is put there afterwards: so nothing is written twice.
-fn part(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let at = out.len();
-    out.extend_from_slice(&[0; LENGTH_BYTES]);
-    write(out);
-    let mut length = out.len() - at - LENGTH_BYTES;
-    for byte in out.iter_mut().skip(at).take(LENGTH_BYTES) {
-        *byte = (length & 0x7f).to_le_bytes()[0] | 0x80;
-        length >>= 7;
-    }
-    // the last has nothing behind it
-    if let Some(last) = out.get_mut(at + LENGTH_BYTES - 1) {
-        *last &= 0x7f;
-    }
 }

@@ -37,7 +37,8 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> Option<CaptureSet
         "queue_records",
         1_024,
         1..=65_536,
-        "Records that wait for the writing thread; what comes beyond is dropped and counted.",
+        "Records that wait for the writing thread, to which workers hand over up to an eighth of it at once; \
+         what comes beyond is dropped and counted.",
     );
     let queue_bytes_max = t.bytes(
         "queue_bytes_max",

@@ -244,7 +244,7 @@ impl<R: Road> Front<R> {
             reply::let_read(&mut reply, origin);
         }
         if let Some(noted) = noted {
-            self.tap.offer(noted, &reply);
+            self.tap.offer(&noted, &reply);
         }
         let partner = held.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
         let partner = partner.map(|partner| partner.name.as_str());

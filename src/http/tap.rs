@@ -4,9 +4,11 @@
 //! Never: a key, a cookie, an address of a client (they are not taken down at all), a wait.
 //! Invariant: while nothing is recorded, a request costs one look at a flag.
 
+use crate::capture::Stratum;
+use crate::capture::chunk::Outlet;
+use crate::capture::entry::{CallEntry, Entry, OutcomeEntry, TooLong};
 use crate::capture::recorder::Recording;
-use crate::capture::sampler::{Sampler, Seen};
-use crate::capture::{Record, RecordedCall, RecordedOutcome};
+use crate::capture::sampler::{Chosen, Sampler, Seen};
 use crate::clock;
 use crate::exchange::trace::Trace;
 use crate::http::head::{GZIP_QUERY, is_preflight};
@@ -26,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Headers that matter to a replay; no other is ever taken down.
-const HEADERS: [HeaderName; 6] = [
+static HEADERS: [HeaderName; 6] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
     ACCEPT_ENCODING,
@@ -50,8 +52,33 @@ pub struct Tap {
 
 #[derive(Debug)]
 struct Tapped {
-    recording: Arc<Recording>,
+    outlet: Outlet,
     sampler: Sampler,
+}
+
+impl Tapped {
+    fn new(recording: &Arc<Recording>, worker: u64) -> Self {
+        let seed = u64::try_from(clock::wall().as_nanos()).unwrap_or(0) ^ (worker << 56);
+        let sampler = Sampler::new(recording.settings.strata, seed, recording.began);
+        Self { outlet: Outlet::new(Arc::clone(recording)), sampler }
+    }
+
+    /// What was held is to be kept.
+    fn keep(&mut self, held: Vec<Vec<u8>>) {
+        for record in held {
+            self.outlet.keep(|out| {
+                out.extend_from_slice(&record);
+                Ok(())
+            });
+        }
+    }
+}
+
+impl Drop for Tapped {
+    fn drop(&mut self) {
+        let held = self.sampler.drain();
+        self.keep(held);
+    }
 }
 
 /// A request that is under way.
@@ -80,23 +107,13 @@ impl Tap {
             return;
         }
         let now = &mut *self.now.borrow_mut();
-        let known = now.as_ref().map(|tapped| tapped.recording.number);
+        let known = now.as_ref().map(|tapped| tapped.outlet.recording().number);
         if known == snapshot.recording.as_ref().map(|recording| recording.number) {
             return;
         }
-        if let Some(mut old) = now.take() {
-            old.sampler.drain().into_iter().for_each(|record| old.recording.offer(record));
-        }
-        *now = snapshot.recording.as_ref().map(|recording| Tapped {
-            recording: Arc::clone(recording),
-            sampler: self.sampler(recording),
-        });
+        let recording = snapshot.recording.as_ref();
+        *now = recording.map(|recording| Tapped::new(recording, self.worker));
         self.is_on.set(now.is_some());
-    }
-
-    fn sampler(&self, recording: &Recording) -> Sampler {
-        let seed = u64::try_from(clock::wall().as_nanos()).unwrap_or(0) ^ (self.worker << 56);
-        Sampler::new(recording.settings.strata, seed, recording.began)
     }
 
     /// Takes down the head of a request for a bid; `None`: nothing is recorded.
@@ -122,84 +139,98 @@ impl Tap {
     }
 
     /// A request was answered.
-    pub fn offer(&self, noted: Noted, reply: &Reply) {
-        let Some(Tapped { recording, sampler }) = &mut *self.now.borrow_mut() else { return };
+    pub fn offer(&self, noted: &Noted, reply: &Reply) {
+        let Some(Tapped { outlet, sampler }) = &mut *self.now.borrow_mut() else { return };
         let now = clock::monotonic();
-        let took = now.saturating_duration_since(noted.at);
-        let reason = refusal_label(reply).to_owned();
+        let answer = Answered {
+            reply,
+            reason: refusal_label(reply),
+            took: now.saturating_duration_since(noted.at),
+            began: outlet.recording().began,
+        };
         let seen = Seen {
             now,
-            is_refused: !reason.is_empty(),
+            is_refused: !answer.reason.is_empty(),
             cell: noted.trace.as_ref().and_then(|trace| trace.cell),
-            took,
+            took: answer.took,
             bytes: noted.body.len(),
         };
-        let began = recording.began;
-        let kept = sampler.see(&seen, |stratum| {
-            let record = noted.into_record(began, (reply, reason, took));
-            Record { stratum, ..record }
-        });
-        if let Some(record) = kept {
-            recording.offer(record);
+        match sampler.see(&seen) {
+            None => {}
+            Some(Chosen::Now(stratum)) => outlet.keep(|out| noted.append(&answer, stratum, out)),
+            Some(Chosen::Perhaps(stratum)) => {
+                let mut record = Vec::new();
+                match noted.append(&answer, stratum, &mut record) {
+                    Ok(()) => sampler.hold(stratum, &seen, record),
+                    Err(fault) => outlet.keep(|_| Err(fault)),
+                }
+            }
         }
     }
 
-    /// From time to time: what a minute left.
+    /// From time to time: what a minute left, and whatever waits for more.
     pub fn sweep(&self, now: Instant) {
-        if let Some(Tapped { recording, sampler }) = &mut *self.now.borrow_mut() {
-            sampler.ended(now).into_iter().for_each(|record| recording.offer(record));
+        if let Some(tapped) = &mut *self.now.borrow_mut() {
+            let held = tapped.sampler.ended(now);
+            tapped.keep(held);
+            tapped.outlet.hand_over();
         }
     }
 }
 
-impl Drop for Tap {
-    fn drop(&mut self) {
-        if let Some(Tapped { recording, sampler }) = self.now.get_mut() {
-            sampler.drain().into_iter().for_each(|record| recording.offer(record));
-        }
-    }
+/// What became of a request.
+struct Answered<'a> {
+    reply: &'a Reply,
+    reason: &'a str,
+    took: Duration,
+    /// When the recording began.
+    began: Instant,
 }
 
 impl Noted {
-    fn into_record(self, began: Instant, answer: (&Reply, String, Duration)) -> Record {
-        let (reply, reason, took) = answer;
+    /// Writes it down as a record.
+    fn append(
+        &self,
+        answer: &Answered<'_>,
+        stratum: Stratum,
+        out: &mut Vec<u8>,
+    ) -> Result<(), TooLong> {
         let snapshot = self.held.as_ref().map(|(snapshot, _)| &**snapshot);
         let partner = self.held.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
         let partner = partner.map_or("", |partner| partner.name.as_str());
-        let name = |index: usize| HEADERS.get(index).map_or("", HeaderName::as_str).to_owned();
-        let headers = self
-            .headers
-            .iter()
-            .filter_map(|(index, value)| Some((name(*index), value.to_str().ok()?.to_owned())));
-        let calls = self.trace.map(|trace| trace.calls).unwrap_or_default();
+        let name = |index: usize| HEADERS.get(index).map_or("", HeaderName::as_str);
+        let headers = self.headers.iter();
         let bidder = |id| snapshot.and_then(|snapshot| snapshot.bidder(id));
-        let calls = calls.into_iter().map(|call| RecordedCall {
-            bidder: bidder(call.bidder).map_or_else(String::new, |bidder| bidder.name.clone()),
-            sent: call.sent,
-            took: call.took,
-            status: call.status,
-            no_answer: call.no_answer.to_owned(),
-            request: call.request,
-            answer: call.answer,
-        });
-        Record {
-            at: self.at.saturating_duration_since(began),
+        let calls = self.trace.iter().flat_map(|trace| &trace.calls);
+        let body = content(answer.reply);
+        let entry = Entry {
+            at: self.at.saturating_duration_since(answer.began),
             connection: self.connection,
-            path: path(&self.uri, partner),
-            method: self.method.to_string(),
-            headers: headers.collect(),
-            calls: calls.collect(),
-            body: self.body,
-            outcome: Some(RecordedOutcome {
-                status: reply.status().as_u16(),
-                reason,
-                took,
+            partner,
+            method: self.method.as_str(),
+            path: &path(&self.uri, partner),
+            headers: headers
+                .filter_map(|(index, value)| Some((name(*index), value.to_str().ok()?))),
+            body: &self.body,
+            stratum,
+            outcome: Some(OutcomeEntry {
+                status: answer.reply.status().as_u16(),
+                reason: answer.reason,
+                took: answer.took,
                 generation: snapshot.map_or(0, |snapshot| snapshot.generation),
-                body: content(reply),
+                body: &body,
             }),
-            partner: partner.to_owned(),
-            ..Record::default()
-        }
+            calls: calls.map(|call| CallEntry {
+                bidder: bidder(call.bidder).map_or("", |bidder| &bidder.name),
+                sent: call.sent,
+                took: call.took,
+                status: call.status,
+                no_answer: call.no_answer,
+                request: &call.request,
+                answer: &call.answer,
+            }),
+        };
+        entry.append(out)
     }
 }
 

@@ -10,7 +10,8 @@
 pub mod command;
 
 use gavel::capture::form::is_pseudonym;
-use gavel::capture::personal::{self, Leaf, Treat};
+use gavel::capture::names::Treat;
+use gavel::capture::personal::{self, Leaf};
 use gavel::capture::pseudonym::DEPTH_MAX;
 use gavel::capture::{Record, RecordedCall};
 use gavel::json::scratch::Scratch;

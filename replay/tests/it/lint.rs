@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use gavel::capture::form::{PseudonymKey, is_pseudonym};
+use gavel::capture::names::by_path;
 use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Origin, Record, personal};
@@ -57,7 +58,7 @@ fn compare(path: &mut Vec<String>, old: &Value, new: &Value) -> usize {
         _ => {
             assert_eq!(old.is_string(), new.is_string(), "{path:?}: {old} {new}");
             let names: Vec<&str> = path.iter().map(String::as_str).collect();
-            let declared = (1..=names.len()).find_map(|end| personal::by_path(&names[..end]));
+            let declared = (1..=names.len()).find_map(|end| by_path(&names[..end]));
             let text = old.as_str().unwrap_or_default();
             let treat = declared.or_else(|| personal::by_look(&names, text));
             let is_part = treat.is_none() && !personal::parts(text).is_empty();

@@ -141,7 +141,10 @@ pub(super) fn record(part: Cursor<'_>, out: &mut Record) -> Result<(), Fault> {
                 out.headers.push(header(value)?);
             }
             tag::BODY => out.body = value.bytes(),
-            tag::STRATUM => out.stratum = stratum(value.only()?)?,
+            tag::STRATUM => {
+                let known = Stratum::of(value.only()?);
+                out.stratum = known.ok_or(Fault::Content("the stratum of a record"))?;
+            }
             tag::OUTCOME => out.outcome = Some(outcome(value)?),
             tag::CALL => {
                 limit("the number of bidders", out.calls.len(), CALLS_MAX.saturating_sub(1))?;
@@ -151,11 +154,6 @@ pub(super) fn record(part: Cursor<'_>, out: &mut Record) -> Result<(), Fault> {
         }
         Ok(())
     })
-}
-
-fn stratum(number: u64) -> Result<Stratum, Fault> {
-    let index = usize::try_from(number).unwrap_or(usize::MAX);
-    Stratum::ALL.get(index).copied().ok_or(Fault::Content("the stratum of a record"))
 }
 
 fn header(part: Cursor<'_>) -> Result<(String, String), Fault> {

@@ -1,9 +1,13 @@
 //! Queues that are full, disks that are gone, and what comes to the file.
 
 use super::*;
-use crate::capture::read;
+use crate::capture::chunk::Outlet;
+use crate::capture::disguise::UNREADABLE;
+use crate::capture::entry::append_record;
 use crate::capture::rotate::finished;
 use crate::capture::write::WriterSettings;
+use crate::capture::{Record, RecordedCall, RecordedOutcome, read};
+use bytes::Bytes;
 use std::path::Path;
 
 fn settings(directory: &Path) -> CaptureSettings {
@@ -29,6 +33,26 @@ fn record(body: &'static str) -> Record {
     Record { body: Bytes::from_static(body.as_bytes()), ..Record::default() }
 }
 
+/// By a worker of its own.
+fn offer(recording: &Arc<Recording>, record: &Record) {
+    Outlet::new(Arc::clone(recording)).keep(|out| append_record(record, out));
+}
+
+/// One without a thread, of which so many chunks may wait.
+fn alone(settings: CaptureSettings, chunks: usize) -> (Arc<Recording>, Receiver<Chunk>) {
+    let (queue, taken) = sync_channel(chunks);
+    let recording = Recording {
+        settings,
+        began: clock::monotonic(),
+        number: 1,
+        queue,
+        thread: thread::current(),
+        counters: Arc::default(),
+        spare: Arc::default(),
+    };
+    (Arc::new(recording), taken)
+}
+
 fn written(directory: &Path) -> Vec<Record> {
     let mut found = Vec::new();
     for (path, _) in finished(directory, "t").unwrap() {
@@ -48,8 +72,8 @@ fn what_is_offered_is_written_with_pseudonyms() {
     let wanted = settings(folder.path());
     let recording = recorder.apply(Some(&wanted)).unwrap();
     assert!(Arc::ptr_eq(&recording, &recorder.apply(Some(&wanted)).unwrap()), "goes on");
-    recording.offer(record(r#"{"user":{"id":"u-1"}}"#));
-    recording.offer(record("{broken jo@mail.example"));
+    offer(&recording, &record(r#"{"user":{"id":"u-1"}}"#));
+    offer(&recording, &record("{broken jo@mail.example"));
     recorder.stop();
     let found = written(folder.path());
     assert_eq!(found.len(), 2);
@@ -65,26 +89,117 @@ fn what_is_offered_is_written_with_pseudonyms() {
 
 #[test]
 fn a_full_queue_drops_and_counts_and_never_waits() {
-    let counters: Arc<Counters> = Arc::default();
-    let folder = tempfile::tempdir().unwrap();
-    let (queue, records) = sync_channel(2);
-    let recording = Recording {
-        settings: CaptureSettings { queue_bytes_max: 2_000, ..settings(folder.path()) },
-        began: clock::monotonic(),
-        number: 1,
-        queue,
-        thread: thread::current(),
-        counters: Arc::clone(&counters),
-        stop: Arc::default(),
-    };
-    (0..5).for_each(|_| recording.offer(record("{}")));
+    let wanted = CaptureSettings { queue_bytes_max: 2_000, ..settings(Path::new("")) };
+    let (recording, records) = alone(wanted, 2);
+    let counters = Arc::clone(&recording.counters);
+    (0..5).for_each(|_| offer(&recording, &record("{}")));
     assert_eq!((counters.queued(), counters.dropped(Dropped::QueueFull)), (2, 3));
     drop(records.recv().unwrap());
-    recording.offer(Record { body: vec![b' '; 2_000].into(), ..Record::default() });
+    offer(&recording, &Record { body: vec![b' '; 2_000].into(), ..Record::default() });
     assert_eq!(counters.dropped(Dropped::QueueFull), 4, "by bytes");
+    offer(&recording, &Record { body: vec![b' '; 9 << 20].into(), ..Record::default() });
+    assert_eq!(counters.dropped(Dropped::TooLarge), 1);
+    let mut chunk = recording.empty_chunk();
+    chunk.records = 64;
+    recording.offer(chunk);
+    assert_eq!(counters.dropped(Dropped::QueueFull), 68, "by records, and all of a chunk");
+    assert_eq!(counters.queued(), 2);
     drop(records);
-    recording.offer(record("{}"));
-    assert_eq!(counters.dropped(Dropped::Stopped) + counters.dropped(Dropped::QueueFull), 5);
+    offer(&recording, &record("{}"));
+    assert_eq!(counters.dropped(Dropped::Stopped), 1);
+}
+
+#[test]
+fn a_worker_hands_over_what_it_has_by_number_by_size_and_at_its_end() {
+    let (recording, taken) = alone(settings(Path::new("")), 64);
+    let count = || taken.try_iter().map(|chunk| chunk.records).collect::<Vec<_>>();
+    let mut outlet = Outlet::new(recording);
+    (0..20).for_each(|_| outlet.keep(|out| append_record(&record("{}"), out)));
+    assert_eq!(count(), [8, 8], "an eighth of the 64 that may wait");
+    let large = Record { body: vec![b' '; 100 << 10].into(), ..Record::default() };
+    outlet.keep(|out| append_record(&large, out));
+    assert_eq!(count(), [5], "with the large one");
+    outlet.keep(|out| append_record(&record("{}"), out));
+    outlet.hand_over();
+    outlet.hand_over();
+    assert_eq!(count(), [1]);
+    outlet.keep(|out| append_record(&record("{}"), out));
+    drop(outlet);
+    assert_eq!(count(), [1]);
+}
+
+#[test]
+fn what_workers_still_have_when_it_is_switched_off_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::default();
+    let mut outlet = Outlet::new(recorder.apply(Some(&settings(folder.path()))).unwrap());
+    outlet.keep(|out| append_record(&record("{}"), out));
+    assert!(recorder.apply(None).is_none());
+    outlet.keep(|out| append_record(&record("[]"), out));
+    drop(outlet);
+    recorder.stop();
+    assert_eq!(written(folder.path()).len(), 2);
+    assert_eq!(recorder.counters().dropped(Dropped::Stopped), 0);
+}
+
+#[test]
+fn every_part_of_a_record_comes_to_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let recorder = Recorder::default();
+    let recording = recorder.apply(Some(&settings(folder.path()))).unwrap();
+    let text = str::to_owned;
+    let call = |number: u16| RecordedCall {
+        bidder: format!("bidder-{number}"),
+        sent: Duration::from_micros(310),
+        took: Duration::from_micros(u64::from(number)),
+        status: number,
+        no_answer: text("late"),
+        request: Bytes::from_static(b"{\"id\": \"r\"}"),
+        answer: Bytes::from_static(b"[1 ]"),
+    };
+    let whole = Record {
+        at: Duration::from_micros(5),
+        connection: 7,
+        partner: text("acme"),
+        method: text("POST"),
+        path: text("/openrtb2/acme?x=1"),
+        headers: vec![(text("content-type"), text("application/json"))],
+        body: Bytes::from_static(b"{ \"id\":\"r\", \"tmax\":1.0 }"),
+        stratum: Stratum::Novel,
+        outcome: Some(RecordedOutcome {
+            status: 200,
+            reason: text("none"),
+            took: Duration::from_millis(3),
+            generation: 4,
+            body: Bytes::from_static(b"{\"cur\":\"USD\"}"),
+        }),
+        calls: (0..3).map(call).collect(),
+    };
+    let personal = Record {
+        path: text("/openrtb2/acme?uid=u-77&x=1"),
+        headers: vec![(text("origin"), text("https://jo@mail.example"))],
+        body: Bytes::from_static(b"{\"user\":{\"id\":\"u-77\"}}"),
+        outcome: Some(RecordedOutcome {
+            body: Bytes::from_static(b"{\"ext\":{\"uid\":\"u-77\"}}"),
+            ..RecordedOutcome::default()
+        }),
+        calls: vec![RecordedCall {
+            request: Bytes::from_static(b"{\"user\":{\"id\":\"u-77\"}}"),
+            answer: Bytes::from_static(b"{\"x\":\"https://a.example/?uid=u-77\"}"),
+            ..call(1)
+        }],
+        ..whole.clone()
+    };
+    offer(&recording, &whole);
+    offer(&recording, &personal);
+    recorder.stop();
+    let found = written(folder.path());
+    assert_eq!(found[0], whole, "nothing of it is personal");
+    let said = format!("{:?}", found[1]);
+    assert!(!said.contains("u-77") && !said.contains("mail.example"), "{said}");
+    assert!(found[1].path.starts_with("/openrtb2/acme?uid="), "{said}");
+    assert_eq!(found[1].calls[0].bidder, "bidder-1");
+    assert_eq!(recorder.counters().records(Stratum::Novel), 2);
 }
 
 #[test]
@@ -92,7 +207,7 @@ fn a_folder_that_is_not_there_costs_records_only() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::default();
     let recording = recorder.apply(Some(&settings(&folder.path().join("none")))).unwrap();
-    (0..3).for_each(|_| recording.offer(record("{}")));
+    (0..3).for_each(|_| offer(&recording, &record("{}")));
     recorder.stop();
     assert_eq!(recorder.counters().dropped(Dropped::Write), 3);
     assert_eq!(recorder.counters().queued(), 0);

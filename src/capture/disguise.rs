@@ -1,0 +1,154 @@
+//! From a record as a worker wrote it down to one that may be kept: what is personal in it is replaced.
+//!
+//! Owns: [`Disguise`]: which fields are looked into, and what stands for a body that nobody can read.
+//! Never: what is personal, what a pseudonym looks like. Invariant: a field that this does not know is
+//! not kept, for nobody looked into it.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::Stratum;
+use super::entry::{self, TooLong};
+use super::form::PseudonymKey;
+use super::format::{call, header, outcome, record};
+use super::pseudonym::Pseudonymiser;
+use crate::tlv::{TlvFault, field_bytes, fields};
+use std::io;
+
+/// What stands in the place of a body that nobody could read.
+pub const UNREADABLE: &str = "x-gavel-unreadable-body";
+
+/// Makes records fit to be kept; one a thread.
+#[derive(Debug)]
+pub struct Disguise {
+    pseudonymiser: Pseudonymiser,
+    keeps_unreadable: bool,
+}
+
+/// What was seen of a record on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub at_us: u64,
+    pub stratum: Stratum,
+}
+
+/// Why a record is not there.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum Lost {
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// These are no fields: a fault of whoever wrote them down.
+    #[error(transparent)]
+    Fields(#[from] TlvFault),
+}
+
+impl From<Lost> for io::Error {
+    fn from(why: Lost) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, why)
+    }
+}
+
+impl Disguise {
+    pub const fn new(key: PseudonymKey, keeps_unreadable: bool) -> Self {
+        Self { pseudonymiser: Pseudonymiser::new(key), keeps_unreadable }
+    }
+
+    /// Writes the record, whose fields are in `kept`, behind what is in `out`, after its length.
+    pub fn append(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<Told, Lost> {
+        entry::append(out, |out| self.record(kept, out).map_err(Lost::from))
+    }
+
+    fn record(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<Told, TlvFault> {
+        use record::{AT, BODY, CALL, CONNECTION, HEADER, METHOD, OUTCOME, PARTNER, PATH, STRATUM};
+        let mut told = Told::default();
+        fields(kept, |tag, value| {
+            match tag {
+                AT => told.at_us = value.number()?,
+                STRATUM => told.stratum = stratum(value.number()?)?,
+                _ => {}
+            }
+            match tag {
+                AT | CONNECTION | PARTNER | METHOD | STRATUM => {
+                    field_bytes(out, tag, value.bytes());
+                }
+                PATH => self.text(tag, value.text()?, out),
+                HEADER => entry::field(out, tag, |out| self.header(value.bytes(), out))?,
+                OUTCOME => entry::field(out, tag, |out| self.outcome(value.bytes(), out))?,
+                CALL => entry::field(out, tag, |out| self.call(value.bytes(), out))?,
+                BODY => {
+                    if let Some(what) = self.body(tag, value.bytes(), out) {
+                        entry::field(out, HEADER, |out| entry::header(UNREADABLE, &what, out));
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(told)
+    }
+
+    fn header(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<(), TlvFault> {
+        fields(kept, |tag, value| {
+            match tag {
+                header::NAME => field_bytes(out, tag, value.bytes()),
+                header::VALUE => self.text(tag, value.text()?, out),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn outcome(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<(), TlvFault> {
+        use outcome::{BODY, GENERATION, REASON, STATUS, TOOK};
+        fields(kept, |tag, value| {
+            match tag {
+                STATUS | REASON | TOOK | GENERATION => field_bytes(out, tag, value.bytes()),
+                BODY => drop(self.body(tag, value.bytes(), out)),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn call(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<(), TlvFault> {
+        use call::{ANSWER, BIDDER, NO_ANSWER, REQUEST, SENT, STATUS, TOOK};
+        fields(kept, |tag, value| {
+            match tag {
+                BIDDER | SENT | TOOK | STATUS | NO_ANSWER => field_bytes(out, tag, value.bytes()),
+                REQUEST | ANSWER => drop(self.body(tag, value.bytes(), out)),
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn text(&self, tag: u64, text: &str, out: &mut Vec<u8>) {
+        let new = self.pseudonymiser.text(text);
+        field_bytes(out, tag, new.as_deref().unwrap_or(text).as_bytes());
+    }
+
+    /// Gives what is known of a body that was left out.
+    fn body(&mut self, tag: u64, body: &[u8], out: &mut Vec<u8>) -> Option<String> {
+        let start = out.len();
+        let read = entry::field(out, tag, |out| self.pseudonymiser.append(body, out));
+        if read.is_some() {
+            return None;
+        }
+        out.truncate(start);
+        if self.keeps_unreadable {
+            field_bytes(out, tag, body);
+            return None;
+        }
+        let class = match body.first()? {
+            b'{' => "an object",
+            b'[' => "an array",
+            b'"' => "a text",
+            byte if byte.is_ascii_alphanumeric() => "a letter or digit",
+            byte if byte.is_ascii() => "another character",
+            _ => "no character",
+        };
+        Some(format!("{} bytes, begins with {class}", body.len()))
+    }
+}
+
+fn stratum(number: u64) -> Result<Stratum, TlvFault> {
+    Stratum::of(number).ok_or(TlvFault::Value("the stratum"))
+}
