@@ -1,7 +1,7 @@
 //! What a record costs once it was offered, in CPU time: as a whole, through the queue and the
 //! writing thread, and by its two large parts, pseudonyms and packing.
 //!
-//! `cargo bench --bench capture -- [--records N] [--rounds 5] [--level N] [--block BYTES]`; with `--test` it
+//! `cargo bench --bench capture -- [--records N] [--rounds 5] [--level N]`; with `--test` it
 //! runs once, small. What a worker does before it offers a record is in `limit --capture`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench tells, and may panic")]
 
@@ -34,9 +34,6 @@ struct Arguments {
     /// Level of zstd; else that of a server.
     #[arg(long, allow_hyphen_values = true)]
     level: Option<i32>,
-    /// Bytes of a block; else those of a server.
-    #[arg(long)]
-    block: Option<usize>,
     /// Run once, shortly.
     #[arg(long)]
     test: bool,
@@ -158,7 +155,7 @@ fn header() -> Header {
     }
 }
 
-/// Everything that happens to a record from a worker's chunk on.
+/// Everything that happens to a record from the moment that a worker writes it down.
 fn whole(records: &[Record], directory: &Path, writer: WriterSettings) -> f64 {
     let recorder = Recorder::default();
     let settings = CaptureSettings {
@@ -201,8 +198,7 @@ fn main() {
         arguments = Arguments { records: 500, rounds: 1, ..arguments };
     }
     let level = arguments.level.unwrap_or(LEVEL_OF_SERVER);
-    let block_bytes = arguments.block.unwrap_or(WriterSettings::default().block_bytes);
-    let settings = WriterSettings { level, block_bytes };
+    let settings = WriterSettings { level, ..WriterSettings::default() };
     let came = records(arguments.records);
     let bytes: usize = came
         .iter()

@@ -8,7 +8,7 @@
 use super::Stratum;
 use super::entry::{self, TooLong};
 use super::form::PseudonymKey;
-use super::format::{call, header, outcome, record};
+use super::format::{HEADERS_MAX, call, header, outcome, record};
 use super::pseudonym::Pseudonymiser;
 use crate::tlv::{TlvFault, field_bytes, fields};
 use std::io;
@@ -58,7 +58,7 @@ impl Disguise {
 
     fn record(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<Told, TlvFault> {
         use record::{AT, BODY, CALL, CONNECTION, HEADER, METHOD, OUTCOME, PARTNER, PATH, STRATUM};
-        let mut told = Told::default();
+        let (mut told, mut headers) = (Told::default(), 0_usize);
         fields(kept, |tag, value| {
             match tag {
                 AT => told.at_us = value.number()?,
@@ -70,11 +70,15 @@ impl Disguise {
                     field_bytes(out, tag, value.bytes());
                 }
                 PATH => self.text(tag, value.text()?, out),
-                HEADER => entry::field(out, tag, |out| self.header(value.bytes(), out))?,
+                HEADER => {
+                    headers = headers.saturating_add(1);
+                    entry::field(out, tag, |out| self.header(value.bytes(), out))?;
+                }
                 OUTCOME => entry::field(out, tag, |out| self.outcome(value.bytes(), out))?,
                 CALL => entry::field(out, tag, |out| self.call(value.bytes(), out))?,
                 BODY => {
-                    if let Some(what) = self.body(tag, value.bytes(), out) {
+                    let left_out = self.body(tag, value.bytes(), out);
+                    if let Some(what) = left_out.filter(|_| headers < HEADERS_MAX) {
                         entry::field(out, HEADER, |out| entry::header(UNREADABLE, &what, out));
                     }
                 }
@@ -151,4 +155,49 @@ impl Disguise {
 
 fn stratum(number: u64) -> Result<Stratum, TlvFault> {
     Stratum::of(number).ok_or(TlvFault::Value("the stratum"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tlv::field_number;
+
+    #[test]
+    fn what_it_does_not_know_is_not_kept_and_headers_keep_their_cap() {
+        let mut kept = Vec::new();
+        field_number(&mut kept, record::AT, 7);
+        field_bytes(&mut kept, 99, b"nobody looked into this");
+        for _ in 0..HEADERS_MAX {
+            entry::field(&mut kept, record::HEADER, |out| {
+                entry::header("a", "b", out);
+                field_bytes(out, 99, b"nor into this");
+            });
+        }
+        field_bytes(&mut kept, record::BODY, b"{broken");
+        let mut out = Vec::new();
+        let key = PseudonymKey::new("a secret of the tests");
+        let told = Disguise::new(key, false).append(&kept, &mut out).unwrap();
+        assert_eq!((told.at_us, told.stratum), (7, Stratum::Sample));
+        let shown = String::from_utf8_lossy(&out);
+        assert!(!shown.contains("into this") && !shown.contains("broken"), "{shown}");
+        let mut headers = 0;
+        let whole = crate::tlv::take_part(&mut out.as_slice()).unwrap();
+        fields(whole, |tag, _| {
+            headers += usize::from(tag == record::HEADER);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(headers, HEADERS_MAX);
+    }
+
+    #[test]
+    fn what_is_no_record_leaves_nothing_behind() {
+        let key = PseudonymKey::new("a secret of the tests");
+        let mut disguise = Disguise::new(key, false);
+        for kept in [&b"\x01\x05\x01"[..], b"\x08\x01\x63", b"\x0a\x02\x01\x07", b"\x80"] {
+            let mut out = b"before".to_vec();
+            assert!(disguise.append(kept, &mut out).is_err(), "{kept:?}");
+            assert_eq!(out, b"before", "{kept:?}");
+        }
+    }
 }

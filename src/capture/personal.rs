@@ -240,6 +240,10 @@ mod tests {
             ("https://a.example/?h=0123456789abcdef01&n=123", &["0123456789abcdef01"]),
             ("a?b=é@ü.example", &[]),
             ("https://a.example/#access_token=xyz", &["xyz"]),
+            (
+                "https://a.example/?a_parameter_of_a_long_name=0123456789abcdef01",
+                &["0123456789abcdef01"],
+            ),
             ("plain", &[]),
         ] {
             let found: Vec<&str> =

@@ -3,9 +3,9 @@
 //! Owns: [`Recorder`], one a process; [`Recording`], what workers offer records to; the thread that
 //! replaces what is personal and writes. Never: a choice (that is [`super::sampler`]).
 //! Invariants: offering never waits: what does not fit is dropped and counted; nothing personal
-//! leaves the thread's memory; a disk that is full or gone costs records, never the server.
+//! comes to a file; a disk that is full or gone costs records, never the server.
 
-use super::chunk::Chunk;
+use super::chunk::{Chunk, Room};
 use super::disguise::Disguise;
 use super::entry::micros;
 use super::form::PseudonymKey;
@@ -29,9 +29,6 @@ const NICE: i32 = 10;
 const TICK: Duration = Duration::from_millis(100);
 /// Most chunks between two looks at the clock.
 const BATCH: usize = 16;
-/// Empty chunks that are kept for workers, and the room of one that is kept.
-const SPARE_CHUNKS_MAX: usize = 16;
-const SPARE_BYTES_MAX: usize = 256 << 10;
 /// How long a record may wait in an open block.
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How long a fault of the disk is left alone.
@@ -96,7 +93,6 @@ pub struct Counters {
     bytes: AtomicU64,
     files: AtomicU64,
     queued: AtomicUsize,
-    queued_bytes: AtomicUsize,
 }
 
 impl Counters {
@@ -119,7 +115,7 @@ impl Counters {
         self.files.load(Ordering::Relaxed)
     }
 
-    /// Records that wait.
+    /// Records that wait for a thread (those that workers have not handed over are not counted).
     pub fn queued(&self) -> u64 {
         self.queued.load(Ordering::Relaxed) as u64
     }
@@ -149,36 +145,37 @@ pub struct Recording {
     /// Who takes chunks from it.
     thread: Thread,
     counters: Arc<Counters>,
-    spare: Arc<Spare>,
+    room: Arc<Room>,
 }
 
 impl Recording {
     /// Puts records before the thread, or drops and counts them. Never waits.
     pub fn offer(&self, chunk: Chunk) {
-        let (counters, settings) = (&self.counters, &self.settings);
+        let CaptureSettings { queue_records, queue_bytes_max, .. } = self.settings;
         let (records, bytes) = (chunk.records, chunk.bytes.len());
-        let held = counters.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let waiting = counters.queued.fetch_add(records, Ordering::Relaxed);
-        let has_room =
-            held + bytes <= settings.queue_bytes_max && waiting + records <= settings.queue_records;
-        let why = match has_room.then(|| self.queue.try_send(chunk)) {
-            Some(Ok(())) => {
-                // of all that are offered, one comes across each half (what another recording has
-                // left waiting counts too, and then the next look comes with the tick only)
+        let (waiting, held) = self.room.enter(records, bytes);
+        self.counters.queued.fetch_add(records, Ordering::Relaxed);
+        let has_room = held + bytes <= queue_bytes_max && waiting + records <= queue_records;
+        let sent =
+            if has_room { self.queue.try_send(chunk) } else { Err(TrySendError::Full(chunk)) };
+        let (why, chunk) = match sent {
+            Ok(()) => {
+                // of all that are offered, one comes across each half
                 let comes_across =
                     |from: usize, more, most| (from..from + more).contains(&(most / 2));
-                if comes_across(waiting, records, settings.queue_records)
-                    || comes_across(held, bytes, settings.queue_bytes_max)
+                if comes_across(waiting, records, queue_records)
+                    || comes_across(held, bytes, queue_bytes_max)
                 {
                     self.thread.unpark();
                 }
                 return;
             }
-            None | Some(Err(TrySendError::Full(_))) => Dropped::QueueFull,
-            Some(Err(TrySendError::Disconnected(_))) => Dropped::Stopped,
+            Err(TrySendError::Full(chunk)) => (Dropped::QueueFull, chunk),
+            Err(TrySendError::Disconnected(chunk)) => (Dropped::Stopped, chunk),
         };
-        counters.queued.fetch_sub(records, Ordering::Relaxed);
-        counters.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.counters.queued.fetch_sub(records, Ordering::Relaxed);
+        self.room.leave(records, bytes);
+        self.room.put(chunk);
         self.count_drops(why, records);
     }
 
@@ -189,26 +186,7 @@ impl Recording {
 
     /// One to be filled, in memory that was used before where there is some.
     pub fn empty_chunk(&self) -> Chunk {
-        self.spare.take()
-    }
-}
-
-/// Chunks that were written, for workers to fill again.
-#[derive(Debug, Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
-
-impl Spare {
-    fn take(&self) -> Chunk {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Chunk { bytes: bytes.unwrap_or_default(), records: 0 }
-    }
-
-    fn put(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
-        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE_CHUNKS_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
-            spare.push(bytes);
-        }
+        self.room.take()
     }
 }
 
@@ -281,8 +259,8 @@ fn start(
     counters: Arc<Counters>,
 ) -> Option<(Recording, Writer)> {
     let (queue, chunks) = sync_channel(settings.queue_records);
-    let (is_over, spare): (Arc<AtomicBool>, Arc<Spare>) = Default::default();
-    let writing = Writing::new(&settings, Arc::clone(&counters), Arc::clone(&spare));
+    let (is_over, room): (Arc<AtomicBool>, Arc<Room>) = Default::default();
+    let writing = Writing::new(&settings, Arc::clone(&counters), Arc::clone(&room));
     let (ends, directory) = (Arc::clone(&is_over), settings.files.directory.clone());
     let thread = std::thread::Builder::new().name("gavel-capture".to_owned()).spawn(move || {
         // On Linux the niceness is the thread's own.
@@ -296,7 +274,7 @@ fn start(
             info!(directory = %directory.display(), key = settings.key.name(), "recording");
             let (began, taker) = (clock::monotonic(), thread.thread().clone());
             let recording =
-                Recording { settings, began, number, queue, thread: taker, counters, spare };
+                Recording { settings, began, number, queue, thread: taker, counters, room };
             Some((recording, Writer { thread, is_over }))
         }
         Err(fault) => {
@@ -306,12 +284,20 @@ fn start(
     }
 }
 
+/// What a look at the queue leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Look,
+    Rest,
+    End,
+}
+
 /// The thread's own.
 struct Writing {
     disguise: Disguise,
     rotation: Rotation,
     counters: Arc<Counters>,
-    spare: Arc<Spare>,
+    room: Arc<Room>,
     /// Of `rotation`, as far as they are in `counters`.
     told: (u64, u64),
     /// Since a fault of the disk: until when it is left alone.
@@ -319,7 +305,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn new(settings: &CaptureSettings, counters: Arc<Counters>, spare: Arc<Spare>) -> Self {
+    fn new(settings: &CaptureSettings, counters: Arc<Counters>, room: Arc<Room>) -> Self {
         let header = Header {
             origin: Origin::Recorded,
             started_us: micros(clock::wall()),
@@ -333,7 +319,7 @@ impl Writing {
             disguise: Disguise::new(settings.key.clone(), settings.keeps_unreadable),
             rotation: Rotation::new(settings.files.clone(), header),
             counters,
-            spare,
+            room,
             told: (0, 0),
             fault: None,
         }
@@ -342,11 +328,7 @@ impl Writing {
     fn run(mut self, chunks: &Receiver<Chunk>, is_over: &AtomicBool) {
         let mut flushed = clock::monotonic();
         loop {
-            let is_last = is_over.load(Ordering::Acquire);
-            let (count, why) = self.take_batch(chunks);
-            if why == Some(TryRecvError::Disconnected) {
-                break;
-            }
+            let next = self.look(chunks, is_over.load(Ordering::Acquire));
             let now = clock::monotonic();
             if now.saturating_duration_since(flushed) >= FLUSH_EVERY {
                 flushed = now;
@@ -354,16 +336,27 @@ impl Writing {
                 let flushed = ticked.and_then(|()| self.rotation.flush());
                 self.heard(flushed);
             }
-            if is_last && count == 0 {
-                break;
-            }
-            if why.is_some() {
-                thread::park_timeout(TICK);
+            match next {
+                Next::Look => {}
+                Next::Rest => thread::park_timeout(TICK),
+                Next::End => break,
             }
         }
         let closed = self.rotation.close();
         self.heard(closed);
         self.tell();
+    }
+
+    /// Takes what waits. It ends when nobody can offer anything any more, and where nobody will
+    /// (`is_last`) when nothing waits.
+    fn look(&mut self, chunks: &Receiver<Chunk>, is_last: bool) -> Next {
+        let (count, why) = self.take_batch(chunks);
+        match why {
+            Some(TryRecvError::Disconnected) => Next::End,
+            _ if is_last && count == 0 => Next::End,
+            Some(TryRecvError::Empty) => Next::Rest,
+            None => Next::Look,
+        }
     }
 
     /// Takes what waits; gives how many, and what stopped it before there were [`BATCH`].
@@ -384,17 +377,21 @@ impl Writing {
 
     fn take(&mut self, chunk: Chunk, now_us: u64) {
         self.counters.queued.fetch_sub(chunk.records, Ordering::Relaxed);
-        self.counters.queued_bytes.fetch_sub(chunk.bytes.len(), Ordering::Relaxed);
+        self.room.leave(chunk.records, chunk.bytes.len());
         let mut rest = chunk.bytes.as_slice();
-        for _ in 0..chunk.records {
-            let kept = take_part(&mut rest).unwrap_or_default();
+        for left in (1..=chunk.records).rev() {
+            let Ok(kept) = take_part(&mut rest) else {
+                error!(left, "a worker's records cannot be told apart: a fault of this program");
+                self.counters.drop_some(Dropped::Write, left);
+                break;
+            };
             if self.fault.is_some_and(|until| clock::monotonic() < until) {
                 self.counters.drop_some(Dropped::Write, 1);
             } else {
                 self.write(kept, now_us);
             }
         }
-        self.spare.put(chunk.bytes);
+        self.room.put(chunk);
     }
 
     fn write(&mut self, kept: &[u8], now_us: u64) {

@@ -7,6 +7,7 @@
 use crate::capture::Stratum;
 use crate::capture::chunk::Outlet;
 use crate::capture::entry::{CallEntry, Entry, OutcomeEntry, TooLong};
+use crate::capture::format::RECORD_BYTES_MAX;
 use crate::capture::recorder::Recording;
 use crate::capture::sampler::{Chosen, Sampler, Seen};
 use crate::clock;
@@ -161,7 +162,10 @@ impl Tap {
             Some(Chosen::Perhaps(stratum)) => {
                 let mut record = Vec::new();
                 match noted.append(&answer, stratum, &mut record) {
-                    Ok(()) => sampler.hold(stratum, &seen, record),
+                    Ok(()) => {
+                        record.shrink_to_fit();
+                        sampler.hold(stratum, &seen, record);
+                    }
                     Err(fault) => outlet.keep(|_| Err(fault)),
                 }
             }
@@ -203,6 +207,10 @@ impl Noted {
         let bidder = |id| snapshot.and_then(|snapshot| snapshot.bidder(id));
         let calls = self.trace.iter().flat_map(|trace| &trace.calls);
         let body = content(answer.reply);
+        let of_calls = calls.clone().map(|call| call.request.len() + call.answer.len());
+        let bytes = self.body.len() + body.len() + of_calls.sum::<usize>();
+        // before any of it is copied
+        TooLong::check("the record", bytes, RECORD_BYTES_MAX)?;
         let entry = Entry {
             at: self.at.saturating_duration_since(answer.began),
             connection: self.connection,

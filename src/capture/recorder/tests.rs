@@ -48,7 +48,7 @@ fn alone(settings: CaptureSettings, chunks: usize) -> (Arc<Recording>, Receiver<
         queue,
         thread: thread::current(),
         counters: Arc::default(),
-        spare: Arc::default(),
+        room: Arc::default(),
     };
     (Arc::new(recording), taken)
 }
@@ -118,7 +118,7 @@ fn a_worker_hands_over_what_it_has_by_number_by_size_and_at_its_end() {
     assert_eq!(count(), [8, 8], "an eighth of the 64 that may wait");
     let large = Record { body: vec![b' '; 100 << 10].into(), ..Record::default() };
     outlet.keep(|out| append_record(&large, out));
-    assert_eq!(count(), [5], "with the large one");
+    assert_eq!(count(), [4, 1], "a large one goes alone");
     outlet.keep(|out| append_record(&record("{}"), out));
     outlet.hand_over();
     outlet.hand_over();
@@ -129,17 +129,61 @@ fn a_worker_hands_over_what_it_has_by_number_by_size_and_at_its_end() {
 }
 
 #[test]
-fn what_workers_still_have_when_it_is_switched_off_is_written() {
+fn a_large_record_goes_alone_and_takes_no_other_with_it() {
+    let wanted = CaptureSettings { queue_bytes_max: 64 << 10, ..settings(Path::new("")) };
+    let (recording, taken) = alone(wanted, 64);
+    let mut outlet = Outlet::new(Arc::clone(&recording));
+    let mut keep = |bytes: usize| {
+        let body = vec![b' '; bytes].into();
+        outlet.keep(|out| append_record(&Record { body, ..Record::default() }, out));
+    };
+    (0..3).for_each(|_| keep(10));
+    keep(100 << 10);
+    assert_eq!(taken.try_iter().map(|chunk| chunk.records).collect::<Vec<_>>(), [3]);
+    assert_eq!(recording.counters.dropped(Dropped::QueueFull), 1, "the large one");
+}
+
+#[test]
+fn it_ends_when_nobody_can_offer_any_more_or_nobody_will() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recording, taken) = alone(settings(folder.path()), 64);
+    let (counters, room) = (Arc::clone(&recording.counters), Arc::clone(&recording.room));
+    let mut writing = Writing::new(&recording.settings, counters, room);
+    assert_eq!(writing.look(&taken, false), Next::Rest, "workers may still have something");
+    offer(&recording, &record("{}"));
+    assert_eq!(writing.look(&taken, false), Next::Rest);
+    offer(&recording, &record("[]"));
+    assert_eq!(writing.look(&taken, true), Next::Rest, "something came");
+    assert_eq!(writing.look(&taken, true), Next::End);
+    offer(&recording, &record("1"));
+    drop(recording);
+    assert_eq!(writing.look(&taken, false), Next::End);
+    writing.rotation.close().unwrap();
+    assert_eq!(written(folder.path()).len(), 3);
+}
+
+#[test]
+fn what_stands_behind_a_stalled_recording_keeps_no_other_back() {
+    let (stalled, _taken) = alone(settings(Path::new("")), 64);
+    (0..64).for_each(|_| offer(&stalled, &record("{}")));
+    let (next, taken) = alone(settings(Path::new("")), 64);
+    let next =
+        Recording { counters: Arc::clone(&stalled.counters), ..Arc::into_inner(next).unwrap() };
+    offer(&Arc::new(next), &record("{}"));
+    assert_eq!(taken.try_iter().count(), 1);
+    assert_eq!((stalled.counters.queued(), stalled.counters.dropped(Dropped::QueueFull)), (65, 0));
+}
+
+#[test]
+fn what_cannot_be_read_is_kept_where_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     let recorder = Recorder::default();
-    let mut outlet = Outlet::new(recorder.apply(Some(&settings(folder.path()))).unwrap());
-    outlet.keep(|out| append_record(&record("{}"), out));
-    assert!(recorder.apply(None).is_none());
-    outlet.keep(|out| append_record(&record("[]"), out));
-    drop(outlet);
+    let wanted = CaptureSettings { keeps_unreadable: true, ..settings(folder.path()) };
+    let recording = recorder.apply(Some(&wanted)).unwrap();
+    offer(&recording, &record("{broken"));
     recorder.stop();
-    assert_eq!(written(folder.path()).len(), 2);
-    assert_eq!(recorder.counters().dropped(Dropped::Stopped), 0);
+    let found = written(folder.path());
+    assert_eq!((found[0].body.as_ref(), found[0].headers.len()), (b"{broken".as_slice(), 0));
 }
 
 #[test]
