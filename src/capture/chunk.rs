@@ -93,6 +93,8 @@ impl Outlet {
         if self.chunk.bytes.len().saturating_sub(start) >= bytes_most {
             // a large one goes alone: should it find no room, the others still may
             let alone = self.chunk.bytes.split_off(start);
+            // what waits is counted by its bytes, and holds no room that a large one made
+            self.chunk.bytes.shrink_to_fit();
             self.hand_over();
             self.chunk.bytes = alone;
         }

@@ -33,6 +33,7 @@ const BATCH: usize = 16;
 const FLUSH_EVERY: Duration = Duration::from_secs(10);
 /// How long a fault of the disk is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
 /// What of bidders is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bidders {

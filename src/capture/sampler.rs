@@ -1,7 +1,8 @@
 //! Which requests are kept: one sampler a worker, without a lock.
 //!
-//! Owns: [`Sampler`], the strata. Never: a queue, a clock, what is in a record. Invariants: what it holds is bounded by
-//! its settings, whatever comes; the same seed and the same requests give the same choice.
+//! Owns: [`Sampler`], the strata. Never: a queue, a clock, what is in a record. Invariants: what it
+//! holds is bounded by its settings, whatever comes; the same seed and the same requests give the same
+//! choice.
 
 use super::Stratum;
 use super::entry::micros;
