@@ -41,6 +41,8 @@ pub struct Bid {
     pub hratio: Option<u32>,
     pub dur: Option<u32>,
     pub exp: Option<u32>,
+    /// Which of those are there and are no number of that kind: not to be taken for absent ones.
+    pub unreadable: Unreadable,
     /// `slotinpod`: the place of a pod that it is for; 0: any.
     pub slotinpod: i32,
     /// Every member of the bid, for copying it into our answer; in `BidAnswer::members`.
@@ -48,6 +50,15 @@ pub struct Bid {
     /// Offsets of the bid's braces in the original bytes.
     pub open: u32,
     pub close: u32,
+}
+
+/// Members of a bid that say something which nobody can read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// One of `w`, `h`, `wratio` and `hratio`.
+    pub size: bool,
+    pub dur: bool,
+    pub exp: bool,
 }
 
 /// One seat's bids.
@@ -105,6 +116,11 @@ impl BidAnswer {
     pub fn text_bytes(&self, text: Text) -> &[u8] {
         let (at, len) = (text.at as usize, text.len as usize);
         self.text.get(at..at + len).unwrap_or_default()
+    }
+
+    /// Whether a bid has its markup in it.
+    pub fn has_markup(&self, bid: &Bid) -> bool {
+        !self.text_bytes(bid.adm).trim_ascii().is_empty()
     }
 
     /// The bytes of the strings of a list.

@@ -16,9 +16,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use memchr::memmem;
 use seal::Sealed;
+use std::sync::LazyLock;
 
 /// What every macro begins with.
 const MARK: &[u8] = b"${AUCTION_";
+static MARKS: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(MARK));
 
 /// The longest name behind the mark, its suffix and the brace: `MIN_TO_WIN` and room for `:AES256`.
 const NAME_BYTES_MAX: usize = 32;
@@ -114,7 +116,38 @@ impl Name {
 
 /// Whether there may be a macro in a text.
 pub fn are_in(text: &[u8]) -> bool {
-    memmem::find(text, MARK).is_some()
+    MARKS.find(text).is_some()
+}
+
+/// Whether a text is at most so long once its macros are substituted, whatever is known then of prices
+/// and of how it ended. `longest` is the length of the longest of the texts that `texts` gives.
+pub fn fits<'a>(
+    text: &[u8],
+    most: usize,
+    longest: usize,
+    texts: impl FnOnce() -> Macros<'a>,
+) -> bool {
+    // a byte becomes three where it is encoded, four by way of base64; numbers are shorter than that
+    let value = longest.max(20).saturating_mul(4).saturating_add(12);
+    let surely = MARKS.find_iter(text).count().saturating_mul(value).saturating_add(text.len());
+    if text.len() > most || surely <= most {
+        return text.len() <= most;
+    }
+    let longest = Cpm::from_micros(i64::MAX);
+    let known = Macros {
+        price: Some(longest),
+        bid: Some(Cpm::from_micros(MICROS)),
+        currency: Some(Currency::USD),
+        loss: Some(u32::MAX),
+        min_to_win: Some(longest),
+        multiplier: Some(i64::MAX),
+        imp_ts: Some(u64::MAX),
+        sealed: Some(Sealed::LONGEST),
+        ..texts()
+    };
+    let mut whole = Vec::with_capacity(most);
+    known.expand(text, &mut whole);
+    whole.len() <= most
 }
 
 impl Macros<'_> {
@@ -125,7 +158,7 @@ impl Macros<'_> {
     /// text; and values need no escape.
     pub fn expand(&self, text: &[u8], out: &mut Vec<u8>) {
         let mut rest = text;
-        while let Some(at) = memmem::find(rest, MARK) {
+        while let Some(at) = MARKS.find(rest) {
             let (before, from) = rest.split_at(at);
             out.extend_from_slice(before);
             let behind = from.get(MARK.len()..).unwrap_or_default();

@@ -259,11 +259,16 @@ impl Rates {
     /// The same currency never converts, known or not. Nothing is nothing in any currency, also by
     /// rates that are stale.
     pub fn convert(&self, price: Cpm, from: Currency, to: Currency) -> Option<Cpm> {
+        if self.is_stale && from != to {
+            return (price == Cpm::ZERO).then_some(price);
+        }
+        self.convert_roughly(price, from, to)
+    }
+
+    /// As [`Self::convert`], also by rates that are stale: for a bound, never for a price.
+    pub fn convert_roughly(&self, price: Cpm, from: Currency, to: Currency) -> Option<Cpm> {
         if from == to {
             return Some(price);
-        }
-        if self.is_stale {
-            return (price == Cpm::ZERO).then_some(price);
         }
         let factor = self.rate(to)? / self.rate(from)?;
         Cpm::from_wire(price.micros() as f64 / MICROS as f64 * factor)

@@ -18,7 +18,9 @@ use crate::bid::Bid;
 use crate::negatives::rejection::Rejection;
 use crate::partner::CreativeBlock;
 use crate::request::List;
+use memchr::memmem;
 use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// The taxonomy of `bcat` and `cat` where `cattax` is absent: Content Taxonomy 1.0 (3.2.1, 4.2.3).
 pub const CATTAX_DEFAULT: u16 = 1;
@@ -66,7 +68,7 @@ impl<'a> Blocked<'a> {
         Self {
             categories: [theirs(view.bcat), Categories { cattax: CATTAX_DEFAULT, listed: ours }],
             allowed: theirs(view.acat),
-            advertisers: both(view.badv, &partner.badv).map(Listed::new).collect(),
+            advertisers: both(view.badv, &partner.badv).flat_map(Listed::all).collect(),
             apps: both(view.bapp, &partner.bapp).collect(),
             creatives: &partner.creatives_blocked,
         }
@@ -89,8 +91,8 @@ impl<'a> Blocked<'a> {
             return Err(Rejection::CategoryBlocked);
         }
         if !self.advertisers.is_empty() {
-            let mut hosts = answer.texts_bytes(bid.adomain).map(Host::of);
-            if hosts.any(|host| self.advertisers.iter().any(|listed| listed.covers(host))) {
+            let mut hosts = answer.texts_bytes(bid.adomain).flat_map(Host::all);
+            if hosts.any(|host| self.advertisers.iter().any(|listed| listed.covers(&host))) {
                 return Err(Rejection::AdvertiserBlocked);
             }
         }
@@ -123,54 +125,95 @@ pub fn category_covers(blocked: &[u8], category: &[u8], cattax: u16) -> bool {
 }
 
 /// A domain as it stands in a list: what [`covers`](Self::covers) compares with.
-#[derive(Clone, Copy, Debug)]
-pub struct Listed<'a>(&'a [u8]);
+#[derive(Clone, Debug)]
+pub struct Listed<'a>(Host<'a>);
 
 /// The host of what stands in an `adomain`: a domain by the standard, but bidders send URLs too.
-#[derive(Clone, Copy, Debug)]
-pub struct Host<'a>(&'a [u8]);
+#[derive(Clone, Debug)]
+pub struct Host<'a>(Cow<'a, [u8]>);
 
 impl<'a> Listed<'a> {
-    /// From an entry of a list; a leading `www.` says nothing.
-    pub fn new(entry: &'a [u8]) -> Self {
-        let Host(host) = Host::of(entry);
-        Self(host.strip_prefix(b"www.").unwrap_or(host))
+    /// From an entry of a list. `*.`, a dot before it and `www.` say nothing: what is below a listed
+    /// domain is listed, too.
+    pub fn all(entry: &'a [u8]) -> impl Iterator<Item = Self> {
+        Host::all(entry).map(|host| Self(host.without_www()))
     }
 
     /// Whether it is the host, or a parent of it.
-    pub fn covers(self, host: Host<'_>) -> bool {
-        let at = host.0.len().checked_sub(self.0.len());
-        let Some((head, tail)) = at.and_then(|at| host.0.split_at_checked(at)) else {
+    pub fn covers(&self, host: &Host<'_>) -> bool {
+        let (own, host) = (self.0.bytes(), host.bytes());
+        let at = host.len().checked_sub(own.len());
+        let Some((head, tail)) = at.and_then(|at| host.split_at_checked(at)) else {
             return false;
         };
         !tail.is_empty()
-            && tail.eq_ignore_ascii_case(self.0)
+            && tail.eq_ignore_ascii_case(own)
             && (head.is_empty() || head.ends_with(b"."))
     }
 }
 
 impl<'a> Host<'a> {
-    /// As it was written.
-    pub fn bytes(self) -> &'a [u8] {
-        self.0
+    /// Of each domain in a text: some write several into one, with commas or blanks between them.
+    pub fn all(text: &'a [u8]) -> impl Iterator<Item = Self> {
+        let parts = |byte: &u8| matches!(byte, b',' | b';') || byte.is_ascii_whitespace();
+        text.split(parts).filter(|part| !part.is_empty()).map(Self::of)
     }
 
-    /// Without scheme, port, path and trailing dot.
+    /// Without scheme, user, port, path, and dots and a `*` at its ends; a name with letters of other
+    /// scripts as the DNS has it (RFC 5891, 4.4).
     pub fn of(domain: &'a [u8]) -> Self {
-        let domain = domain.trim_ascii();
-        let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b':');
-        let host = match domain.iter().position(ends) {
-            None => domain,
-            Some(at) => {
-                let (head, tail) = domain.split_at_checked(at).unwrap_or((domain, b""));
-                match tail.strip_prefix(b"://") {
-                    Some(rest) => rest.split(ends).next().unwrap_or_default(),
-                    None => head,
-                }
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        if domain.iter().all(is_plain) && !domain.starts_with(b".") {
+            return Self(Cow::Borrowed(domain.strip_suffix(b".").unwrap_or(domain)));
+        }
+        let ends = |byte: &u8| matches!(byte, b'/' | b'?' | b'#' | b'\\');
+        let whole = match memmem::find(domain, b"//") {
+            Some(at) if domain.get(..at).is_some_and(is_scheme) => {
+                domain.get(at..).and_then(|rest| rest.strip_prefix(b"//")).unwrap_or_default()
             }
+            _ => domain,
         };
-        Self(host.strip_suffix(b".").unwrap_or(host))
+        let authority = whole.split(ends).next().unwrap_or_default();
+        let host = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+        let host = host.split(|byte| *byte == b':').next().unwrap_or_default();
+        let host = host.strip_prefix(b"*").unwrap_or(host);
+        let host = host.strip_prefix(b".").unwrap_or(host);
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        if host.is_ascii() {
+            return Self(Cow::Borrowed(host));
+        }
+        let ascii =
+            std::str::from_utf8(host).ok().and_then(|name| idna::domain_to_ascii(name).ok());
+        Self(ascii.map_or(Cow::Borrowed(host), |name| Cow::Owned(name.into_bytes())))
     }
+
+    /// In any case.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Whether two are one advertiser's.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let plain = |host: &Self| host.clone().without_www();
+        !self.0.is_empty() && plain(self).0.eq_ignore_ascii_case(&plain(other).0)
+    }
+
+    fn without_www(self) -> Self {
+        let has_www = self.0.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"www."));
+        if !has_www {
+            return self;
+        }
+        Self(match self.0 {
+            Cow::Borrowed(host) => Cow::Borrowed(host.get(4..).unwrap_or_default()),
+            Cow::Owned(mut host) => Cow::Owned(host.split_off(4)),
+        })
+    }
+}
+
+/// What may stand before `//`: nothing, or a scheme and its colon (RFC 3986, 3.1).
+fn is_scheme(text: &[u8]) -> bool {
+    let is_of_one = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    text.is_empty() || text.strip_suffix(b":").is_some_and(|name| name.iter().all(is_of_one))
 }
 
 #[cfg(test)]
@@ -208,8 +251,25 @@ mod tests {
             ("", "example.com", false),
             ("example.com", "", false),
             ("é.example", "x.é.example", true),
+            ("example.com", "//example.com/x", true),
+            ("example.com", "HTTP://User@EXAMPLE.com:80/", true),
+            ("example.com", "good.example,example.com", true),
+            ("example.com", "example.com good.example", true),
+            ("example.com", "https://good.example/?to=//example.com", false),
+            ("example.com", "good.example/example.com", false),
+            ("bücher.example", "www.xn--bcher-kva.example", true),
+            ("xn--bcher-kva.example", "BÜCHER.example", true),
+            (".example.com", "example.com", true),
+            ("*.example.com", "a.example.com", true),
+            ("*.example.com", "example.com", true),
+            ("WWW.example.com", "example.com", true),
+            ("good.example, example.com", "example.com", true),
+            ("*", "example.com", false),
+            (".", "example.com", false),
         ] {
-            let found = Listed::new(listed.as_bytes()).covers(Host::of(host.as_bytes()));
+            let is_covered =
+                |host: Host<'_>| Listed::all(listed.as_bytes()).any(|listed| listed.covers(&host));
+            let found = Host::all(host.as_bytes()).any(is_covered);
             assert_eq!(found, covers, "{listed} {host}");
         }
     }

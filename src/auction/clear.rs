@@ -74,8 +74,9 @@ impl<'s> Sold<'s> {
         if self.picked.winners.contains(&at) {
             return None;
         }
-        if self.picked.crowded_out.contains(&at) {
-            return Some(lost(offer, LossReason::NoRoom));
+        let mut crowded_out = self.picked.crowded_out.iter();
+        if let Some((_, why)) = crowded_out.find(|(out, _)| *out == at) {
+            return Some(lost(offer, *why));
         }
         let last = self.wins.iter().rposition(|win| win.imp == offer.imp)?;
         let (last, _) = self.at(last)?;

@@ -27,8 +27,11 @@ pub fn judge(
     if answer.numbers(bid.attr).iter().any(|attr| blocked.contains(attr)) {
         return Err(Rejection::AttributeBlocked);
     }
-    if media == Media::Banner && !fits_banner(request, imp, bid) {
+    if media == Media::Banner && (bid.unreadable.size || !fits_banner(request, imp, bid)) {
         return Err(Rejection::SizeMismatch);
+    }
+    if stream.is_some() && bid.unreadable.dur {
+        return Err(Rejection::DurationMismatch);
     }
     if let (Some(stream), Some(dur)) = (stream, bid.dur) {
         let exact = request.numbers(stream.rqddurs);
@@ -45,6 +48,7 @@ pub fn judge(
     }
     match (bid.exp, imp.exp) {
         (Some(bid), Some(needed)) if bid < needed => Err(Rejection::ExpiryTooShort),
+        (None, Some(_)) if bid.unreadable.exp => Err(Rejection::ExpiryTooShort),
         _ => Ok(()),
     }
 }

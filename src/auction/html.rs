@@ -4,8 +4,9 @@
 //! attributes that load. Never: scripts, a tree, the escapes of CSS.
 //!
 //! Counted: `src`, `srcset`, `imagesrcset`, `poster`, `background`, `data` of `object`, `href` of
-//! `link`, `base` and of SVG's `image` and `use`, `url()` and `@import` of styles, and the same
-//! inside `srcdoc`. Not counted: where a click leads, comments, text, the inside of scripts.
+//! `link`, `base` and of SVG's `image`, `use`, `script` and `feImage`, `url()` and `@import` of styles,
+//! where a `meta` sends the document to, and the same inside `srcdoc`. Not counted: where a click leads,
+//! comments, text, the inside of scripts.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::references::decoded;
@@ -41,12 +42,16 @@ pub fn loads_plain_http(html: &[u8]) -> bool {
 
 fn document_loads(html: &[u8], depth: u32) -> bool {
     let mut rest = html;
+    // inside SVG and MathML no element's content is text to the tokeniser
+    let mut foreign = 0_u32;
     while let Some(tag) = memchr(b'<', rest).and_then(|at| rest.get(at..)?.strip_prefix(b"<")) {
         rest = tag;
         if let Some(comment) = tag.strip_prefix(b"!--") {
-            rest =
-                memmem::find(comment, b"-->").and_then(|at| comment.get(at..)).unwrap_or_default();
+            rest = behind_comment(comment);
             continue;
+        }
+        if let Some(end) = tag.strip_prefix(b"/") {
+            foreign = foreign.saturating_sub(u32::from(is_foreign(tag_name(end).0)));
         }
         if !tag.first().is_some_and(u8::is_ascii_alphabetic) {
             continue;
@@ -57,6 +62,9 @@ fn document_loads(html: &[u8], depth: u32) -> bool {
             return true;
         }
         rest = attributes.behind_tag();
+        if is_foreign(name) && !attributes.is_empty {
+            foreign = foreign.saturating_add(1);
+        }
         // elements whose content is text to the tokeniser
         if [&b"script"[..], b"style", b"textarea", b"title"]
             .iter()
@@ -66,10 +74,30 @@ fn document_loads(html: &[u8], depth: u32) -> bool {
             if name.eq_ignore_ascii_case(b"style") && style_loads(content) {
                 return true;
             }
-            rest = behind;
+            if foreign == 0 {
+                rest = behind;
+            }
         }
     }
     false
+}
+
+/// Whether an element's content is of another language (13.2.6.5).
+fn is_foreign(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"svg") || name.eq_ignore_ascii_case(b"math")
+}
+
+/// What follows a comment, of which `<!--` has been read (13.2.5.43 and those behind it).
+fn behind_comment(inside: &[u8]) -> &[u8] {
+    if let [b'>', rest @ ..] | [b'-', b'>', rest @ ..] = inside {
+        return rest;
+    }
+    memmem::find_iter(inside, b"--")
+        .find_map(|at| match inside.get(at.saturating_add(2)..)? {
+            [b'>', rest @ ..] | [b'!', b'>', rest @ ..] => Some(rest),
+            _ => None,
+        })
+        .unwrap_or_default()
 }
 
 fn attribute_loads(tag: &[u8], attribute: &Attribute<'_>, depth: u32) -> bool {
@@ -85,7 +113,9 @@ fn attribute_loads(tag: &[u8], attribute: &Attribute<'_>, depth: u32) -> bool {
     } else if is(b"data") {
         is_on(&[b"object"]) && is_plain_http(value)
     } else if is(b"href") || is(b"xlink:href") {
-        is_on(&[b"link", b"base", b"image", b"use"]) && is_plain_http(value)
+        is_on(&[b"link", b"base", b"image", b"use", b"script", b"feimage"]) && is_plain_http(value)
+    } else if is(b"content") {
+        is_on(&[b"meta"]) && plain_http(value).any(|at| is_behind(value, at, &[b"url="]))
     } else if is(b"srcdoc") {
         depth < SRCDOC_DEPTH_MAX && document_loads(value, depth.saturating_add(1))
     } else {
@@ -95,16 +125,18 @@ fn attribute_loads(tag: &[u8], attribute: &Attribute<'_>, depth: u32) -> bool {
 
 /// Whether CSS loads: `http:` right behind `url(` or `@import`, quotes and blanks aside.
 fn style_loads(css: &[u8]) -> bool {
-    plain_http(css).any(|at| {
-        let mut before = css.get(..at).unwrap_or_default();
-        while let [head @ .., b'"' | b'\'' | b' ' | b'\t' | b'\n' | b'\r'] = before {
-            before = head;
-        }
-        let ends_with = |word: &[u8]| {
-            let at = before.len().checked_sub(word.len());
-            at.and_then(|at| before.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(word))
-        };
-        ends_with(b"url(") || ends_with(b"@import")
+    plain_http(css).any(|at| is_behind(css, at, &[b"url(", b"@import"]))
+}
+
+/// Whether one of the words stands right before an offset, quotes and blanks aside.
+fn is_behind(text: &[u8], at: usize, words: &[&[u8]]) -> bool {
+    let mut before = text.get(..at).unwrap_or_default();
+    while let [head @ .., b'"' | b'\'' | b' ' | b'\t' | b'\n' | b'\r'] = before {
+        before = head;
+    }
+    words.iter().any(|word| {
+        let at = before.len().checked_sub(word.len());
+        at.and_then(|at| before.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(word))
     })
 }
 
@@ -250,6 +282,19 @@ mod tests {
             ("<img src=\"https://example.com/a\"/><p>see http://example.com</p>", false),
             ("<a href=\"http://example.com\"><img src=\"https://example.com/a\"></a>", false),
             ("<!-- <img src=\"http://example.com\"> -->", false),
+            ("<!---><img src=\"http://example.com\">-->", true),
+            ("<!--><img src=\"http://example.com\">-->", true),
+            ("<!-- a --!><img src=\"http://example.com\">-->", true),
+            ("<!-- a -- > b --- ! <img src=\"http://example.com\"> ---->", false),
+            ("<!---- <img src=\"http://example.com\">-->", false),
+            ("<svg><script xlink:href='http://example.com/a.js'/></svg>", true),
+            ("<svg><filter><feImage href='http://example.com/a'/></filter></svg>", true),
+            ("<svg><title><img src=http://example.com/a></title></svg>", true),
+            ("<svg/><title><img src=http://example.com/a></title>", false),
+            ("<svg></svg><title><img src=http://example.com/a></title>", false),
+            ("<svg><style><img src=http://example.com/a></style></svg>", true),
+            ("<meta http-equiv=refresh content=\"0; URL='http://example.com'\">", true),
+            ("<meta property=og:url content=\"http://example.com\">", false),
             ("<script>var u = '<img src=\"http://example.com\">';</script>", false),
             ("<img src=\"https://example.com/?to=http://example.com\">", false),
             ("<html xmlns=\"http://www.w3.org/1999/xhtml\"></html>", false),

@@ -52,7 +52,9 @@ pub fn is_valid(adm: &[u8], media: Media) -> bool {
 
 /// Whether the markup loads nothing by plain HTTP.
 pub fn is_secure(adm: &[u8], media: Media) -> bool {
-    if !names_plain_http(adm) {
+    // in VAST the pieces of a text may be apart
+    let is_whole = matches!(media, Media::Banner | Media::Native);
+    if is_whole && !names_plain_http(adm) {
         // native is JSON in a string: there the scheme may still be written with escapes
         let escapes = [&b"\\u"[..], b"\\t", b"\\n", b"\\r"];
         let has_escapes = || escapes.iter().any(|escape| memmem::find(adm, escape).is_some());

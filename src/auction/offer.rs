@@ -207,8 +207,9 @@ pub enum LossReason {
     HigherBid,
     /// A bid under a deal outranked it.
     Deal,
-    /// It could not stand beside a winner: the creative is its seat's already, the advertiser is in
-    /// the pod already, or the pod has no time left for it.
+    /// It could not stand beside a winner.
+    Apart(Apart),
+    /// The pod has no time left for it, or not the place that it wants.
     NoRoom,
 }
 
@@ -219,6 +220,7 @@ impl LossReason {
             Self::Rejected(rejection) => rejection.label(),
             Self::HigherBid => "lost_to_higher_bid",
             Self::Deal => "lost_to_deal",
+            Self::Apart(apart) => apart.label(),
             Self::NoRoom => "no_room",
         }
     }
@@ -229,6 +231,30 @@ impl LossReason {
             Self::Rejected(rejection) => rejection.loss_reason(),
             Self::HigherBid | Self::NoRoom => loss::LOST_TO_HIGHER_BID,
             Self::Deal => loss::LOST_TO_DEAL,
+            Self::Apart(Apart::Advertiser) => loss::CREATIVE_ADVERTISER,
+            Self::Apart(Apart::Category) => loss::CREATIVE_CATEGORY,
+            Self::Apart(Apart::Creative) => loss::CREATIVE_GENERAL,
+        }
+    }
+}
+
+/// What a bid has in common with a winner that it may not stand beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Apart {
+    /// The pod has an ad of the advertiser.
+    Advertiser,
+    /// The pod has an ad of the category.
+    Category,
+    /// The pod has the creative, or the imp has it from the same seat.
+    Creative,
+}
+
+impl Apart {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Advertiser => "advertiser_is_there",
+            Self::Category => "category_is_there",
+            Self::Creative => "creative_is_there",
         }
     }
 }
@@ -242,7 +268,7 @@ pub struct Terms<'a> {
     pub currency: Currency,
     /// Of the open auction; never `Fixed`.
     pub auction_type: AuctionType,
-    /// Over it a bid is a mistake, in the auction's currency; `None` where a rate is missing.
+    /// Over it a bid is a mistake, in the auction's currency; `None` where no rate says what that is.
     pub bid_max: Option<Cpm>,
 }
 
@@ -270,13 +296,9 @@ impl<'a> Terms<'a> {
             AuctionType::SecondPrice => AuctionType::SecondPrice,
             AuctionType::FirstPrice | AuctionType::Fixed => AuctionType::FirstPrice,
         };
-        let converted = |price| input.rates.convert(price, own, currency);
-        // where dollars have no rate, as many units of the auction's own currency
-        let usual = || input.rates.convert(Partner::BID_MAX, Currency::USD, currency);
-        let bid_max = match partner.bid_max {
-            Some(max) => converted(max),
-            None => usual().or(Some(Partner::BID_MAX)),
-        };
+        let (max, of) = partner.bid_max.map_or((Partner::BID_MAX, Currency::USD), |max| (max, own));
+        // a bound, and no price: stale rates are good enough for it
+        let bid_max = input.rates.convert_roughly(max, of, currency);
         let pricing = Pricing::new(input.request, partner, input.rates, input.rules);
         Self { input, pricing, currency, auction_type, bid_max }
     }

@@ -12,12 +12,12 @@
 //!   could be earned. A bid that does not say how long it lasts counts as the longest that it may
 //!   last. All ads of a pod are of the best offer's media.
 //! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are alike,
-//!   and each place that can be told from the others is sold once: see [`pod`].
+//!   and each place that can be told from the others is sold once: see [`super::pod`].
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fit;
-use super::offer::{Offer, Terms};
-use super::pod::{self, Places};
+use super::offer::{Apart, LossReason, Offer, Terms};
+use super::pod::{Places, Separation};
 use crate::bid::{Bid, BidAnswer};
 use crate::request::Imp;
 use crate::request::stream::{Pod, Slots};
@@ -29,8 +29,8 @@ use std::cmp::Ordering;
 pub struct Picked {
     /// By imp, then the best first.
     pub winners: SmallVec<[usize; 8]>,
-    /// What would have won by its price alone.
-    pub crowded_out: SmallVec<[usize; 4]>,
+    /// What would have won by its price alone, and why it did not.
+    pub crowded_out: SmallVec<[(usize, LossReason); 4]>,
 }
 
 /// What an imp has room for.
@@ -98,7 +98,9 @@ fn best_of_each<'o>(
 fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Picked) {
     let has_place = |offer: &&Offer<'_>| room(terms, offer).with(terms, offer).is_some();
     let best = own.iter().filter_map(|at| offers.get(*at)).find(has_place);
-    let Some(best) = best else { return picked.crowded_out.extend_from_slice(own) };
+    let Some(best) = best else {
+        return picked.crowded_out.extend(own.iter().map(|at| (*at, LossReason::NoRoom)));
+    };
     let mut room = room(terms, best);
     for at in own {
         let Some(offer) = offers.get(*at) else { continue };
@@ -106,14 +108,17 @@ fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Pic
             return;
         }
         let others = picked.winners.iter().filter_map(|winner| offers.get(*winner));
-        let is_apart = others.into_iter().all(|other| goes_with(terms, offer, other));
+        let apart = others.into_iter().find_map(|other| apart(terms, offer, other));
         let is_alike = room.places.is_none() || offer.media == best.media;
-        match room.with(terms, offer).filter(|_| is_apart && is_alike) {
-            Some(left) => {
+        match (apart, room.with(terms, offer).filter(|_| is_alike)) {
+            (None, Some(left)) => {
                 picked.winners.push(*at);
                 room = left;
             }
-            None => picked.crowded_out.push(*at),
+            (apart, _) => {
+                let why = apart.map_or(LossReason::NoRoom, LossReason::Apart);
+                picked.crowded_out.push((*at, why));
+            }
         }
     }
 }
@@ -157,27 +162,20 @@ fn pod_of(terms: &Terms<'_>, offer: &Offer<'_>) -> Option<Pod> {
     terms.input.request.view.imps.get(offer.imp as usize)?.stream(offer.media)?.pod
 }
 
-/// Whether two offers may both win.
-fn goes_with(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> bool {
-    let (Some((answer, bid)), Some((other_answer, other_bid))) =
-        (bid(terms, one), bid(terms, other))
-    else {
-        return false;
-    };
+/// Why two offers may not both win.
+fn apart(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Option<Apart> {
+    let (answer, bid) = self::bid(terms, one)?;
+    let (other_answer, other_bid) = self::bid(terms, other)?;
     if one.imp == other.imp {
         let is_creative = !bid.crid.is_empty()
             && (one.bidder, one.seat) == (other.bidder, other.seat)
             && answer.text_bytes(bid.crid) == other_answer.text_bytes(other_bid.crid);
         if is_creative {
-            return false;
+            return Some(Apart::Creative);
         }
     }
-    match one_pod(terms, one, other) {
-        None => true,
-        Some(pods) => {
-            pod::Apart::of(terms, pods).allows((one, answer, bid), (other, other_answer, other_bid))
-        }
-    }
+    let pods = one_pod(terms, one, other)?;
+    Separation::of(terms, pods).between((one, answer, bid), (other, other_answer, other_bid))
 }
 
 /// What both say of the pod that they are in; `None`: they are not in one.

@@ -1,6 +1,6 @@
 //! What may stand together in an ad pod, and where.
 //!
-//! Owns: [`Places`] (`slotinpod`, of the seller 3.2.7 and 3.2.8, of a bid 4.2.3) and [`Apart`]
+//! Owns: [`Places`] (`slotinpod`, of the seller 3.2.7 and 3.2.8, of a bid 4.2.3) and [`Separation`]
 //! (`poddedupe`). Never: a price, how long an ad lasts. Invariant: what one bid wants is never
 //! given to two.
 //!
@@ -13,8 +13,8 @@
 //!   not looked at: that would be to read each other's markup.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::block::{CATTAX_DEFAULT, category_covers};
-use super::offer::{Offer, Terms};
+use super::block::{CATTAX_DEFAULT, Host, category_covers};
+use super::offer::{Apart, Offer, Terms};
 use crate::bid::{Bid, BidAnswer};
 use crate::request::stream::{Pod, Slots};
 
@@ -54,13 +54,13 @@ impl Places {
 
 /// What keeps two ads out of one pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Apart {
+pub struct Separation {
     advertiser: bool,
     category: bool,
     creative: bool,
 }
 
-impl Apart {
+impl Separation {
     /// As the two imps of one pod say: what either of them keeps apart.
     pub fn of(terms: &Terms<'_>, pods: [Pod; 2]) -> Self {
         let [one, other] = pods.map(|pod| Self::of_pod(terms, pod));
@@ -84,12 +84,12 @@ impl Apart {
         }
     }
 
-    /// Whether two offers with their bids may both stand in the pod.
-    pub fn allows(
+    /// What keeps two offers with their bids from standing in the pod both.
+    pub fn between(
         self,
         (one, answer, bid): (&Offer<'_>, &BidAnswer, &Bid),
         (other, other_answer, other_bid): (&Offer<'_>, &BidAnswer, &Bid),
-    ) -> bool {
+    ) -> Option<Apart> {
         let share = |left, right, is_same: &dyn Fn(&[u8], &[u8]) -> bool| {
             let mut all = answer.texts_bytes(left);
             all.any(|one| other_answer.texts_bytes(right).any(|other| is_same(one, other)))
@@ -103,12 +103,19 @@ impl Apart {
         let is_one_creative = !bid.crid.is_empty()
             && one.bidder == other.bidder
             && answer.text_bytes(bid.crid) == other_answer.text_bytes(other_bid.crid);
-        let clashes = (self.advertiser
-            && share(bid.adomain, other_bid.adomain, &<[u8]>::eq_ignore_ascii_case))
-            || (self.category && is_one_taxonomy && share(bid.cat, other_bid.cat, &is_alike))
-            || (self.creative && is_one_creative);
-        !clashes
+        if self.advertiser && share(bid.adomain, other_bid.adomain, &is_one_advertiser) {
+            Some(Apart::Advertiser)
+        } else if self.category && is_one_taxonomy && share(bid.cat, other_bid.cat, &is_alike) {
+            Some(Apart::Category)
+        } else {
+            (self.creative && is_one_creative).then_some(Apart::Creative)
+        }
     }
+}
+
+/// Whether what two bids name is one advertiser.
+fn is_one_advertiser(one: &[u8], other: &[u8]) -> bool {
+    Host::all(one).any(|one| Host::all(other).any(|other| one.is_same(&other)))
 }
 
 #[cfg(test)]

@@ -226,7 +226,8 @@ impl Table {
         }
         let domain = request.text_bytes(inventory.domain);
         let named = if domain.is_empty() { request.text_bytes(inventory.page) } else { domain };
-        let host = Host::of(named).bytes();
+        let host = Host::of(named);
+        let host = host.bytes();
         let ends = (0..host.len())
             .rev()
             .filter(|at| host.get(*at) == Some(&b'.'))

@@ -16,8 +16,9 @@
 //! 8. no category, advertiser or app that the request or the partner blocks or leaves out (see
 //!    `block`)
 //! 9. of its media: attributes, size, duration; then expiry (see `fit`)
-//! 10. notices (`nurl`, `burl`, `lurl`) go to http or https: a bid without the notices that it asks
-//!     for would be one that its bidder does not know to be won, or does not pay
+//! 10. notices (`nurl`, `burl`, `lurl`) go to http or https, and are no longer than a notice may be,
+//!     whatever stands for their macros in the end: a bid without the notices that it asks for would
+//!     be one that its bidder does not know to be won, or does not pay
 //! 11. markup is there, not too long, what its media says it is, and loads nothing over plain HTTP
 //!     on a secure imp
 //!
@@ -27,10 +28,13 @@
 
 use super::block::{Blocked, Host, Listed};
 use super::floor::{Ad, Floor, Floors};
+use super::html::is_plain_http;
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
 use super::{fit, markup};
 use crate::bid::{Bid, SeatBid};
+use crate::macros::{self, Macros};
 use crate::money::{Cpm, Currency};
+use crate::money_event::URL_BYTES_MAX;
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::Media;
 use crate::request::{Deal, Imp, List};
@@ -238,17 +242,36 @@ impl<'a> Candidate<'a, '_> {
 
     /// Where a notice goes that somebody will call.
     fn notices(&self) -> Result<(), Rejection> {
-        let mut urls = [self.bid.nurl, self.bid.burl, self.bid.lurl]
-            .into_iter()
-            .map(|url| self.answered.answer.text_bytes(url));
+        let answer = self.answered.answer;
+        let urls = [self.bid.nurl, self.bid.burl, self.bid.lurl];
+        let mut urls = urls.into_iter().map(|url| answer.text_bytes(url));
         let is_called = |url: &[u8]| {
             let starts = |scheme: &[u8]| {
                 url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
             };
-            (starts(b"https://") || starts(b"http://")) && !url.iter().any(u8::is_ascii_control)
+            (starts(b"https://") || starts(b"http://"))
+                && !url.iter().any(u8::is_ascii_control)
+                && self.is_short(url)
         };
         let fits = urls.all(|url| url.is_empty() || is_called(url));
         if fits { Ok(()) } else { Err(Rejection::NoticeInvalid) }
+    }
+
+    /// Whether a notice is not too long, whatever stands for its macros in the end.
+    fn is_short(&self, url: &[u8]) -> bool {
+        let (request, answer) = (self.terms.input.request, self.answered.answer);
+        let seat = self.answered.seat_name(self.seatbid);
+        let Bid { impid, adid, .. } = *self.bid;
+        let lengths = [request.view.id, answer.bidid, impid, adid].map(|text| text.len as usize);
+        let longest = lengths.into_iter().fold(seat.len(), usize::max);
+        macros::fits(url, URL_BYTES_MAX, longest, || Macros {
+            auction_id: request.text(request.view.id),
+            bid_id: answer.text(answer.bidid),
+            imp_id: answer.text(impid),
+            seat_id: std::str::from_utf8(seat).unwrap_or(""),
+            ad_id: answer.text(adid),
+            ..Macros::default()
+        })
     }
 
     /// The price as bid and in the auction's currency.
@@ -266,11 +289,10 @@ impl<'a> Candidate<'a, '_> {
         if value <= Cpm::ZERO {
             return Err(Rejection::PriceMissing);
         }
-        match self.terms.bid_max {
-            None => Err(Rejection::CurrencyUnknown),
-            Some(max) if value > max => Err(Rejection::PriceInvalid),
-            Some(_) => Ok((price, value)),
+        if self.terms.bid_max.is_some_and(|max| value > max) {
+            return Err(Rejection::PriceInvalid);
         }
+        Ok((price, value))
     }
 
     /// The price in the auction's currency, where the request's `cur` allows the bid's (3.2.1),
@@ -319,13 +341,12 @@ impl<'a> Candidate<'a, '_> {
             return Err(Rejection::SeatNotAllowed);
         }
         if !deal.wadomain.is_empty() {
-            let is_allowed = |domain: &[u8]| {
-                request
-                    .texts_bytes(deal.wadomain)
-                    .any(|entry| Listed::new(entry).covers(Host::of(domain)))
+            let is_allowed = |host: Host<'_>| {
+                let mut listed = request.texts_bytes(deal.wadomain).flat_map(Listed::all);
+                listed.any(|listed| listed.covers(&host))
             };
-            if self.bid.adomain.is_empty() || !answer.texts_bytes(self.bid.adomain).all(is_allowed)
-            {
+            let mut hosts = answer.texts_bytes(self.bid.adomain).flat_map(Host::all).peekable();
+            if hosts.peek().is_none() || !hosts.all(is_allowed) {
                 return Err(Rejection::AdvertiserNotInDeal);
             }
         }
@@ -360,10 +381,14 @@ impl<'a> Candidate<'a, '_> {
     /// The markup: there, not too long, of its kind, and secure where it must be (3.2.4 `secure`).
     fn markup(&self, imp: &Imp, media: Media) -> Result<(), Rejection> {
         let (partner, settings) = (self.terms.input.partner, self.terms.input.settings);
-        let adm = self.answered.answer.text_bytes(self.bid.adm);
-        if adm.trim_ascii().is_empty() {
-            let is_served = partner.allows_nurl_markup && !self.bid.nurl.is_empty();
-            return if is_served { Ok(()) } else { Err(Rejection::MarkupMissing) };
+        let answer = self.answered.answer;
+        let (adm, is_secure) = (answer.text_bytes(self.bid.adm), imp.is_secure == Some(true));
+        if !answer.has_markup(self.bid) {
+            if !partner.allows_nurl_markup || self.bid.nurl.is_empty() {
+                return Err(Rejection::MarkupMissing);
+            }
+            let is_plain = is_secure && is_plain_http(answer.text_bytes(self.bid.nurl));
+            return if is_plain { Err(Rejection::NotSecure) } else { Ok(()) };
         }
         let longest = match media {
             Media::Banner => settings.banner_bytes_max,
@@ -377,7 +402,7 @@ impl<'a> Candidate<'a, '_> {
         if (is_object && media != Media::Native) || !markup::is_valid(adm, media) {
             return Err(Rejection::MarkupInvalid);
         }
-        if imp.is_secure == Some(true) && !markup::is_secure(adm, media) {
+        if is_secure && !markup::is_secure(adm, media) {
             return Err(Rejection::NotSecure);
         }
         Ok(())

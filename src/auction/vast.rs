@@ -43,6 +43,9 @@ const LOADED: [&[u8]; 23] = [
     b"Viewable",
 ];
 
+/// The element whose text is a document that the player loads.
+const HTML: &[u8] = b"HTMLResource";
+
 /// What the scanner finds.
 enum Piece<'a> {
     Open {
@@ -86,27 +89,61 @@ pub fn is_valid(document: &[u8]) -> bool {
     check(without_mark(document)).unwrap_or(false)
 }
 
-/// Whether the document makes a player load something by plain HTTP.
+/// Whether the document makes a player load something by plain HTTP. What an element says is all the
+/// text in it, in however many pieces it comes.
 pub fn loads_plain_http(document: &[u8]) -> bool {
     let mut scanner = Scanner::new(document);
-    let mut element: &[u8] = b"";
+    let mut depth = 0_usize;
+    let mut judged: Option<Loaded<'_>> = None;
     while let Ok(Some(piece)) = scanner.next() {
         match piece {
-            Piece::Open { name, .. } => element = name,
-            Piece::Close(_) => element = b"",
-            Piece::Text { text, is_cdata } => {
-                let text = if is_cdata { Cow::Borrowed(text) } else { decoded(text) };
-                let is_html = element == b"HTMLResource";
-                if is_html && html::loads_plain_http(&text)
-                    || LOADED.contains(&element) && is_plain_http(&text)
-                {
-                    return true;
+            Piece::Open { name, is_empty: false } => {
+                depth = depth.saturating_add(1);
+                if judged.is_none() && (name == HTML || LOADED.contains(&name)) {
+                    judged = Some(Loaded { name, depth, text: Cow::Borrowed(b"") });
                 }
             }
-            Piece::Aside => {}
+            Piece::Close(_) => {
+                if judged.take_if(|one| one.depth == depth).is_some_and(|one| one.is_plain_http()) {
+                    return true;
+                }
+                depth = depth.saturating_sub(1);
+            }
+            Piece::Text { text, is_cdata } => {
+                if let Some(one) = &mut judged {
+                    one.add(if is_cdata { Cow::Borrowed(text) } else { decoded(text) });
+                }
+            }
+            Piece::Open { .. } | Piece::Aside => {}
         }
     }
-    false
+    judged.is_some_and(|one| one.is_plain_http())
+}
+
+/// The outermost element that is loaded from, and its text so far.
+struct Loaded<'a> {
+    name: &'a [u8],
+    /// How deep it stands.
+    depth: usize,
+    text: Cow<'a, [u8]>,
+}
+
+impl<'a> Loaded<'a> {
+    fn add(&mut self, text: Cow<'a, [u8]>) {
+        if self.text.is_empty() {
+            self.text = text;
+        } else {
+            self.text.to_mut().extend_from_slice(&text);
+        }
+    }
+
+    fn is_plain_http(&self) -> bool {
+        if self.name == HTML {
+            html::loads_plain_http(&self.text)
+        } else {
+            is_plain_http(&self.text)
+        }
+    }
 }
 
 /// Without byte order marks before it.
@@ -287,6 +324,11 @@ mod tests {
             ("<HTMLResource><![CDATA[<img src='http://example.com/a'>]]></HTMLResource>", true),
             ("<VideoClicks><ClickThrough>http://example.com</ClickThrough></VideoClicks>", false),
             ("<AdTitle>http://example.com</AdTitle>", false),
+            ("<Impression><![CDATA[ht]]><![CDATA[tp://example.com]]></Impression>", true),
+            ("<Impression>ht<!-- a -->tp://example.com</Impression>", true),
+            ("<MediaFile><x>y</x><x/>z</MediaFile><Error> http://example.com</Error>", true),
+            ("<MediaFile><x/> http://example.com</MediaFile>", true),
+            ("<HTMLResource>&lt;img <![CDATA[src='http://example.com/a'>]]></HTMLResource>", true),
             ("<MediaFile>https://example.com/?r=http://example.com</MediaFile>", false),
             (
                 "<Extensions><Extension><Note>http://example.com</Note></Extension></Extensions>",

@@ -6,7 +6,8 @@
 //! Lenient where bidders really err: numbers as `300.0` or `"300"`, flags as `true`, ids as
 //! numbers, one string for a list of one, native markup as an object and not in a string (4.2.3,
 //! Dynamic Native Ads 1.2, 5), `null` for absent. A member of another type counts as
-//! absent, which screening then judges; but a `dealid` that is no id makes the answer invalid,
+//! absent, which screening then judges; of a size, a duration and an expiry it is marked that something
+//! was said, and a `dealid` that is no id makes the answer invalid,
 //! since the bid would count as an open one. One key twice in an object that is read costs the
 //! answer: we must not decide on one value while the partner reads the other.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -243,12 +244,12 @@ impl Reader<'_> {
                 Key::Cattax => bid.cattax = integer(value),
                 Key::Attr => bid.attr = self.numbers(value),
                 Key::Mtype => bid.mtype = integer(value),
-                Key::W => bid.w = integer(value),
-                Key::H => bid.h = integer(value),
-                Key::Wratio => bid.wratio = integer(value),
-                Key::Hratio => bid.hratio = integer(value),
-                Key::Dur => bid.dur = integer(value),
-                Key::Exp => bid.exp = integer(value),
+                Key::W => bid.w = or_mark(value, &mut bid.unreadable.size),
+                Key::H => bid.h = or_mark(value, &mut bid.unreadable.size),
+                Key::Wratio => bid.wratio = or_mark(value, &mut bid.unreadable.size),
+                Key::Hratio => bid.hratio = or_mark(value, &mut bid.unreadable.size),
+                Key::Dur => bid.dur = or_mark(value, &mut bid.unreadable.dur),
+                Key::Exp => bid.exp = or_mark(value, &mut bid.unreadable.exp),
                 Key::Slotinpod => bid.slotinpod = integer(value).unwrap_or_default(),
                 _ => {}
             }
@@ -345,6 +346,13 @@ fn number(value: Value<'_>) -> Option<Number> {
         }
         _ => None,
     }
+}
+
+/// An integer that is there, or a mark that it cannot be read.
+fn or_mark<T: TryFrom<i64>>(value: Value<'_>, is_unreadable: &mut bool) -> Option<T> {
+    let found = integer(value);
+    *is_unreadable |= found.is_none() && !value.is_null();
+    found
 }
 
 /// An integer, also one as `300.0`; `None` where it does not fit.

@@ -14,6 +14,7 @@ use super::sampler::StrataSettings;
 use super::{Header, Origin, Stratum};
 use crate::clock;
 use crate::tlv::take_part;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -30,7 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Most chunks between two looks at the clock.
 const BATCH: usize = 16;
 /// How long a record may wait in an open block.
-const FLUSH_EVERY: Duration = Duration::from_secs(10);
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// How long a fault of the disk is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -97,7 +98,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Written, by stratum.
+    /// Written, by stratum: in a block that the disk has taken.
     pub fn records(&self, stratum: Stratum) -> u64 {
         self.records.get(stratum as usize).map_or(0, |cell| cell.load(Ordering::Relaxed))
     }
@@ -301,6 +302,10 @@ struct Writing {
     room: Arc<Room>,
     /// Of `rotation`, as far as they are in `counters`.
     told: (u64, u64),
+    /// Records that are in memory alone, the first first; and how many `rotation` had brought to the disk
+    /// when they were counted.
+    pending: VecDeque<Stratum>,
+    kept: u64,
     /// Since a fault of the disk: until when it is left alone.
     fault: Option<Instant>,
 }
@@ -322,6 +327,8 @@ impl Writing {
             counters,
             room,
             told: (0, 0),
+            pending: VecDeque::new(),
+            kept: 0,
             fault: None,
         }
     }
@@ -407,11 +414,11 @@ impl Writing {
             })
         });
         match &pushed {
-            Ok(()) => self.counters.wrote(stratum),
             Err(fault) if fault.kind() == io::ErrorKind::InvalidInput => {
-                return self.counters.drop_some(Dropped::TooLarge, 1);
+                self.counters.drop_some(Dropped::TooLarge, 1);
+                return self.heard(Ok(()));
             }
-            Err(_) => self.counters.drop_some(Dropped::Write, 1),
+            _ => self.pending.push_back(stratum),
         }
         self.heard(pushed);
     }
@@ -424,15 +431,24 @@ impl Writing {
         self.told = (bytes.max(self.told.0), files);
     }
 
-    /// Logs faults of the disk where they are news.
+    /// Counts what has come to the disk, and after a fault what has not. Logs faults of the disk where they
+    /// are news; that one is over says only a block that was written.
     fn heard(&mut self, result: io::Result<()>) {
+        let kept = self.rotation.kept();
+        let more = usize::try_from(kept.saturating_sub(self.kept)).unwrap_or(usize::MAX);
+        self.kept = kept;
+        for stratum in self.pending.drain(..more.min(self.pending.len())) {
+            self.counters.wrote(stratum);
+        }
         match result {
             Ok(()) => {
-                if self.fault.take().is_some() {
+                if more > 0 && self.fault.take().is_some() {
                     info!("recording goes on");
                 }
             }
             Err(fault) => {
+                self.counters.drop_some(Dropped::Write, self.pending.len());
+                self.pending.clear();
                 if self.fault.is_none() {
                     let directory = self.rotation.directory().display();
                     error!(%directory, %fault, "cannot record: records are dropped until it can");

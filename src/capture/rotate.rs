@@ -2,13 +2,16 @@
 //!
 //! Owns: names, the `.part` of a file that is being written, what goes when there is too much.
 //! Never: what is in a record. Invariant: a file without `.part` is whole (written, synced, then
-//! renamed); names sort in the order of their beginning; no file that stands is written over, and
-//! only finished files of the same prefix are removed.
+//! renamed); names sort in the order of their beginning; no file that stands is written over, and only
+//! files of the same prefix that nobody writes any more are removed.
+//!
+//! Whoever writes a `.part` holds its lock. One without is what a process left that was killed, or a disk
+//! that was full: it is whole up to its last block, counts as a finished one and goes as such.
 
 use super::Header;
 use super::write::{Writer, WriterSettings};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,14 +32,14 @@ pub struct RotateSettings {
     pub bytes_max: u64,
     /// ... and at this age.
     pub age_max: Duration,
-    /// Finished files of the prefix together; the oldest go. The file under way is not counted.
+    /// Files of the prefix that nobody writes any more together; the oldest go.
     pub kept_bytes_max: u64,
     pub writer: WriterSettings,
 }
 
 /// The file under way.
 struct Open {
-    writer: Writer<BufWriter<File>>,
+    writer: Writer<File>,
     part: PathBuf,
     path: PathBuf,
     began_us: u64,
@@ -48,15 +51,24 @@ pub struct Rotation {
     header: Header,
     open: Option<Open>,
     sequence: u32,
-    /// Of files that were closed.
+    /// Of files that were closed, or given up.
     closed_bytes: u64,
     closed_files: u64,
+    closed_kept: u64,
 }
 
 impl Rotation {
     /// `header` is that of every file; nothing is opened before the first record.
     pub const fn new(settings: RotateSettings, header: Header) -> Self {
-        Self { settings, header, open: None, sequence: 0, closed_bytes: 0, closed_files: 0 }
+        Self {
+            settings,
+            header,
+            open: None,
+            sequence: 0,
+            closed_bytes: 0,
+            closed_files: 0,
+            closed_kept: 0,
+        }
     }
 
     /// Adds the record that `push` gives a writer to the file under way; begins one where there is
@@ -66,7 +78,7 @@ impl Rotation {
     pub fn push(
         &mut self,
         now_us: u64,
-        push: impl FnOnce(&mut Writer<BufWriter<File>>) -> io::Result<()>,
+        push: impl FnOnce(&mut Writer<File>) -> io::Result<()>,
     ) -> io::Result<()> {
         self.tick(now_us)?;
         if self.open.is_none() {
@@ -78,7 +90,7 @@ impl Rotation {
         match pushed {
             Ok(()) if is_full => self.close(),
             Err(fault) if fault.kind() != io::ErrorKind::InvalidInput => {
-                self.open = None;
+                self.give_up();
                 Err(fault)
             }
             other => other,
@@ -97,17 +109,28 @@ impl Rotation {
     /// Brings what there is to the disk, so that a reader of the `.part` finds it.
     pub fn flush(&mut self) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        let flushed = open.writer.flush_block().and_then(|()| io::Write::flush(open.writer.out()));
+        let flushed = open.writer.flush_block();
         if flushed.is_err() {
-            self.open = None;
+            self.give_up();
         }
         flushed
     }
 
+    /// Leaves the file under way as it is; one without a block says nothing, and goes.
+    fn give_up(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        self.closed_kept += open.writer.kept();
+        if open.writer.kept() == 0 {
+            let _ = fs::remove_file(open.part);
+        }
+    }
+
     /// Finishes the file under way: written, synced, renamed; then the oldest go.
     pub fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
         let Some(open) = self.open.take() else { return Ok(()) };
-        let file = open.writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
+        self.closed_kept += open.writer.kept();
+        let file = open.writer.finish()?;
         file.sync_all()?;
         let bytes = file.metadata()?.len();
         drop(file);
@@ -127,12 +150,19 @@ impl Rotation {
         self.closed_bytes + self.open.as_ref().map_or(0, |open| open.writer.bytes())
     }
 
+    /// Records that the disk has taken.
+    pub fn kept(&self) -> u64 {
+        self.closed_kept + self.open.as_ref().map_or(0, |open| open.writer.kept())
+    }
+
     /// Files finished.
     pub const fn files(&self) -> u64 {
         self.closed_files
     }
 
     fn begin(&mut self, now_us: u64) -> io::Result<Open> {
+        // processes that are killed again and again leave no more than one that lives
+        self.remove_oldest()?;
         for _ in 0..SEQUENCE_MAX {
             self.sequence = self.sequence % SEQUENCE_MAX + 1;
             let name = name(&self.settings.prefix, now_us, self.sequence);
@@ -146,15 +176,23 @@ impl Rotation {
                 Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(fault) => return Err(fault),
             };
-            let out = BufWriter::new(file);
-            let writer = Writer::new(out, &self.header, self.settings.writer)?;
-            return Ok(Open { writer, part, path, began_us: now_us });
+            // where a file system has no locks nobody takes one, and no `.part` is removed
+            let _ = file.try_lock();
+            let begun = Writer::new(file, &self.header, self.settings.writer);
+            if begun.is_err() {
+                let _ = fs::remove_file(&part);
+            }
+            return begun.map(|writer| Open { writer, part, path, began_us: now_us });
         }
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name of this second is taken"))
     }
 
     fn remove_oldest(&self) -> io::Result<()> {
-        let files = finished(&self.settings.directory, &self.settings.prefix)?;
+        let (directory, prefix) = (&self.settings.directory, &self.settings.prefix);
+        let mut files = finished(directory, prefix)?;
+        let parts = named(directory, prefix, &format!(".{PART}"))?;
+        files.extend(parts.into_iter().filter(|(path, _)| is_left(path)));
+        files.sort();
         let mut total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         for (path, bytes) in files {
             if total <= self.settings.kept_bytes_max {
@@ -176,11 +214,21 @@ fn name(prefix: &str, now_us: u64, sequence: u32) -> String {
 
 /// Finished files of a prefix with their sizes, oldest first.
 pub fn finished(directory: &Path, prefix: &str) -> io::Result<Vec<(PathBuf, u64)>> {
+    named(directory, prefix, "")
+}
+
+/// Whether nobody writes a `.part` any more.
+fn is_left(part: &Path) -> bool {
+    File::open(part).is_ok_and(|file| file.try_lock().is_ok())
+}
+
+fn named(directory: &Path, prefix: &str, suffix: &str) -> io::Result<Vec<(PathBuf, u64)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let is_ours = name.to_str().is_some_and(|name| is_name(prefix, name));
+        let plain = name.to_str().and_then(|name| name.strip_suffix(suffix));
+        let is_ours = plain.is_some_and(|name| is_name(prefix, name));
         if is_ours && entry.file_type()?.is_file() {
             files.push((entry.path(), entry.metadata()?.len()));
         }
@@ -297,11 +345,15 @@ mod tests {
         let others = [
             "t-notes.gvcap",
             "u-20251122T051500Z-000001.gvcap",
-            "t-20251122T051500Z-000009.gvcap.part",
+            "u-20251122T051500Z-000001.gvcap.part",
+            "t-19700101T000000Z-000008.gvcap.part",
         ];
-        for name in others {
+        let dead = "t-19700101T000000Z-000009.gvcap.part";
+        for name in others.into_iter().chain([dead]) {
             fs::write(folder.path().join(name), [0; 4096]).unwrap();
         }
+        let is_written = File::open(folder.path().join(others[3])).unwrap();
+        is_written.lock().unwrap();
         let tight = RotateSettings { kept_bytes_max: 600, ..settings(folder.path()) };
         let mut rotation = Rotation::new(tight, header());
         for number in 0..10 {
@@ -316,6 +368,23 @@ mod tests {
         for name in others {
             assert!(folder.path().join(name).exists(), "{name} is not ours to remove");
         }
+        assert!(!folder.path().join(dead).exists(), "nobody writes it any more");
+    }
+
+    #[test]
+    fn a_disk_that_takes_nothing_leaves_no_empty_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rotation = Rotation::new(settings(folder.path()), header());
+        let fails = |_: &mut Writer<File>| Err(io::ErrorKind::StorageFull.into());
+        for _ in 0..3 {
+            push(&mut rotation, 1, 0).unwrap();
+            assert!(rotation.push(0, fails).is_err());
+        }
+        assert!(names(folder.path()).is_empty(), "{:?}", names(folder.path()));
+        push(&mut rotation, 1, 0).unwrap();
+        rotation.flush().unwrap();
+        assert!(rotation.push(0, fails).is_err());
+        assert_eq!(names(folder.path()).len(), 1, "it has a block");
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl<W: Write> Writer<W> {
         self.bytes
     }
 
+    /// Records so far, without those of the open block.
+    pub fn kept(&self) -> u64 {
+        self.records - u64::from(self.open.count)
+    }
+
     /// Records so far, with those of the open block.
     pub const fn records(&self) -> u64 {
         self.records

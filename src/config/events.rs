@@ -7,7 +7,7 @@ use super::broker;
 use super::files::Files;
 use super::reader::Table;
 use super::words;
-use crate::journal;
+use crate::journal::{self, JournalFault};
 use crate::token::SKEW;
 use crate::token::issuer::{BASE_CHARS_MAX, Issuer};
 use crate::token::keys::{KEYS_MAX, Key, Keys, SECRET_CHARS_MIN};
@@ -222,13 +222,36 @@ fn journal(root: &mut Table, folder: &Path) -> Option<journal::Settings> {
     if t.has("dir")
         && let Err(fault) = settings.check()
     {
-        t.fault_of("dir", &format!("with limits that go together: {fault}"), None);
+        apart(&mut t, &settings, &fault);
     }
     if dir.is_none() && t.is_present() && !t.has("dir") {
         t.fault_of("dir", "there where there is a `[journal]`", None);
     }
     t.end();
     dir.map(|_| settings)
+}
+
+/// Sizes that are good alone and do not go together: the fault is of one that is written in the file.
+fn apart(t: &mut Table, settings: &journal::Settings, fault: &JournalFault) {
+    let (key, wanted) = match fault {
+        JournalFault::Setting { key: "commit_bytes_max", most, .. } => {
+            if t.has("commit_bytes_max") {
+                ("commit_bytes_max", format!("at most half of `segment_bytes`: {most}"))
+            } else {
+                let twice = settings.commit_bytes_max.saturating_mul(2);
+                ("segment_bytes", format!("at least twice `commit_bytes_max`: {twice}"))
+            }
+        }
+        JournalFault::Setting { key: "record_bytes_max", value, .. } => {
+            if t.has("record_bytes_max") {
+                ("record_bytes_max", format!("with its head ({value}) within `commit_bytes_max`"))
+            } else {
+                ("commit_bytes_max", format!("at least a record with its head: {value}"))
+            }
+        }
+        other => ("dir", format!("with limits that go together: {other}")),
+    };
+    t.fault_of(key, &wanted, None);
 }
 
 fn times(t: &mut Table, d: journal::Settings) -> journal::Settings {

@@ -124,7 +124,8 @@ fn sources(table: &mut Table) -> Vec<Network> {
 }
 
 fn bid_max(table: &mut Table) -> Option<Cpm> {
-    table.decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000 US dollars.", price)
+    table.decimal("bid_max", PRICE, "Bids over this are mistakes. Default 1000 US dollars. In another currency by the last rates that are \
+         known, stale ones too; where there is none, nothing is too much.", price)
 }
 
 fn margin(table: &mut Table) -> Margin {

@@ -181,7 +181,8 @@ fn rotation(t: &mut Table) -> RotateSettings {
         "disk_bytes_max",
         1024 * mib,
         mib..=(1 << 20) * mib,
-        "Finished files of this name together: the oldest are removed.",
+        "Files of this name that are not being written together, also what a process left that was \
+         killed: the oldest are removed.",
     );
     let level = t.integer(
         "zstd_level",

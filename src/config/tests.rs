@@ -359,6 +359,32 @@ fn a_configuration_with_nobody_in_it_is_warned_of() {
 }
 
 #[test]
+fn sizes_of_a_journal_that_do_not_go_together_are_told_by_the_one_that_was_written() {
+    let partner = "[[partners]]\nname = 'pub'\nopen = true\n";
+    for (sizes, wanted) in [
+        (
+            "segment_bytes = '1MiB'",
+            "journal.segment_bytes = \"1MiB\": must be at least twice `commit_bytes_max`: 8388608",
+        ),
+        (
+            "segment_bytes = '1MiB'\ncommit_bytes_max = '1MiB'",
+            "journal.commit_bytes_max = \"1MiB\": must be at most half of `segment_bytes`: 524288",
+        ),
+        (
+            "commit_bytes_max = '4KiB'",
+            "journal.commit_bytes_max = \"4KiB\": must be at least a record with its head: ",
+        ),
+        (
+            "commit_bytes_max = '8KiB'\nrecord_bytes_max = '8KiB'",
+            "journal.record_bytes_max = \"8KiB\": must be with its head (",
+        ),
+    ] {
+        let found = report(&format!("[journal]\ndir = 'j'\n{sizes}\n"), partner);
+        assert!(found.contains(wanted), "{sizes}: {found}");
+    }
+}
+
+#[test]
 fn a_broker_is_read_with_what_it_needs_and_its_faults_are_named() {
     let partner = "[[partners]]\nname = 'pub'\nopen = true\n";
     let journal = "[journal]\ndir = 'j'\n";

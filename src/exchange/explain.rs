@@ -246,7 +246,9 @@ fn won(explanation: &Explanation<'_>, win: &Win) -> Map<String, Value> {
 fn lost(loss: &Loss) -> Map<String, Value> {
     let (result, nonbid) = match loss.reason {
         LossReason::Rejected(rejection) => ("rejected", Some(rejection.status())),
-        LossReason::HigherBid | LossReason::Deal | LossReason::NoRoom => ("lost", None),
+        LossReason::HigherBid | LossReason::Deal | LossReason::Apart(_) | LossReason::NoRoom => {
+            ("lost", None)
+        }
     };
     members(json!({
         "result": result,

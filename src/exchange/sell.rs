@@ -83,10 +83,7 @@ impl<'a> Seller<'a> {
 
     /// The bid's `nurl` gives its markup: who shows it must call it, and not us.
     fn is_markup(&self, sale: &Sale<'_>) -> bool {
-        let answer = sale.answered.answer;
-        self.partner.allows_nurl_markup
-            && sale.bid.adm_object.is_none()
-            && answer.text_bytes(sale.bid.adm).is_empty()
+        self.partner.allows_nurl_markup && !sale.answered.answer.has_markup(sale.bid)
     }
 
     /// Appends a bidder's URL or markup, a value as it stands in JSON, with its macros settled.
@@ -281,8 +278,8 @@ impl<'a> Sale<'a> {
     }
 }
 
-/// The bidder's own notice, with what is known settled. One that grows over the limit of a notice is
-/// none.
+/// The bidder's own notice, with what is known settled. Screening lets none pass that grows over the
+/// limit of a notice.
 fn notice(sale: &Sale<'_>, key: Key, known: &Macros<'_>) -> String {
     let answer = sale.answered.answer;
     let text = answer.text_bytes(match key {

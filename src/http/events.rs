@@ -207,7 +207,8 @@ fn told(query: &str) -> Told {
             continue;
         }
         match name {
-            "l" => told.loss = value.parse().ok(),
+            // 0 is the code of a win; those of exchanges' own begin at 1000
+            "l" => told.loss = value.parse::<u16>().ok().filter(|code| *code != 0).map(u32::from),
             "m" => {
                 let units = value.parse::<f64>().ok().filter(|units| *units >= 0.0);
                 told.min_to_win = units.and_then(Cpm::from_wire);
@@ -250,7 +251,9 @@ fn min_to_win(claims: &Claims<'_>, upstream: Option<Cpm>) -> Option<Cpm> {
         let scaled = i128::from(price.micros()).checked_mul(gross)?;
         i64::try_from(scaled.checked_div(net)?).ok().map(Cpm::from_micros)
     });
-    theirs.max(claims.min_to_win)
+    // whoever has the URL can write this: a winner would not have had to bid more than it pays
+    let has_won = claims.event != EventType::Loss;
+    theirs.filter(|price| !has_won || *price <= claims.gross.price).max(claims.min_to_win)
 }
 
 #[cfg(test)]
@@ -272,6 +275,9 @@ mod tests {
             ("m=inf&x=1&&=&l", None, None, None),
             ("m=1e99", None, None, None),
             ("l=000000000000000000000000001", None, None, None),
+            // a win's, and no code at all
+            ("l=0", None, None, None),
+            ("l=4294967295", None, None, None),
         ] {
             assert_eq!(told(query), Told { loss, min_to_win, imp_ts }, "{query}");
         }
@@ -290,6 +296,12 @@ mod tests {
         {
             let got = min_to_win(&claims, upstream.map(Cpm::from_micros));
             assert_eq!(got, Some(Cpm::from_micros(expected)), "{upstream:?}");
+        }
+        // what whoever has the URL of a win may write: a bid is never told to have been too high
+        for (event, expected) in [(EventType::Loss, 12_500_000), (EventType::Billing, 1_000_000)] {
+            let told = Claims { event, ..claims };
+            let got = min_to_win(&told, Some(Cpm::from_micros(10_000_000)));
+            assert_eq!(got, Some(Cpm::from_micros(expected)), "{event:?}");
         }
         let free = Claims { net: Amount::default(), min_to_win: None, ..claims };
         assert_eq!(min_to_win(&free, Some(Cpm::CENT)), None);

@@ -169,7 +169,7 @@ impl Settings {
         }
         let (value, most) = (frame::record_bytes(self.record_bytes_max) as u64, commit);
         if value > most {
-            let key = "record_bytes_max and its head";
+            let key = "record_bytes_max";
             return Err(JournalFault::Setting { key, value, least: 0, most });
         }
         match self.sinks.iter().find(|name| !cursor::is_name(name)) {

@@ -161,7 +161,8 @@ impl Sale {
         if let Some(loss) = self.of(EventType::Loss) {
             find(Trouble::BilledAndLost, format!("loss reason {}", loss.first.loss_reason));
         }
-        let end_us = event.expires_s.saturating_mul(1_000_000);
+        // a record ends when its token is taken no more, which is so much later
+        let end_us = event.expires_s.saturating_sub(SKEW_S).saturating_mul(1_000_000);
         if event.expires_s > 0 && event.received_us > end_us {
             find(
                 Trouble::Late,
@@ -190,8 +191,7 @@ impl Sale {
             (None, None, _) => return None,
         };
         // until then a bill may still come
-        let end_s = seen.first.expires_s.saturating_add(SKEW_S);
-        let is_over = end_s.saturating_mul(1_000_000) < question.as_of_us;
+        let is_over = seen.first.expires_s.saturating_mul(1_000_000) < question.as_of_us;
         is_over.then(|| Finding { trouble, event: &seen.first, note: String::new() })
     }
 }

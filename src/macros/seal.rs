@@ -46,6 +46,11 @@ pub struct PriceKeys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sealed([u8; SEALED_CHARS]);
 
+impl Sealed {
+    /// As long as any, in a text and in base64 of it.
+    pub const LONGEST: Self = Self([b'~'; SEALED_CHARS]);
+}
+
 impl PriceKeys {
     /// From the secrets themselves.
     pub fn new(encryption: &[u8; KEY_BYTES], integrity: &[u8; KEY_BYTES]) -> Self {

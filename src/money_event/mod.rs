@@ -178,7 +178,7 @@ pub struct MoneyEvent {
     pub gross: Amount,
     /// The publisher's side: what the partner gets.
     pub net: Amount,
-    /// Loss reason of the OpenRTB list; 0 where it is not a loss.
+    /// Loss reason of the OpenRTB list; 0 where it is not a loss, or nobody said why.
     pub loss_reason: u32,
     /// Generation of the snapshot that held the auction.
     pub generation: u64,

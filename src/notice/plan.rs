@@ -34,7 +34,7 @@ fn notice(request: &ValidRequest, answers: &[Answered<'_>], loss: &Loss) -> Opti
         auction_id: request.text(request.view.id),
         bid_id: answer.text(answer.bidid),
         imp_id: answer.text(bid.impid),
-        seat_id: answer.text(seat.seat),
+        seat_id: std::str::from_utf8(answered.seat_name(seat)).unwrap_or(""),
         ad_id: answer.text(bid.adid),
         currency: answer.currency,
         loss: Some(loss.reason.code().into()),

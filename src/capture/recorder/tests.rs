@@ -88,6 +88,36 @@ fn what_is_offered_is_written_with_pseudonyms() {
 }
 
 #[test]
+fn what_the_disk_has_not_taken_is_dropped_and_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let counters = Arc::<Counters>::default();
+    let mut writing = Writing::new(&settings(folder.path()), Arc::clone(&counters), Arc::default());
+    let mut chunk = Vec::new();
+    append_record(&record("{}"), &mut chunk).unwrap();
+    let kept = take_part(&mut chunk.as_slice()).unwrap();
+    let count = || (counters.records(Stratum::Sample), counters.dropped(Dropped::Write));
+    let flush = |writing: &mut Writing| {
+        let flushed = writing.rotation.flush();
+        writing.heard(flushed);
+    };
+    (0..3).for_each(|_| writing.write(kept, 0));
+    assert_eq!(count(), (0, 0), "in memory");
+    flush(&mut writing);
+    assert_eq!(count(), (3, 0));
+    (0..2).for_each(|_| writing.write(kept, 0));
+    writing.heard(Err(io::ErrorKind::StorageFull.into()));
+    assert_eq!(count(), (3, 2), "what was in the block");
+    writing.heard(Ok(()));
+    assert!(writing.fault.is_some(), "nothing has come to the disk since");
+    let mut next = Writing::new(&settings(folder.path()), Arc::clone(&counters), Arc::default());
+    next.fault = Some(clock::monotonic());
+    next.write(kept, 0);
+    assert!(next.fault.is_some());
+    flush(&mut next);
+    assert_eq!((count(), next.fault), ((4, 2), None));
+}
+
+#[test]
 fn a_full_queue_drops_and_counts_and_never_waits() {
     let wanted = CaptureSettings { queue_bytes_max: 2_000, ..settings(Path::new("")) };
     let (recording, records) = alone(wanted, 2);

@@ -303,6 +303,9 @@ fn a_banner_has_one_of_the_sizes_that_were_offered() {
             (json!({}), sizes(&[(300, 250), (300, 600)]), json!({ "w": 300 }), "size_mismatch"),
             (json!({}), sizes(&[(300, 250), (300, 250)]), json!({}), "won"),
             (json!({}), sizes(&[(300, 250)]), json!({ "w": 0, "h": 0 }), "won"),
+            (json!({}), sizes(&[(300, 250)]), json!({ "w": -300, "h": 250 }), "size_mismatch"),
+            (json!({}), sizes(&[(300, 250)]), json!({ "w": 300.5 }), "size_mismatch"),
+            (json!({}), sizes(&[(300, 250)]), json!({ "h": 1_u64 << 40 }), "size_mismatch"),
             (json!({}), anything, json!({ "w": 5, "h": 5 }), "won"),
             (json!({}), ranged, json!({ "w": 5, "h": 5 }), "won"),
             (json!({}), flexible.clone(), json!({ "w": 1, "h": 1 }), "won"),
@@ -340,7 +343,14 @@ fn media_and_markup_agree_with_the_imp() {
             (json!({}), video.clone(), json!({ "adm": vast, "mtype": 1 }), "media_mismatch"),
             (json!({}), video.clone(), json!({ "adm": vast, "mtype": 9 }), "media_mismatch"),
             (json!({}), video.clone(), json!({ "adm": vast, "dur": 31 }), "duration_mismatch"),
-            (json!({}), video, json!({ "adm": vast, "dur": 30 }), "won"),
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": 30 }), "won"),
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": "30.0" }), "won"),
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": null }), "won"),
+            // something is said, and nobody can read what
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": 45.5 }), "duration_mismatch"),
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": "45s" }), "duration_mismatch"),
+            (json!({}), video.clone(), json!({ "adm": vast, "dur": -5 }), "duration_mismatch"),
+            (json!({}), video, json!({ "adm": vast, "dur": 8e9 }), "duration_mismatch"),
             (json!({}), both.clone(), json!({ "adm": vast }), "won"),
             (json!({}), both.clone(), json!({ "adm": vast, "dur": 20 }), "duration_mismatch"),
             (json!({}), both.clone(), json!({ "adm": native }), "won"),
@@ -357,12 +367,21 @@ fn media_and_markup_agree_with_the_imp() {
             (json!({}), json!({}), json!({ "adm": long }), "markup_too_large"),
             (json!({}), json!({ "exp": 60 }), json!({ "exp": 59 }), "expiry_too_short"),
             (json!({}), json!({ "exp": 60 }), json!({ "exp": 60 }), "won"),
+            (json!({}), json!({ "exp": 60 }), json!({ "exp": "an hour" }), "expiry_too_short"),
+            (json!({}), json!({}), json!({ "exp": "an hour" }), "won"),
         ],
     );
-    let by_nurl = bid("x", "1", 2.0, &json!({ "adm": null, "nurl": "https://x.example" }));
-    let mut case = one_imp(&json!({}), &json!({}), &[by_nurl]);
-    case.partner.allows_nurl_markup = true;
-    assert_eq!(case.outcome(), ["1: a/x 2 USD"]);
+    for (imp, adm, nurl, expected) in [
+        (json!({}), json!(null), "https://x.example", "1: a/x 2 USD"),
+        (json!({}), json!(null), "http://x.example", "1: a/x 2 USD"),
+        (json!({ "secure": 1 }), json!(" "), "https://x.example", "1: a/x 2 USD"),
+        (json!({ "secure": 1 }), json!(null), "HTTP://x.example", "a/x not_secure"),
+    ] {
+        let by_nurl = bid("x", "1", 2.0, &json!({ "adm": adm, "nurl": nurl }));
+        let mut case = one_imp(&json!({}), &imp, &[by_nurl]);
+        case.partner.allows_nurl_markup = true;
+        assert_eq!(case.outcome(), [expected], "{imp} {adm} {nurl}");
+    }
 }
 
 #[test]

@@ -78,7 +78,21 @@ fn a_price_is_sane_up_to_a_thousand_dollars_in_any_currency() {
         case.partner.bid_max = max;
         assert_eq!(case.outcome(), [expected], "{max:?} {price}");
     }
-    // no rate for dollars: as many units of the auction's own currency
+    // stale rates make no price, and say well enough what is a mistake
+    let imp = banner(&json!({ "bidfloorcur": "JPY" }));
+    let in_yen = json!({ "cur": ["JPY"], "imp": [imp] });
+    for (max, price, expected) in [
+        (None, 150_000.0, "1: a/x 150000 JPY"),
+        (None, 150_001.0, "a/x price_invalid"),
+        (Some(cpm(10.0)), 1_500.0, "1: a/x 1500 JPY"),
+        (Some(cpm(10.0)), 1_501.0, "a/x price_invalid"),
+    ] {
+        let mut case = Case::new(&in_yen, &[("a", yen(price))]);
+        case.partner.bid_max = max;
+        case.rates = case.rates.stale();
+        assert_eq!(case.outcome(), [expected], "{max:?} {price}");
+    }
+    // where dollars have no rate, nobody can say what a mistake is
     let mut case = Case::new(
         &json!({ "cur": ["JPY"], "imp": [banner(&json!({ "bidfloorcur": "JPY" }))] }),
         &[("a", yen(1_200.0)), ("b", yen(900.0))],
@@ -86,5 +100,5 @@ fn a_price_is_sane_up_to_a_thousand_dollars_in_any_currency() {
     case.partner.currency = currency("JPY");
     case.partner.bid_max = None;
     case.rates = gavel::money::Rates::new(currency("JPY"), []).unwrap();
-    assert_eq!(case.outcome(), ["1: b/x 900 JPY", "a/x price_invalid"]);
+    assert_eq!(case.outcome(), ["1: a/x 1200 JPY", "b/x lost_to_higher_bid"]);
 }

@@ -72,6 +72,11 @@ fn where_categories_are_listed_as_allowed_a_bid_has_one_of_them() {
 
 #[test]
 fn notices_go_to_http_or_https_and_ids_have_no_ends_of_lines() {
+    let url = |length: usize, macros: &str| {
+        let start = format!("https://b.example/n?m={macros}&x=");
+        format!("{start}{}", "x".repeat(length - start.len()))
+    };
+    let many = "${AUCTION_PRICE}".repeat(12);
     check(
         "notices and ids",
         &[
@@ -92,6 +97,18 @@ fn notices_go_to_http_or_https_and_ids_have_no_ends_of_lines() {
                 json!({ "nurl": "http://b.example/\r\nx-header: 1" }),
                 "notice_invalid",
             ),
+            (json!({}), json!({}), json!({ "burl": url(2048, "") }), "won"),
+            (json!({}), json!({}), json!({ "burl": url(2049, "") }), "notice_invalid"),
+            // a price may be sealed, and has 38 characters then
+            (json!({}), json!({}), json!({ "burl": url(2020, "${AUCTION_PRICE}") }), "won"),
+            (
+                json!({}),
+                json!({}),
+                json!({ "lurl": url(2048, "${AUCTION_PRICE}") }),
+                "notice_invalid",
+            ),
+            (json!({}), json!({}), json!({ "nurl": url(2010, &many) }), "notice_invalid"),
+            (json!({}), json!({}), json!({ "nurl": url(1780, &many) }), "won"),
             (json!({}), json!({}), json!({ "crid": "c\r\nx: 1" }), "id_invalid"),
             (json!({}), json!({}), json!({ "adid": "a\u{0}" }), "id_invalid"),
             (json!({}), json!({}), json!({ "cid": "c\u{7f}" }), "id_invalid"),

@@ -37,7 +37,7 @@ fn a_partner_with_an_auction_of_its_own_gets_the_best_bids_each_at_its_price() {
 fn of_one_seat_and_creative_only_the_better_bid_goes_along() {
     let with = |id: &str, price: f64, crid: Json| bid(id, "1", price, &json!({ "crid": crid }));
     for (one, other, expected) in [
-        (json!("c1"), json!("c1"), &["1: a/x 3 USD", "a/y no_room"][..]),
+        (json!("c1"), json!("c1"), &["1: a/x 3 USD", "a/y creative_is_there"][..]),
         (json!("c1"), json!("c2"), &["1: a/x 3 USD", "1: a/y 2 USD"]),
         (json!(null), json!(null), &["1: a/x 3 USD", "1: a/y 2 USD"]),
     ] {
@@ -136,7 +136,7 @@ fn a_dynamic_pod_takes_the_best_ads_that_fit_its_time_and_number() {
         (
             pod_of(60, json!(null)),
             vec![(3.0, Some(15), "k"), (2.0, Some(15), "K"), (1.0, Some(15), "m")],
-            &["1: a/x 3 USD", "1: c/x 1 USD", "b/x no_room"],
+            &["1: a/x 3 USD", "1: c/x 1 USD", "b/x advertiser_is_there"],
         ),
         // one that does not say how long it lasts may last for all of it
         (
@@ -168,7 +168,7 @@ fn in_the_imps_of_one_pod_no_advertiser_stands_twice() {
         bid(id, imp, price, &json!({ "adm": VAST, "adomain": [advertiser] }))
     };
     for (pods, expected) in [
-        (("p", "p"), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y no_room"][..]),
+        (("p", "p"), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y advertiser_is_there"][..]),
         (("p", "q"), &["1: a/x 3 USD", "2: a/y 2 USD", "b/z lost_to_higher_bid"]),
     ] {
         let request = json!({ "imp": [slot("1", pods.0), slot("2", pods.1)] });
@@ -250,16 +250,19 @@ fn what_may_not_stand_twice_in_a_pod_the_request_says_or_the_partner() {
         ad["cattax"] = json!(6);
         ad
     };
-    let (both, first) =
-        (&["1: a/x 3 USD", "1: b/x 2 USD"][..], &["1: a/x 3 USD", "b/x no_room"][..]);
+    let both = &["1: a/x 3 USD", "1: b/x 2 USD"][..];
+    let one_brand = &["1: a/x 3 USD", "b/x advertiser_is_there"][..];
+    let one_kind = &["1: a/x 3 USD", "b/x category_is_there"][..];
+    let written = other("adomain", json!(["https://www.K.example/ads"]));
     for (dedupe, separates, ad, expected) in [
-        (json!(null), false, &brand, first),
+        (json!(null), false, &brand, one_brand),
+        (json!(null), false, &written, one_brand),
         (json!(null), false, &kind, both),
-        (json!(null), true, &kind, first),
-        (json!(null), true, &brand, first),
+        (json!(null), true, &kind, one_kind),
+        (json!(null), true, &brand, one_brand),
         (json!(null), true, &foreign, both),
-        (json!([1, 2]), false, &kind, first),
-        (json!([1, 2]), false, &brand, first),
+        (json!([1, 2]), false, &kind, one_kind),
+        (json!([1, 2]), false, &brand, one_brand),
         (json!([2]), false, &brand, both),
         (json!([1]), true, &kind, both),
         (json!([5]), true, &brand, both),
@@ -276,7 +279,7 @@ fn what_may_not_stand_twice_in_a_pod_the_request_says_or_the_partner() {
     };
     let slot = |id: &str, dedupe: Json| json!({ "id": id, "bidfloor": 0.5, "video": { "mimes": ["x/y"], "podid": "p", "poddedupe": dedupe } });
     for (dedupe, expected) in [
-        (json!([3]), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y no_room"][..]),
+        (json!([3]), &["1: a/x 3 USD", "2: b/z 1 USD", "a/y creative_is_there"][..]),
         (json!([1]), &["1: a/x 3 USD", "2: a/y 2 USD", "b/z lost_to_higher_bid"]),
     ] {
         let request = json!({ "imp": [slot("1", dedupe.clone()), slot("2", dedupe.clone())] });

@@ -7,8 +7,11 @@ use gavel::ledger::sums::{Money, Pair};
 use gavel::ledger::tally::{Tally, Totals};
 use gavel::ledger::{Axis, Moment, Question, Span};
 use gavel::money::{Cpm, Currency};
-use gavel::money_event::{Amount, AuctionRecord, BidderPart, DropCount, EventType, MoneyEvent};
+use gavel::money_event::{
+    Amount, AuctionRecord, BidderPart, DropCount, EventType, MoneyEvent, SaleId,
+};
 use gavel::negatives::not_called::NotCalled;
+use gavel::token::Claims;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -258,7 +261,7 @@ fn late_early_and_unlike_prices_are_told() {
     let note = "the win has gross 2.500001 USD net 0.000001 USD per thousand";
     assert_eq!(
         found,
-        [(Trouble::PricesDiffer, note.to_owned()), (Trouble::Late, "by 60 s".to_owned())]
+        [(Trouble::PricesDiffer, note.to_owned()), (Trouble::Late, "by 360 s".to_owned())]
     );
     bill.received_us = MIDNIGHT_US - 6 * MINUTE_US;
     let found = judged(vec![bill, event(1, EventType::Win, MIDNIGHT_US)]);
@@ -267,10 +270,31 @@ fn late_early_and_unlike_prices_are_told() {
 }
 
 #[test]
+fn a_bill_of_a_token_that_had_ended_is_late_while_it_is_still_taken() {
+    let end_s = MIDNIGHT_US / 1_000_000 + 3600;
+    for (after_s, expected) in [(-1, None), (0, None), (1, Some("by 1 s")), (300, Some("by 300 s"))]
+    {
+        let come = |event: EventType| {
+            let told = Claims {
+                event,
+                sale: SaleId::new(1 << 4),
+                auction_us: MIDNIGHT_US,
+                expires_s: end_s,
+                ..Claims::default()
+            };
+            told.event(end_s.saturating_add_signed(after_s) * 1_000_000, String::new())
+        };
+        let found = judged(vec![come(EventType::Win), come(EventType::Billing)]);
+        let expected = expected.map(|note| (Trouble::Late, note.to_owned()));
+        assert_eq!(found, Vec::from_iter(expected), "{after_s}");
+    }
+}
+
+#[test]
 fn a_win_whose_token_lives_may_still_be_billed() {
     let dir = tempfile::tempdir().unwrap();
-    // the token ends at 1:00, and 300 s are tolerated
-    for (minutes, expected) in [(64, 0), (65, 0), (66, 1)] {
+    // its token is taken until 1:00
+    for (minutes, expected) in [(59, 0), (60, 0), (61, 1)] {
         let as_of_us = MIDNIGHT_US + minutes * MINUTE_US;
         let question = Question { as_of_us, ..question(&[Axis::Day]) };
         let mut tally = Tally::new(question, dir.path(), 0, true);
