@@ -11,6 +11,7 @@ mod disk;
 use disk::{Flags, Times, disk_alone};
 use gavel::clock;
 use gavel::money::Currency;
+use gavel::money::multiplier::Multiplier;
 use gavel::money_event::codec::write_event;
 use gavel::money_event::{Amount, EventType, SaleId};
 use gavel::token::Claims;
@@ -124,6 +125,7 @@ fn claims(id: u64, now: Duration) -> Claims<'static> {
         deal: "",
         gross: Amount::new(2_500_000, Currency::USD),
         net: Amount::new(2_000_000, Currency::USD),
+        multiplier: Multiplier::ONE,
         min_to_win: None,
         generation: 1,
         auction_us: u64::try_from(now.as_micros()).unwrap(),

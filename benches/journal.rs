@@ -14,6 +14,7 @@ use gavel::journal::disk::real::RealDisk;
 use gavel::journal::handle::{Journal, Once};
 use gavel::journal::open::open;
 use gavel::money::Currency;
+use gavel::money::multiplier::Multiplier;
 use gavel::money_event::codec::{identify, write_event};
 use gavel::money_event::{Amount, EventId, EventType, MoneyEvent};
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ fn event(id: u128, now_us: u64) -> MoneyEvent {
         deal: String::new(),
         gross: Amount::new(2_350_000, Currency::USD),
         net: Amount::new(2_000_000, Currency::USD),
+        multiplier: Multiplier::ONE,
         loss_reason: 0,
         generation: 7,
         auction_us: now_us,

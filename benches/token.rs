@@ -2,6 +2,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gavel::money::Currency;
+use gavel::money::multiplier::Multiplier;
 use gavel::money_event::{Amount, EventType, SaleId};
 use gavel::token::Claims;
 use gavel::token::keys::{Key, Keys};
@@ -20,6 +21,7 @@ fn claims() -> Claims<'static> {
         deal: "deal-7781",
         gross: Amount::new(2_500_000, Currency::USD),
         net: Amount::new(2_000_000, Currency::USD),
+        multiplier: Multiplier::ONE,
         min_to_win: None,
         generation: 7,
         auction_us: 1_800_000_000_000_000,

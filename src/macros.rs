@@ -11,6 +11,7 @@
 
 pub mod seal;
 
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency, MICROS};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -43,8 +44,8 @@ pub struct Macros<'a> {
     /// Loss reason.
     pub loss: Option<u32>,
     pub min_to_win: Option<Cpm>,
-    /// How many impressions one is (digital out of home), in micros.
-    pub multiplier: Option<i64>,
+    /// How many impressions one is, where the request says so (`qty`).
+    pub multiplier: Option<Multiplier>,
     /// When the imp was fulfilled, in milliseconds since the epoch.
     pub imp_ts: Option<u64>,
     /// What is not known is told as `AUDIT`.
@@ -140,7 +141,7 @@ pub fn fits<'a>(
         currency: Some(Currency::USD),
         loss: Some(u32::MAX),
         min_to_win: Some(longest),
-        multiplier: Some(i64::MAX),
+        multiplier: Multiplier::from_wire(999_999.999_999),
         imp_ts: Some(u64::MAX),
         sealed: Some(Sealed::LONGEST),
         ..texts()
@@ -223,7 +224,11 @@ impl Macros<'_> {
             Name::Mbr => price(self.ratio(), out),
             Name::Loss => number(self.loss.map(u64::from), out),
             Name::MinToWin => price(self.min_to_win, out),
-            Name::Multiplier => price(self.multiplier.map(Cpm::from_micros), out),
+            Name::Multiplier => {
+                if let Some(multiplier) = self.multiplier {
+                    multiplier.write_decimal(out);
+                }
+            }
             Name::ImpTs => number(self.imp_ts, out),
             // nobody tells us of discounts
             Name::DiscountPct | Name::DiscountCpm => {}
@@ -287,7 +292,7 @@ mod tests {
             currency: Some(Currency::USD),
             loss: Some(102),
             min_to_win: Some(Cpm::from_micros(1_490_000)),
-            multiplier: Some(2_500_000),
+            multiplier: Multiplier::from_wire(14.2),
             imp_ts: Some(1_800_000_000_123),
             is_test: false,
             open: Open::Nothing,
@@ -312,7 +317,7 @@ mod tests {
         ("MBR", "0.75"),
         ("LOSS", "102"),
         ("MIN_TO_WIN", "1.49"),
-        ("MULTIPLIER", "2.5"),
+        ("MULTIPLIER", "14.2"),
         ("IMP_TS", "1800000000123"),
         ("DISCOUNT_PCT", ""),
         ("DISCOUNT_CPM", ""),

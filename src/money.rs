@@ -1,7 +1,7 @@
 //! Prices: integer micros of a known currency.
 //!
-//! Owns: [`Cpm`], [`CpmPerSecond`], [`Currency`], [`Rates`] and, with [`margin`], every rounding
-//! rule of the exchange.
+//! Owns: [`Cpm`], [`CpmPerSecond`], [`Currency`], [`Rates`] and, with [`margin`] and [`multiplier`], every
+//! rounding rule of the exchange.
 //! Never: an `f64` past the edge. Invariant: arithmetic never wraps; what does not fit is `None`.
 //!
 //! Rounding: a price read from the wire is rounded half away from zero to a micro; a converted
@@ -9,6 +9,7 @@
 //! one billionth of a unit per impression: below any price that is paid.
 
 pub mod margin;
+pub mod multiplier;
 
 use std::fmt;
 use std::time::Duration;

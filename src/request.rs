@@ -14,6 +14,7 @@
 pub mod stream;
 
 use crate::arrival::Body;
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Country, Media, MediaSet};
 use std::net::IpAddr;
@@ -71,9 +72,9 @@ pub enum Key {
     Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Durfloors, Eids, Exp, Expdir, Ext,
     Format, Gdpr, Gender, Geo, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
     Ipservice, Ipv6, Keywords, Kwarray, Language, Lastfix, Lat, Lmt, Lon, Lurl, Macmd5, Macsha1, Make,
-    Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Name, Native, Nbr, Nodes, Nurl, Os,
+    Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Multiplier, Name, Native, Nbr, Nodes, Nurl, Os,
     Osv, Page, Placement, Platform, Plcmt, Pmp, Poddedupe, Poddur, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
-    Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Slotinpod, Source, Startdelay, Storeurl,
+    Qty, Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Slotinpod, Source, Startdelay, Storeurl,
     Sua, Test, Tid, Tmax, Topframe, Type, Ua, Uids, User, UsPrivacy, Utcoffset, Ver, Version,
     Video, Vcm, W, Wadomain, Wlang, Wlangb, Wmax, Wmin, Wratio, Wseat, Yob, Zip,
 }
@@ -188,6 +189,8 @@ pub struct Imp {
     pub is_interstitial: bool,
     /// Seconds; `None` where absent.
     pub exp: Option<u32>,
+    /// How many impressions it is; `None` where it has no `qty`: one.
+    pub multiplier: Option<Multiplier>,
     pub is_private_auction: bool,
     /// In `View::deals`.
     pub deals: List,

@@ -1,12 +1,13 @@
 //! One impression and its deals.
 //!
-//! Owns: the reading of `Imp` (3.2.4), `Pmp` (3.2.11) and `Deal` (3.2.12).
+//! Owns: the reading of `Imp` (3.2.4), `Pmp` (3.2.11), `Deal` (3.2.12) and `Qty` (3.2.31).
 //! Never: a rule over more than one field (`validate`).
 
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
 use crate::admit::{decode_device, decode_media};
 use crate::json::value::{Kind, Members, Value};
+use crate::money::multiplier::Multiplier;
 use crate::negatives::refusal::Refusal;
 use crate::openrtb::ids::{AuctionType, Media};
 use crate::request::stream::SpotPrice;
@@ -34,6 +35,10 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
             Key::Bidfloor => imp.bidfloor = reader.floor(value, Field::ImpBidfloor)?,
             Key::Bidfloorcur => {
                 imp.bidfloorcur = reader.floor_currency(value, Field::ImpBidfloorcur)?;
+            }
+            Key::Qty => {
+                let Some(members) = reader.object(value, Field::ImpQty)? else { continue };
+                imp.multiplier = Some(multiplier(reader, members)?);
             }
             Key::Pmp => {
                 let Some(members) = reader.object(value, Field::Pmp)? else { continue };
@@ -76,6 +81,17 @@ fn media(
         Media::Native => imp.native = decode_media::native(reader, members)?,
     }
     Ok(())
+}
+
+/// Of `qty`, which has to have one.
+fn multiplier(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Multiplier, Refusal> {
+    let (mut found, mut walk) = (None, Walk::over(members));
+    while let Some(entry) = walk.next(reader)? {
+        if entry.key == Key::Multiplier {
+            found = Some(Reader::multiplier(entry.value)?);
+        }
+    }
+    found.ok_or(Refusal::QtyMultiplier)
 }
 
 fn pmp(reader: &mut Reader<'_>, imp: &mut Imp, members: Members<'_>) -> Result<(), Refusal> {

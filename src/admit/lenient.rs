@@ -16,7 +16,7 @@ pub enum LenientField {
     DeviceConnectiontype, DeviceExt, Geo, GeoCountry, GeoRegion, GeoType, Sua, SuaPlatform,
     SuaBrowsers, SuaMobile, SuaModel, User, UserId, UserBuyeruid, UserConsent, UserEids, UserExt,
     Regs, RegsCoppa, RegsGdpr, RegsUsPrivacy, RegsGpp, RegsGppSid, RegsExt, Source, SourceExt,
-    Schain, ImpId, ImpInstl, ImpSecure, ImpExp, ImpBidfloor, ImpBidfloorcur, ImpExt, Banner,
+    Schain, ImpId, ImpInstl, ImpSecure, ImpExp, ImpBidfloor, ImpBidfloorcur, ImpQty, ImpExt, Banner,
     BannerFormat, BannerSize, BannerBattr, Video, Audio, StreamMimes, StreamMinduration,
     StreamMaxduration, StreamMaxextended, StreamPod, StreamRqddurs, StreamBattr, Mincpmpersec, Durfloors,
     Native, NativeRequest, NativeBattr, Pmp, PmpPrivateAuction, PmpDeals, DealId, DealBidfloor,
@@ -37,7 +37,7 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
     "device.sua.mobile", "device.sua.model", "user", "user.id", "user.buyeruid", "user.consent",
     "user.eids", "user.ext", "regs", "regs.coppa", "regs.gdpr", "regs.us_privacy", "regs.gpp",
     "regs.gpp_sid", "regs.ext", "source", "source.ext", "source.schain", "imp.id", "imp.instl",
-    "imp.secure", "imp.exp", "imp.bidfloor", "imp.bidfloorcur", "imp.ext", "banner",
+    "imp.secure", "imp.exp", "imp.bidfloor", "imp.bidfloorcur", "imp.qty", "imp.ext", "banner",
     "banner.format", "banner.size", "banner.battr", "video", "audio", "stream.mimes",
     "stream.minduration", "stream.maxduration", "stream.maxextended", "stream.pod", "stream.rqddurs",
     "stream.battr", "mincpmpersec", "durfloors", "native", "native.request", "native.battr", "pmp",
@@ -48,7 +48,7 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
 impl LenientField {
     /// All, in the order of their discriminants.
     #[rustfmt::skip]
-    pub const ALL: [Self; 100] = [
+    pub const ALL: [Self; 101] = [
         Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Acat,
         Self::Bcat, Self::Badv, Self::Bapp, Self::Cattax, Self::Imp, Self::Site, Self::App,
         Self::Dooh, Self::InventoryId, Self::InventoryName, Self::InventoryDomain,
@@ -62,7 +62,7 @@ impl LenientField {
         Self::UserEids, Self::UserExt, Self::Regs, Self::RegsCoppa, Self::RegsGdpr,
         Self::RegsUsPrivacy, Self::RegsGpp, Self::RegsGppSid, Self::RegsExt, Self::Source,
         Self::SourceExt, Self::Schain, Self::ImpId, Self::ImpInstl, Self::ImpSecure, Self::ImpExp,
-        Self::ImpBidfloor, Self::ImpBidfloorcur, Self::ImpExt, Self::Banner, Self::BannerFormat,
+        Self::ImpBidfloor, Self::ImpBidfloorcur, Self::ImpQty, Self::ImpExt, Self::Banner, Self::BannerFormat,
         Self::BannerSize, Self::BannerBattr, Self::Video, Self::Audio, Self::StreamMimes,
         Self::StreamMinduration, Self::StreamMaxduration, Self::StreamMaxextended, Self::StreamPod,
         Self::StreamRqddurs, Self::StreamBattr, Self::Mincpmpersec, Self::Durfloors, Self::Native,

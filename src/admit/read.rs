@@ -13,6 +13,7 @@ use crate::admit::limits::Limits;
 use crate::json::unique::Unique;
 use crate::json::value::{Elements, Entry, Kind, Members, Value};
 use crate::json::{Number, scratch};
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, CpmPerSecond, Currency, Rates};
 use crate::negatives::refusal::Refusal;
 use crate::request::{List, Member, Object, Text, View};
@@ -294,6 +295,15 @@ impl Reader<'_> {
                 .ok_or(Refusal::BidfloorCurrency),
             _ => Err(Refusal::WrongType),
         }
+    }
+
+    /// How many impressions an imp is (3.2.31). As strict, and no `null`: it is what `qty` is there for.
+    pub fn multiplier(value: Value<'_>) -> Result<Multiplier, Refusal> {
+        match value.kind() {
+            Kind::Number(number) => Multiplier::from_wire(number.as_f64()),
+            _ => None,
+        }
+        .ok_or(Refusal::QtyMultiplier)
     }
 
     /// Takes note of a `null` (or an empty string) that stands for nothing.

@@ -97,6 +97,7 @@ pub fn line(sequence: u64, payload: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::multiplier::Multiplier;
     use crate::money_event::codec::{write_auction, write_drops};
     use crate::money_event::{AuctionRecord, DropCount, EventType, kind};
 
@@ -106,6 +107,7 @@ mod tests {
             event: EventType::Billing,
             id: sale.event(EventType::Billing),
             partner: "a.b".into(),
+            multiplier: Multiplier::from_wire(14.2).unwrap(),
             received_us: 77,
             ..MoneyEvent::default()
         }
@@ -121,6 +123,7 @@ mod tests {
         assert_eq!((direct.id.as_str(), direct.came_us), ("00000000000000000000000000001232", 77));
         assert_eq!(direct.sale, Some(SaleId::new(0x1230)));
         assert_eq!(line(9, &direct.payload), line(9, &relayed.payload));
+        assert!(line(9, &direct.payload).unwrap().contains("\"multiplier\":14.2,"));
         let same = (&relayed.subject, &relayed.id, relayed.sale, relayed.came_us);
         assert_eq!(same, (&direct.subject, &direct.id, direct.sale, direct.came_us));
     }

@@ -379,7 +379,7 @@ impl Exchange {
         record::failed(&self.cells, snapshot, arrival, &answers);
         record::settled(&self.cells, snapshot, &asked.not_called, &settled);
         if !asked.request.view.is_test {
-            record::won(&self.cells, snapshot, arrival.partner, &result);
+            record::won(&self.cells, snapshot, arrival.partner, &asked.request, &result);
         }
         // a test is no auction that anybody is paid for
         if let Some(journal) =

@@ -16,6 +16,7 @@ use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::partner::Partner;
+use crate::request::ValidRequest;
 use crate::snapshot::Snapshot;
 use crate::telemetry::cells::WorkerCells;
 use std::time::Duration;
@@ -79,14 +80,23 @@ pub fn settled(
     }
 }
 
-/// What the wins of an auction are worth if each is billed once, in US dollars at the rates in force;
-/// a currency without a rate counts nothing. Not for tests.
-pub fn won(cells: &WorkerCells, snapshot: &Snapshot, id: PartnerId, result: &AuctionResult) {
-    let dollars = |price| {
-        let price = snapshot.rates.convert(price, result.currency, Currency::USD);
-        price.and_then(|price| u64::try_from(price.micros()).ok()).unwrap_or(0)
-    };
+/// What the wins of an auction are worth if each is billed once, for all the impressions that its imp is, in
+/// US dollars at the rates in force; a currency without a rate counts nothing. Not for tests.
+pub fn won(
+    cells: &WorkerCells,
+    snapshot: &Snapshot,
+    id: PartnerId,
+    request: &ValidRequest,
+    result: &AuctionResult,
+) {
     for win in &result.wins {
+        let imp = request.view.imps.get(win.imp as usize);
+        let multiplier = imp.and_then(|imp| imp.multiplier).unwrap_or_default();
+        let dollars = |price| {
+            let price = snapshot.rates.convert(price, result.currency, Currency::USD);
+            let micros = price.map(|price| multiplier.times(price).micros());
+            micros.and_then(|micros| u64::try_from(micros).ok()).unwrap_or(0)
+        };
         cells.bidder(snapshot.bidder_slot(win.bidder)).owes(dollars(win.clearing));
         cells.partner(snapshot.partner_slot(id)).earned(dollars(win.net));
     }

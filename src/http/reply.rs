@@ -235,6 +235,7 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
         | Refusal::NativeRequest
         | Refusal::Bidfloor
         | Refusal::BidfloorCurrency
+        | Refusal::QtyMultiplier
         | Refusal::DealIdMissing
         | Refusal::DealIdDuplicate
         | Refusal::DealAuctionType

@@ -7,7 +7,7 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 164] = [
+const NAMES: [(&str, Key); 166] = [
     ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
     ("allimps", Key::Allimps), ("api", Key::Api), ("app", Key::App), ("asset",
     Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
@@ -34,11 +34,12 @@ const NAMES: [(&str, Key); 164] = [
     Key::Macsha1), ("make", Key::Make), ("maxdur", Key::Maxdur), ("maxduration", Key::Maxduration), ("maxextended", Key::Maxextended), ("maxseq", Key::Maxseq),
     ("metric", Key::Metric), ("metro", Key::Metro), ("mimes", Key::Mimes), ("mincpmpersec", Key::Mincpmpersec), ("mindur", Key::Mindur), ("minduration",
     Key::Minduration), ("mobile", Key::Mobile), ("model", Key::Model), ("mtype", Key::Mtype),
+    ("multiplier", Key::Multiplier),
     ("name", Key::Name), ("native", Key::Native), ("nbr", Key::Nbr), ("nodes", Key::Nodes), ("nurl",
     Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("placement",
     Key::Placement), ("platform", Key::Platform), ("plcmt", Key::Plcmt), ("pmp", Key::Pmp),
     ("poddedupe", Key::Poddedupe), ("poddur", Key::Poddur), ("podid", Key::Podid), ("pos", Key::Pos), ("price", Key::Price), ("private_auction",
-    Key::PrivateAuction), ("protocols", Key::Protocols), ("publisher", Key::Publisher), ("ref",
+    Key::PrivateAuction), ("protocols", Key::Protocols), ("publisher", Key::Publisher), ("qty", Key::Qty), ("ref",
     Key::Ref), ("region", Key::Region), ("regs", Key::Regs), ("request", Key::Request), ("rqddurs",
     Key::Rqddurs), ("rwdd", Key::Rwdd), ("schain", Key::Schain), ("seat", Key::Seat), ("seatbid",
     Key::Seatbid), ("secure", Key::Secure), ("site", Key::Site), ("slotinpod", Key::Slotinpod), ("source", Key::Source),

@@ -7,6 +7,7 @@
 use super::source::{DeadNotice, Faults, Item, Take, checked, open};
 use super::{CLOSINGS_MAX, LETTERS_MAX, LedgerFault, csv};
 use crate::money::Currency;
+use crate::money::multiplier::Multiplier;
 use crate::money_event::shown::{DEAD_NOTICE, NOTICE_AGAIN, NOTICE_PURGED};
 use crate::money_event::{
     Amount, AuctionRecord, BidderPart, DropCount, EventId, EventType, MoneyEvent, shown,
@@ -48,6 +49,7 @@ struct Line<'a> {
     net_micros: Option<i64>,
     #[serde(borrow)]
     net_currency: Cow<'a, str>,
+    multiplier: Option<f64>,
     loss_reason: u32,
     generation: u64,
     auction_us: u64,
@@ -252,6 +254,7 @@ fn event_of(event: EventType, line: &Line<'_>) -> Result<MoneyEvent, String> {
         deal: line.deal.to_string(),
         gross: amount("gross", line.gross_micros, &line.gross_currency)?,
         net: amount("net", line.net_micros, &line.net_currency)?,
+        multiplier: multiplier(line.multiplier)?,
         loss_reason: line.loss_reason,
         generation: line.generation,
         auction_us: line.auction_us,
@@ -273,6 +276,14 @@ fn amount(side: &str, micros: Option<i64>, currency: &str) -> Result<Amount, Str
     let known = Currency::parse(currency);
     let known = known.ok_or_else(|| format!("{side}_currency {currency:?} is no currency"))?;
     Ok(Amount::new(micros, known))
+}
+
+/// Exports of before there were any have none: an imp was an impression.
+fn multiplier(number: Option<f64>) -> Result<Multiplier, String> {
+    let Some(number) = number else { return Ok(Multiplier::ONE) };
+    Multiplier::from_wire(number).ok_or_else(|| {
+        format!("multiplier {number} is not above 0 and at most {}", Multiplier::MAX)
+    })
 }
 
 fn auction_of(line: &Line<'_>) -> AuctionRecord<'static> {
@@ -332,6 +343,7 @@ fn set<'c>(line: &mut Line<'c>, name: &str, text: &'c str) -> Result<(), String>
         "gross_currency" => line.gross_currency = words,
         "net_micros" => line.net_micros = Some(number(name, text)?),
         "net_currency" => line.net_currency = words,
+        "multiplier" => line.multiplier = Some(number(name, text)?),
         "loss_reason" => line.loss_reason = number(name, text)?,
         "generation" => line.generation = number(name, text)?,
         "auction_us" => line.auction_us = number(name, text)?,

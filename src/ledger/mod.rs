@@ -8,9 +8,11 @@
 //! This file is the folder's vocabulary; it imports none of its children.
 //!
 //! # Units
-//! A price is in micros per thousand; one event costs a thousandth of it. So a sum of prices in
-//! micros *is* the amount in billionths of a currency unit: it is kept as an integer of 128 bits
-//! and written with nine decimals. Nothing is divided, nothing is rounded.
+//! A price is in micros per thousand; one impression costs a thousandth of it, and an event is as many as
+//! its multiplier says, in millionths. So a sum of prices times multipliers *is* the amount in parts of a
+//! currency unit, 10^15 to one: it is kept as an integer of 128 bits and written with the decimals that it
+//! has, up to nine where each event is one impression. Nothing is divided, nothing is rounded, so that rows
+//! as they are shown add up to the total that is shown.
 //!
 //! # Memory
 //! Events are sorted by id on the disk where they do not fit: `memory` bounds what is held of them,

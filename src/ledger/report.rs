@@ -1,14 +1,15 @@
 //! The texts of a report.
 //!
 //! Owns: tables, JSON and CSV of totals and of findings. Never: a sum. Invariant: an amount is
-//! written exactly, to the billionth of a unit, as text: a JSON number would not hold it.
+//! written exactly, with as many decimals as it has, as text: a JSON number would not hold it.
 
-use super::sale::Finding;
+use super::sale::{Finding, times};
 use super::sums::{Money, Pair, Row, Rows};
 use super::tally::Totals;
 use super::{Question, Span, when};
 use crate::journal::export::cell;
-use crate::money_event::shown::tame;
+use crate::money::multiplier::PARTS;
+use crate::money_event::shown::{multiplier, tame};
 use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 
@@ -24,13 +25,12 @@ pub enum Format {
     Csv,
 }
 
-/// Billionths of a unit as a decimal, at least two digits behind the point.
-pub fn amount(nanos: i128) -> String {
-    let (whole, rest) =
-        (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
-    let digits = format!("{rest:09}");
+/// [`PARTS`] of a unit as a decimal, at least two digits behind the point.
+pub fn amount(parts: i128) -> String {
+    let (whole, rest) = (parts.unsigned_abs() / PARTS, parts.unsigned_abs() % PARTS);
+    let digits = format!("{rest:015}");
     let kept = digits.trim_end_matches('0').len().max(2);
-    let sign = if nanos < 0 { "-" } else { "" };
+    let sign = if parts < 0 { "-" } else { "" };
     format!("{sign}{whole}.{}", digits.get(..kept).unwrap_or(&digits))
 }
 
@@ -249,7 +249,7 @@ fn troubles_json(totals: &Totals) -> Value {
 }
 
 /// Names of the columns of a finding.
-const FINDING: [&str; 15] = [
+const FINDING: [&str; 16] = [
     "discrepancy",
     "sale",
     "event",
@@ -263,11 +263,12 @@ const FINDING: [&str; 15] = [
     "gross_currency",
     "net_micros",
     "net_currency",
+    "multiplier",
     "received",
     "note",
 ];
 
-fn finding_values(finding: &Finding<'_>) -> [Value; 15] {
+fn finding_values(finding: &Finding<'_>) -> [Value; 16] {
     let event = finding.event;
     [
         json!(finding.trouble.label()),
@@ -283,6 +284,7 @@ fn finding_values(finding: &Finding<'_>) -> [Value; 15] {
         json!(event.gross.currency.as_str()),
         json!(event.net.price.micros()),
         json!(event.net.currency.as_str()),
+        multiplier(event.multiplier),
         json!(when::time(event.received_us)),
         json!(finding.note),
     ]
@@ -315,6 +317,7 @@ pub fn finding(format: Format, finding: &Finding<'_>, out: &mut dyn Write) -> io
             let [partner, bidder, deal, auction] =
                 texts.map(|text| text.escape_debug().to_string());
             let deal = if deal.is_empty() { String::new() } else { format!(" deal {deal}") };
+            let many = times(event.multiplier);
             let note = if finding.note.is_empty() {
                 String::new()
             } else {
@@ -322,7 +325,7 @@ pub fn finding(format: Format, finding: &Finding<'_>, out: &mut dyn Write) -> io
             };
             writeln!(
                 out,
-                "{:<20} {} {} partner {partner} bidder {bidder}{deal} auction {auction} gross {} {}{note}",
+                "{:<20} {} {} partner {partner} bidder {bidder}{deal} auction {auction} gross {} {}{many}{note}",
                 finding.trouble.label(),
                 when::time(event.received_us),
                 event.id,
@@ -338,16 +341,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_written_to_the_billionth() {
-        for (nanos, expected) in [
+    fn amounts_are_written_to_their_last_part() {
+        let nano = 1_000_000;
+        for (parts, expected) in [
             (0, "0.00"),
-            (1, "0.000000001"),
-            (-1, "-0.000000001"),
-            (1_500_000_000, "1.50"),
-            (12_345_678_901, "12.345678901"),
-            (i128::from(u64::MAX) * 1_000_000_000, "18446744073709551615.00"),
+            (1, "0.000000000000001"),
+            (nano, "0.000000001"),
+            (-nano, "-0.000000001"),
+            (1_500_000_000 * nano, "1.50"),
+            (12_345_678_901 * nano, "12.345678901"),
+            (12_345_678_901_234_560, "12.34567890123456"),
+            (i128::from(u64::MAX) * 1_000_000_000 * nano, "18446744073709551615.00"),
         ] {
-            assert_eq!(amount(nanos), expected);
+            assert_eq!(amount(parts), expected);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! event counts, the one that came first.
 
 use super::Question;
+use crate::money::multiplier::Multiplier;
 use crate::money_event::{Amount, EventType, MoneyEvent, SaleId};
 use std::fmt;
 
@@ -217,17 +218,23 @@ fn says_the_same(a: &MoneyEvent, b: &MoneyEvent) -> bool {
         && (&a.auction_id, &a.imp_id) == (&b.auction_id, &b.imp_id)
 }
 
-const fn prices(event: &MoneyEvent) -> (Amount, Amount) {
-    (event.gross, event.net)
+const fn prices(event: &MoneyEvent) -> (Amount, Amount, Multiplier) {
+    (event.gross, event.net, event.multiplier)
 }
 
-/// Both prices, for people.
+/// What stands behind a price that was not paid for one impression.
+pub fn times(multiplier: Multiplier) -> String {
+    if multiplier == Multiplier::ONE { String::new() } else { format!(" times {multiplier}") }
+}
+
+/// Both prices, for people, and how many were sold.
 struct Prices<'a>(&'a MoneyEvent);
 
 impl fmt::Display for Prices<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (gross, net) = (self.0.gross, self.0.net);
         let (paid, got) = (gross.price, net.price);
-        write!(f, "gross {paid} {} net {got} {} per thousand", gross.currency, net.currency)
+        write!(f, "gross {paid} {} net {got} {} per thousand", gross.currency, net.currency)?;
+        f.write_str(&times(self.0.multiplier))
     }
 }

@@ -17,7 +17,7 @@ pub struct Pair {
     pub net: Currency,
 }
 
-/// Bills in one pair of currencies; amounts in billionths of a unit.
+/// Bills in one pair of currencies; amounts in [`PARTS`](crate::money::multiplier::PARTS) of a unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Money {
     pub billed: u64,
@@ -138,8 +138,8 @@ impl Row {
                 let pair = Pair { gross: event.gross.currency, net: event.net.currency };
                 let money = self.money.entry(pair).or_default();
                 money.billed += 1;
-                money.gross += i128::from(event.gross.price.micros());
-                money.net += i128::from(event.net.price.micros());
+                money.gross += event.multiplier.cost(event.gross.price);
+                money.net += event.multiplier.cost(event.net.price);
             }
         }
     }

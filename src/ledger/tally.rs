@@ -252,7 +252,7 @@ impl Report {
         let stake = self.totals.troubles.entry(finding.trouble).or_default();
         stake.count += 1;
         *stake.gross.entry(event.gross.currency).or_default() +=
-            i128::from(event.gross.price.micros());
+            event.multiplier.cost(event.gross.price);
         show(finding).map_err(LedgerFault::Write)
     }
 }

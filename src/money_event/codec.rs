@@ -7,6 +7,7 @@ use super::{
     Amount, AuctionRecord, BIDDERS_MAX, BidderPart, DropCount, EventId, EventType, MoneyEvent,
     TEXT_BYTES_MAX, URL_BYTES_MAX,
 };
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::tlv::{
     self, TlvFault, Value, field_bytes, field_number, field_part, field_signed, fields,
@@ -31,6 +32,8 @@ mod event_tag {
     pub const RECEIVED_US: u64 = 15;
     pub const EXPIRES_S: u64 = 16;
     pub const URL: u64 = 17;
+    /// Absent: one.
+    pub const MULTIPLIER: u64 = 18;
 }
 
 mod auction_tag {
@@ -82,6 +85,9 @@ pub fn write_event(event: &MoneyEvent, out: &mut Vec<u8>) {
     field_bytes(out, tag::GROSS_CURRENCY, event.gross.currency.as_str().as_bytes());
     field_signed(out, tag::NET, event.net.price.micros());
     field_bytes(out, tag::NET_CURRENCY, event.net.currency.as_str().as_bytes());
+    if event.multiplier != Multiplier::ONE {
+        field_number(out, tag::MULTIPLIER, event.multiplier.micros().unsigned_abs());
+    }
     field_number(out, tag::LOSS_REASON, u64::from(event.loss_reason));
     field_number(out, tag::GENERATION, event.generation);
     field_number(out, tag::AUCTION_US, event.auction_us);
@@ -106,6 +112,7 @@ pub fn read_event(event: EventType, bytes: &[u8]) -> Result<MoneyEvent, TlvFault
             tag::GROSS_CURRENCY => found.gross.currency = currency(value)?,
             tag::NET => found.net.price = Cpm::from_micros(value.signed()?),
             tag::NET_CURRENCY => found.net.currency = currency(value)?,
+            tag::MULTIPLIER => found.multiplier = multiplier(value)?,
             tag::LOSS_REASON => found.loss_reason = value.small("loss_reason")?,
             tag::GENERATION => found.generation = value.number()?,
             tag::AUCTION_US => found.auction_us = value.number()?,
@@ -242,6 +249,11 @@ fn id(value: Value<'_>) -> Result<EventId, TlvFault> {
     Ok(EventId(u128::from_le_bytes(bytes)))
 }
 
+fn multiplier(value: Value<'_>) -> Result<Multiplier, TlvFault> {
+    let micros = i64::try_from(value.number()?).ok();
+    micros.and_then(Multiplier::from_micros).ok_or(TlvFault::Value("multiplier"))
+}
+
 fn currency(value: Value<'_>) -> Result<Currency, TlvFault> {
     Currency::parse(value.text()?).ok_or(TlvFault::Value("currency"))
 }
@@ -271,6 +283,7 @@ mod tests {
             deal: String::new(),
             gross: Amount::new(2_500_000, Currency::USD),
             net: Amount::new(-1, Currency::parse("EUR").unwrap()),
+            multiplier: Multiplier::from_wire(14.2).unwrap(),
             loss_reason: 0,
             generation: 7,
             auction_us: u64::MAX,
@@ -289,6 +302,30 @@ mod tests {
         assert_eq!(known, Some((event().id, 1_800_000_000)));
         assert_eq!(identify(super::super::kind::AUCTION, &bytes), None);
         assert_eq!(identify(EventType::Billing.kind(), &bytes[1..]), None);
+    }
+
+    #[test]
+    fn a_record_of_one_impression_has_the_bytes_of_before_there_were_multipliers() {
+        let (mut one, mut many) = (Vec::new(), Vec::new());
+        write_event(&MoneyEvent { multiplier: Multiplier::ONE, ..event() }, &mut one);
+        write_event(&event(), &mut many);
+        let mut field = Vec::new();
+        field_number(&mut field, event_tag::MULTIPLIER, 14_200_000);
+        assert_eq!(many.len(), one.len() + field.len());
+        let read = |bytes: &[u8]| read_event(EventType::Billing, bytes).map(|one| one.multiplier);
+        assert_eq!(read(&one), Ok(Multiplier::ONE));
+        for (micros, expected) in [
+            (1, Ok(Multiplier::from_micros(1).unwrap())),
+            (1_000_000_000_000, Ok(Multiplier::MAX)),
+            (1_000_000_000_001, Err(TlvFault::Value("multiplier"))),
+            (u64::MAX, Err(TlvFault::Value("multiplier"))),
+        ] {
+            let mut bytes = one.clone();
+            field_number(&mut bytes, event_tag::MULTIPLIER, micros);
+            assert_eq!(read(&bytes), expected, "{micros}");
+        }
+        field_part(&mut one, event_tag::MULTIPLIER, &[0]);
+        assert_eq!(read(&one), Err(TlvFault::Value("multiplier")));
     }
 
     #[test]

@@ -5,14 +5,16 @@
 //! bytes; nothing personal is in here (no address, no user, no user agent).
 //!
 //! Bytes are fields of [`crate::tlv`], all numbers unsigned but amounts. A field that is absent is 0
-//! or empty; a reader passes over tags that it does not know. A change that an older reader would
-//! misread is a new kind.
+//! or empty (a multiplier: 1); a reader passes over tags that it does not know. A change that an older
+//! reader would misread is a new kind; but for the multiplier, since such a reader would bill nothing of
+//! a new kind, and bills one impression so.
 //!
 //! This file is the folder's vocabulary; it imports none of its children.
 
 pub mod codec;
 pub mod shown;
 
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use std::borrow::Cow;
 use std::fmt;
@@ -178,6 +180,8 @@ pub struct MoneyEvent {
     pub gross: Amount,
     /// The publisher's side: what the partner gets.
     pub net: Amount,
+    /// How many impressions were sold: both prices are of one of them.
+    pub multiplier: Multiplier,
     /// Loss reason of the OpenRTB list; 0 where it is not a loss, or nobody said why.
     pub loss_reason: u32,
     /// Generation of the snapshot that held the auction.

@@ -6,6 +6,8 @@
 
 use super::codec::{read_auction, read_drops, read_event};
 use super::{AuctionRecord, DropCount, EventType, MoneyEvent, kind};
+use crate::money::MICROS;
+use crate::money::multiplier::Multiplier;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -53,6 +55,7 @@ pub const ALL: &[&str] = &[
     "gross_currency",
     "net_micros",
     "net_currency",
+    "multiplier",
     "loss_reason",
     "generation",
     "auction_us",
@@ -117,6 +120,7 @@ fn event_columns(event: &MoneyEvent) -> Columns {
         ("gross_currency", json!(event.gross.currency.as_str())),
         ("net_micros", json!(event.net.price.micros())),
         ("net_currency", json!(event.net.currency.as_str())),
+        ("multiplier", multiplier(event.multiplier)),
         ("loss_reason", json!(event.loss_reason)),
         ("generation", json!(event.generation)),
         ("auction_us", json!(event.auction_us)),
@@ -124,6 +128,12 @@ fn event_columns(event: &MoneyEvent) -> Columns {
         ("expires_s", json!(event.expires_s)),
         ("url", json!(event.url)),
     ]
+}
+
+/// A multiplier as a number, a whole one without a point.
+pub fn multiplier(multiplier: Multiplier) -> Value {
+    let micros = multiplier.micros();
+    if micros % MICROS == 0 { json!(micros / MICROS) } else { json!(multiplier.to_wire()) }
 }
 
 fn auction_columns(record: &AuctionRecord<'_>) -> Columns {
@@ -191,6 +201,16 @@ mod tests {
             assert!(places.is_sorted(), "{kind}: {places:?}");
         }
         assert_eq!(columns(63, &[1, 0xab]), vec![("hex", json!("01ab"))]);
+    }
+
+    #[test]
+    fn a_multiplier_is_a_number_as_people_write_it() {
+        for (micros, expected) in
+            [(1_000_000, "1"), (14_200_000, "14.2"), (500_000, "0.5"), (1, "1e-6")]
+        {
+            let shown = multiplier(Multiplier::from_micros(micros).unwrap()).to_string();
+            assert_eq!(shown, expected);
+        }
     }
 
     #[test]

@@ -90,6 +90,8 @@ pub enum Refusal {
     Bidfloor,
     /// `bidfloorcur` is no currency that has a rate.
     BidfloorCurrency,
+    /// `qty.multiplier` is absent, no number, not above zero, or over a million (3.2.31).
+    QtyMultiplier,
     /// `deals[].id` is absent or empty (3.2.12).
     DealIdMissing,
     /// Two deals of an imp have one id.
@@ -122,7 +124,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::Unauthorised,
         Self::PartnerQps,
         Self::Overload,
@@ -164,6 +166,7 @@ impl Refusal {
         Self::NativeRequest,
         Self::Bidfloor,
         Self::BidfloorCurrency,
+        Self::QtyMultiplier,
         Self::DealIdMissing,
         Self::DealIdDuplicate,
         Self::DealAuctionType,
@@ -229,6 +232,7 @@ impl Refusal {
             Self::NativeRequest => "native_request",
             Self::Bidfloor => "bidfloor",
             Self::BidfloorCurrency => "bidfloorcur",
+            Self::QtyMultiplier => "qty_multiplier",
             Self::DealIdMissing => "deal_id_missing",
             Self::DealIdDuplicate => "deal_id_duplicate",
             Self::DealAuctionType => "deal_auction_type",

@@ -30,6 +30,7 @@ fn notice(request: &ValidRequest, answers: &[Answered<'_>], loss: &Loss) -> Opti
         return None;
     }
     let answer = answered.answer;
+    let imp = loss.imp.and_then(|imp| request.view.imps.get(imp as usize));
     let macros = Macros {
         auction_id: request.text(request.view.id),
         bid_id: answer.text(answer.bidid),
@@ -39,6 +40,7 @@ fn notice(request: &ValidRequest, answers: &[Answered<'_>], loss: &Loss) -> Opti
         currency: answer.currency,
         loss: Some(loss.reason.code().into()),
         min_to_win: loss.min_to_win,
+        multiplier: imp.and_then(|imp| imp.multiplier),
         // a price, and what follows from one, is the winner's
         ..Macros::default()
     };

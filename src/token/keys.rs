@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Keys`]. Never: where a secret is kept. Invariants: of two tokens that are not taken the
 //! one takes as long to check as the other, as far as the signature is concerned; a secret is never
-//! shown; whoever holds a token learns from it which event of which sale it is, and nothing else.
+//! shown; whoever holds a token learns from it which event of which sale it is, by its version whether that
+//! is of one impression (which the request says, too), and nothing else.
 //!
 //! A token is the bytes of `layout`, which name version and key, what stands behind
 //! their head encrypted (AES-256 in counter mode, NIST SP 800-38A, 6.5), and HMAC-SHA256 over them as
@@ -134,7 +135,9 @@ impl Keys {
         scratch.clear();
         URL_SAFE_NO_PAD.decode_vec(token, scratch).map_err(|_| Invalid::Malformed)?;
         let (bytes, tag) = scratch.split_last_chunk::<TAG_BYTES>().ok_or(Invalid::Malformed)?;
-        let [layout::VERSION, id, ..] = bytes else { return Err(Invalid::Malformed) };
+        let [layout::VERSION | layout::VERSION_OF_ONE, id, ..] = bytes else {
+            return Err(Invalid::Malformed);
+        };
         let known = std::iter::once(&self.signs).chain(&self.others).find(|key| key.id == *id);
         // an unknown key costs as much time as a known one
         let key = known.unwrap_or(&self.signs);

@@ -5,12 +5,17 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::{Claims, TEXT_BYTES_MAX};
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::money_event::{Amount, EventType, SaleId, URL_BYTES_MAX};
 use crate::tlv::capped;
 
 /// The first byte; the second is the key's id.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
+
+/// The version before, without a multiplier: it is one. What has none is still written so, since while one
+/// replica is newer than the other, the older one takes nothing else, and its answer is the end of an event.
+pub const VERSION_OF_ONE: u8 = 1;
 
 /// Version, key, event and sale: what stands in the clear. No two tokens have the same.
 pub const HEAD_BYTES: usize = 1 + 1 + 1 + 16;
@@ -19,9 +24,14 @@ pub const HEAD_BYTES: usize = 1 + 1 + 1 + 16;
 /// (a mark and 8), generation, time and end.
 pub const FIXED_BYTES: usize = HEAD_BYTES + 2 * (8 + 3) + (1 + 8) + 3 * 8;
 
+/// Behind it, of [`VERSION`] alone.
+pub const MULTIPLIER_BYTES: usize = 8;
+
 /// Appends the bytes of a token that the key signs.
 pub fn write(claims: &Claims<'_>, key: u8, out: &mut Vec<u8>) {
-    out.extend_from_slice(&[VERSION, key, claims.event.kind()]);
+    let is_one = claims.multiplier == Multiplier::ONE;
+    let version = if is_one { VERSION_OF_ONE } else { VERSION };
+    out.extend_from_slice(&[version, key, claims.event.kind()]);
     out.extend_from_slice(&claims.sale.bits().to_le_bytes());
     for amount in [claims.gross, claims.net] {
         out.extend_from_slice(&amount.price.micros().to_le_bytes());
@@ -31,6 +41,9 @@ pub fn write(claims: &Claims<'_>, key: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&claims.min_to_win.unwrap_or_default().micros().to_le_bytes());
     for number in [claims.generation, claims.auction_us, claims.expires_s] {
         out.extend_from_slice(&number.to_le_bytes());
+    }
+    if !is_one {
+        out.extend_from_slice(&claims.multiplier.micros().to_le_bytes());
     }
     let Claims { auction_id, imp_id, partner, bidder, seat, deal, .. } = claims;
     for text in [auction_id, imp_id, partner, bidder, seat, deal] {
@@ -50,7 +63,7 @@ fn write_text(text: &str, most: usize, out: &mut Vec<u8>) {
 pub fn read(bytes: &[u8]) -> Option<Claims<'_>> {
     let mut rest = Rest(bytes);
     let [version, _key, kind] = rest.array()?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_OF_ONE {
         return None;
     }
     let mut claims = Claims {
@@ -65,6 +78,10 @@ pub fn read(bytes: &[u8]) -> Option<Claims<'_>> {
     claims.min_to_win = (has_min == 1).then_some(min);
     for number in [&mut claims.generation, &mut claims.auction_us, &mut claims.expires_s] {
         *number = u64::from_le_bytes(rest.array()?);
+    }
+    if version == VERSION {
+        let multiplier = Multiplier::from_micros(i64::from_le_bytes(rest.array()?));
+        claims.multiplier = multiplier.filter(|multiplier| *multiplier != Multiplier::ONE)?;
     }
     let Claims { auction_id, imp_id, partner, bidder, seat, deal, url, .. } = &mut claims;
     for text in [auction_id, imp_id, partner, bidder, seat, deal, url] {

@@ -11,6 +11,7 @@ pub mod keys;
 mod layout;
 
 use crate::money::Cpm;
+use crate::money::multiplier::Multiplier;
 use crate::money_event::{Amount, EventType, MoneyEvent, SaleId, URL_BYTES_MAX};
 use std::time::Duration;
 
@@ -20,14 +21,18 @@ pub const TEXT_BYTES_MAX: usize = 256;
 /// Clocks of two machines may differ by so much.
 pub const SKEW: Duration = Duration::from_secs(300);
 
-/// Longest token, in characters: the fixed part and the signature, seven lengths, six texts and a
-/// URL, in base64 without padding.
-pub const TOKEN_CHARS_MAX: usize =
-    (layout::FIXED_BYTES + keys::TAG_BYTES + 7 * 2 + 6 * TEXT_BYTES_MAX + URL_BYTES_MAX)
-        .div_ceil(3)
-        * 4;
+/// Longest token, in characters: the fixed part, the multiplier and the signature, seven lengths, six
+/// texts and a URL, in base64 without padding.
+pub const TOKEN_CHARS_MAX: usize = (layout::FIXED_BYTES
+    + layout::MULTIPLIER_BYTES
+    + keys::TAG_BYTES
+    + 7 * 2
+    + 6 * TEXT_BYTES_MAX
+    + URL_BYTES_MAX)
+    .div_ceil(3)
+    * 4;
 
-/// Shortest, likewise: without a text.
+/// Shortest, likewise: without a multiplier and a text.
 pub const TOKEN_CHARS_MIN: usize =
     ((layout::FIXED_BYTES + keys::TAG_BYTES + 7 * 2) * 4).div_ceil(3);
 
@@ -46,6 +51,8 @@ pub struct Claims<'a> {
     /// What the bidder pays, and what the partner gets.
     pub gross: Amount,
     pub net: Amount,
+    /// How many impressions were sold at these prices.
+    pub multiplier: Multiplier,
     /// The least bid that would have tied with the next one in our auction, in `gross`'s currency.
     pub min_to_win: Option<Cpm>,
     pub generation: u64,
@@ -74,6 +81,7 @@ impl Claims<'_> {
             deal: self.deal.to_owned(),
             gross: self.gross,
             net: self.net,
+            multiplier: self.multiplier,
             loss_reason: 0,
             generation: self.generation,
             auction_us: self.auction_us,

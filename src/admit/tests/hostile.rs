@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 /// A request that uses most of what is read.
 const SEED: &str = r#"{ "id":"8f1c","at":1,"tmax":120,"test":0,"cur":["USD","EUR"],"bcat":["IAB25"],"badv":["a.example"],
- "imp":[{"id":"1","instl":0,"secure":1,"bidfloor":0.25,"bidfloorcur":"USD","exp":300,"ext":{"rwdd":1},
+ "imp":[{"id":"1","instl":0,"secure":1,"bidfloor":0.25,"bidfloorcur":"USD","exp":300,"qty":{"multiplier":14.2},"ext":{"rwdd":1},
    "banner":{"format":[{"w":300,"h":250},{"wratio":16,"hratio":9}],"battr":[1,2],"mimes":["text/html"]},
    "video":{"mimes":["video/mp4"],"minduration":5,"maxduration":30,"w":640,"h":360,"protocols":[2,3],"plcmt":1},
    "pmp":{"private_auction":1,"deals":[{"id":"d1","bidfloor":1.5,"at":3,"wseat":["s"]},{"id":"d2"}]}},

@@ -61,6 +61,7 @@ fn each_leniency_is_counted_by_its_field() {
         ("", r#""banner":{"w":300,"h":250,"battr":1}"#, "banner.battr"),
         ("", r#""banner":{"w":300,"h":250},"instl":false"#, "imp.instl"),
         ("", r#""banner":{"w":300,"h":250},"bidfloor":null"#, "imp.bidfloor"),
+        ("", r#""banner":{"w":300,"h":250},"qty":null"#, "imp.qty"),
         ("", r#""banner":{"w":300,"h":250},"pmp":null"#, "pmp"),
         ("", r#""banner":{"w":300,"h":250},"pmp":{"deals":[{"id":77}]}"#, "deal.id"),
         ("", r#""native":{"request":{"assets":[{}]}}"#, "native.request"),

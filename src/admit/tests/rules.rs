@@ -2,6 +2,7 @@
 
 use super::{BANNER, admit_text, admit_with, partner, request};
 use crate::money::Currency;
+use crate::money::multiplier::Multiplier;
 use crate::negatives::refusal::Refusal::{self, *};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
 use crate::request::{Ratio, Size, ValidRequest};
@@ -244,6 +245,53 @@ fn floors_are_numbers_of_a_known_currency() {
 }
 
 #[test]
+fn a_quantity_has_a_multiplier_above_zero_and_up_to_a_million() {
+    let with = |qty: &str| format!("{BANNER},\"qty\":{qty}");
+    for (number, micros) in [
+        ("1", 1_000_000),
+        ("14.2", 14_200_000),
+        ("0.5", 500_000),
+        ("1.42e1", 14_200_000),
+        ("0.0000005", 1),
+        ("14.2000004", 14_200_000),
+        ("1000000", 1_000_000_000_000),
+    ] {
+        let qty = format!(r#"{{"multiplier":{number},"sourcetype":1,"vendor":"v","ext":{{}}}}"#);
+        let request = admitted(&request("", &with(&qty)));
+        let read = request.view.imps[0].multiplier.map(Multiplier::micros);
+        assert_eq!(read, Some(micros), "{number}");
+    }
+    for number in ["0", "-0.0", "-1", "0.0000004", "1000000.1", "1e300", "18446744073709551616"] {
+        imps(&[(&with(&format!("{{\"multiplier\":{number}}}")), Some(QtyMultiplier))]);
+    }
+    for other in [r#""14.2""#, "null", "true", "[14.2]", "{}"] {
+        imps(&[(&with(&format!("{{\"multiplier\":{other}}}")), Some(QtyMultiplier))]);
+    }
+    imps(&[
+        (&with("{}"), Some(QtyMultiplier)),
+        (&with(r#"{"sourcetype":1}"#), Some(QtyMultiplier)),
+        (&with("14.2"), Some(NotAnObject)),
+        (&with("[]"), Some(NotAnObject)),
+        (&with(r#"{"multiplier":1,"multiplier":1}"#), Some(DuplicateKey)),
+        (&with(r#"{"multiplier":1,"multiplie\u0072":2}"#), Some(DuplicateKey)),
+        (&format!("{},\"qty\":null", with(r#"{"multiplier":2}"#)), Some(DuplicateKey)),
+    ]);
+    for absent in [BANNER.to_owned(), with("null")] {
+        assert_eq!(admitted(&request("", &absent)).view.imps[0].multiplier, None, "{absent}");
+    }
+}
+
+#[test]
+fn an_imp_of_an_unknown_quantity_costs_itself_alone() {
+    let body = format!(
+        r#"{{"id":"r","dooh":{{}},"imp":[{{"id":"a",{BANNER},"qty":{{"multiplier":0}}}},{{"id":"b",{BANNER},"qty":{{"multiplier":3}}}}]}}"#
+    );
+    let admitted = admit_text(&body).unwrap();
+    assert_eq!(admitted.refused_imps[..], [(0, QtyMultiplier)]);
+    assert_eq!(admitted.request.view.imps[0].multiplier, Multiplier::from_wire(3.0));
+}
+
+#[test]
 fn deals_have_unique_ids_and_a_known_auction_type() {
     let with = |deals: &str| format!(r#"{BANNER},"pmp":{{"deals":[{deals}]}}"#);
     imps(&[
@@ -369,6 +417,7 @@ fn a_key_that_comes_twice_costs_the_request_wherever_we_read_or_edit() {
             r#""pmp":{M}"#,
             r#""pmp":{"deals":[{M}]}"#,
             r#""ext":{M}"#,
+            r#""qty":{"multiplier":1,M}"#,
             twice,
         ] {
             imps(&[(&imp.replace('M', both), Some(DuplicateKey))]);

@@ -2,6 +2,7 @@
 
 #![expect(clippy::indexing_slicing, reason = "a test may panic")]
 use super::*;
+use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::money_event::{Amount, EventType, SaleId};
 use proptest::prelude::*;
@@ -28,6 +29,7 @@ fn claims() -> Claims<'static> {
         deal: "",
         gross: Amount::new(2_500_000, Currency::USD),
         net: Amount::new(2_000_001, Currency::parse("EUR").unwrap()),
+        multiplier: Multiplier::from_wire(14.2).unwrap(),
         min_to_win: Some(Cpm::from_micros(1_500_000)),
         generation: 7,
         auction_us: 1_800_000_000_000_000,
@@ -54,6 +56,46 @@ fn a_token_is_read_back_as_it_was_issued() {
         assert!(token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)));
         let read = keys.accept(&token, NOW, &mut scratch);
         assert_eq!(read, Ok(Claims { event, ..claims() }));
+    }
+}
+
+/// Issued by the program before there were multipliers, of [`claims`].
+const OLD: &str = "AQEJ4M2riWdFIwHvzauJZ0UjATKPh-mbFQ64JRTPURqprfmxVN847TKQu_Z2QQcEEOItqfQ3H9_mmte1SVMcFL4K\
+    pNOk3-B6Kh7zeWwgPZuKBD4Utk9bRLXZ9k0vKOXJ0hbnSOnSWLkIo1hLFt570Iu1R_agtfOZilLD7fQ4boXd1g2P\
+    uXpwxeP2a6KL-vPh-d2s1KiH7A-wiBxONXGHWuyl";
+
+#[test]
+fn a_token_of_the_version_before_is_one_impression_and_those_of_one_are_still_written_so() {
+    let (keys, mut scratch) = (keys(1, &[]), Vec::new());
+    let of_one = Claims { multiplier: Multiplier::ONE, ..claims() };
+    assert_eq!(keys.accept(OLD.as_bytes(), NOW, &mut scratch), Ok(of_one));
+    assert_eq!(issue(&keys, &of_one), OLD.as_bytes());
+    for (claims, version) in [(of_one, layout::VERSION_OF_ONE), (claims(), layout::VERSION)] {
+        let bytes = URL_SAFE_NO_PAD.decode(issue(&keys, &claims)).unwrap();
+        assert_eq!(bytes[0], version);
+    }
+}
+
+#[test]
+fn a_multiplier_has_one_form_and_is_within_its_bounds() {
+    let mut bytes = Vec::new();
+    layout::write(&claims(), 1, &mut bytes);
+    for (micros, multiplier) in [
+        (1, Multiplier::from_micros(1)),
+        (1_000_000_000_000, Some(Multiplier::MAX)),
+        (1_000_000, None),
+        (0, None),
+        (-1, None),
+        (1_000_000_000_001, None),
+        (i64::MAX, None),
+    ] {
+        bytes[layout::FIXED_BYTES..][..8].copy_from_slice(&i64::to_le_bytes(micros));
+        let read = layout::read(&bytes).map(|claims| claims.multiplier);
+        assert_eq!(read, multiplier, "{micros}");
+    }
+    for version in [0, layout::VERSION_OF_ONE, layout::VERSION + 1] {
+        bytes[0] = version;
+        assert_eq!(layout::read(&bytes), None, "{version}");
     }
 }
 
@@ -128,6 +170,8 @@ fn a_token_does_not_count_for_another_event_or_price() {
         Claims { event: EventType::Win, ..claims() },
         Claims { gross: Amount::new(1, Currency::USD), ..claims() },
         Claims { seat: "t", ..claims() },
+        Claims { multiplier: Multiplier::MAX, ..claims() },
+        Claims { multiplier: Multiplier::ONE, ..claims() },
     ] {
         let mut bytes = Vec::new();
         layout::write(&other, 1, &mut bytes);
@@ -252,6 +296,7 @@ proptest! {
     fn any_claims_are_read_back(
         texts in prop::collection::vec(".{0,20}", 7), micros in any::<[i64; 3]>(),
         bits in any::<u128>(), generation in any::<u64>(),
+        many in prop_oneof![Just(1_000_000), 1_i64..=1_000_000_000_000],
     ) {
         let claims = Claims {
             sale: SaleId::new(bits), auction_id: &texts[0], imp_id: &texts[1],
@@ -259,7 +304,7 @@ proptest! {
             url: &texts[6], gross: Amount::new(micros[0], Currency::USD),
             net: Amount::new(micros[1], Currency::USD),
             min_to_win: (micros[2] > 0).then(|| Cpm::from_micros(micros[2])),
-            generation, ..claims()
+            multiplier: Multiplier::from_micros(many).unwrap(), generation, ..claims()
         };
         let keys = keys(9, &[]);
         let mut scratch = Vec::new();

@@ -4,6 +4,7 @@ mod always;
 mod award;
 mod full;
 pub mod kill;
+mod multiplied;
 
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};

@@ -6,8 +6,10 @@ use gavel::journal::dead::{DeadLetters, Letter};
 use gavel::journal::disk::real::RealDisk;
 use gavel::journal::handle::Once;
 use gavel::journal::open::open;
+use gavel::money::Currency;
+use gavel::money::multiplier::Multiplier;
 use gavel::money_event::codec::{identify, write_auction, write_event};
-use gavel::money_event::{AuctionRecord, EventType, MoneyEvent, kind};
+use gavel::money_event::{Amount, AuctionRecord, EventType, MoneyEvent, kind};
 use serde_json::{Value as Json, json};
 use std::path::Path;
 use std::process::Command;
@@ -123,6 +125,57 @@ fn replicas_are_one_ledger_and_a_bill_that_came_to_both_counts_once() {
     let found = json(&["--from", "2026-11-30", "--to", "2026-12-01T00:00:00Z"], &[&a, &b]);
     assert_eq!(found["rows"].as_array().unwrap().len(), 1);
     assert_eq!(found["total"]["billed"], 1);
+}
+
+#[test]
+fn one_bill_is_as_many_impressions_as_it_says_from_the_journal_and_from_either_export() {
+    let root = tempfile::tempdir().unwrap();
+    let bill = |sale, price, many| MoneyEvent {
+        gross: Amount::new(price, Currency::USD),
+        net: Amount::new(price / 2, Currency::USD),
+        multiplier: Multiplier::from_wire(many).unwrap(),
+        ..event(sale, EventType::Billing, MIDNIGHT_US)
+    };
+    // 10 x 14.2, 2.500001 x 0.333333, 7 of one impression
+    let bills = [bill(1, 10_000_000, 14.2), bill(2, 2_500_001, 0.333_333), bill(3, 7_000_000, 1.0)];
+    let dir = root.path().join("a");
+    journal(&dir, &bills, 0);
+    let (lines, cells) = (root.path().join("a.jsonl"), root.path().join("a.csv"));
+    for (format, file) in [("jsonl", &lines), ("csv", &cells)] {
+        std::fs::write(file, gavel(&["journal", "export", "--format", format], &[&dir]).1).unwrap();
+    }
+    for paths in [vec![dir.as_path()], vec![&lines], vec![&cells], vec![&cells, &lines, &dir]] {
+        let found = json(&[], &paths);
+        let money = &found["total"]["money"][0];
+        let figures = ["billed", "spend", "revenue", "margin"].map(|name| money[name].clone());
+        // 0.142 + 0.000833332833333 + 0.007: to the last part, rounded nowhere
+        let expected = [
+            json!(3),
+            json!("0.149833332833333"),
+            json!("0.07491666625"),
+            json!("0.074916666583333"),
+        ];
+        assert_eq!(figures, expected, "{paths:?}");
+    }
+    // an export of before there were multipliers has no such column
+    let text = std::fs::read_to_string(&lines).unwrap();
+    let old: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut line: Json = serde_json::from_str(line).unwrap();
+            assert!(line.as_object_mut().unwrap().remove("multiplier").is_some());
+            line.to_string()
+        })
+        .collect();
+    std::fs::write(&lines, old.join("\n")).unwrap();
+    assert_eq!(json(&[], &[&lines])["total"]["money"][0]["spend"], "0.019500001");
+    let (_, found, _) = ledger(&["--discrepancies", "--format", "csv"], &[&dir]);
+    assert!(found.starts_with("discrepancy,") && found.contains(",USD,14.2,"), "{found}");
+    let (_, found, _) = ledger(&["--discrepancies"], &[&dir]);
+    assert!(
+        found.contains("gross 10 USD times 14.2\n") && found.contains("gross 7 USD\n"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -331,6 +384,9 @@ fn lines_that_are_not_understood_are_named_by_number_and_the_others_count() {
         ("id", json!(event(1, EventType::Win, 0).id.to_string())),
         ("gross_micros", json!(1.5)),
         ("gross_micros", json!(1e30)),
+        ("multiplier", json!(0)),
+        ("multiplier", json!(1_000_001)),
+        ("multiplier", json!("14.2")),
         ("net_currency", json!("dollars")),
         ("type", json!("")),
         ("hex", json!("00")),
@@ -349,7 +405,7 @@ fn lines_that_are_not_understood_are_named_by_number_and_the_others_count() {
     let (code, out, err) = ledger(&["--format", "json"], &[&path]);
     assert_eq!(code, 1);
     let faults: Vec<&str> = err.lines().collect();
-    assert_eq!(faults.len(), 10, "{err}");
+    assert_eq!(faults.len(), 13, "{err}");
     for (number, fault) in (2..).zip(&faults) {
         assert!(fault.contains(&format!("events.jsonl: record {number}: ")), "{fault}");
     }

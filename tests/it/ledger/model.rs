@@ -6,6 +6,7 @@ use gavel::ledger::source::Item;
 use gavel::ledger::sums::{Money, Pair};
 use gavel::ledger::tally::{Tally, Totals};
 use gavel::ledger::{Axis, Moment, Question, Span};
+use gavel::money::multiplier::Multiplier;
 use gavel::money::{Cpm, Currency};
 use gavel::money_event::{
     Amount, AuctionRecord, BidderPart, DropCount, EventType, MoneyEvent, SaleId,
@@ -23,6 +24,8 @@ struct Story {
     deal: u8,
     gross: i64,
     net: i64,
+    /// Millionths of an impression.
+    many: i64,
     currencies: (bool, bool),
     won: bool,
     shown: bool,
@@ -36,12 +39,13 @@ struct Story {
 fn story() -> impl Strategy<Value = Story> {
     let names = (0_u8..3, 0_u8..3, 0_u8..3);
     let price = prop_oneof![Just(i64::MAX), 0_i64..10_000_000_000, Just(1)];
+    let many = prop_oneof![Just(1_000_000), Just(14_200_000), 1_i64..=1_000_000_000_000];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let bills = prop::collection::vec(0_u64..2 * 24 * 60, 0..4);
-    (names, (price.clone(), price), any::<(bool, bool)>(), flags, bills, 1_u8..4).prop_map(
+    (names, (price.clone(), price, many), any::<(bool, bool)>(), flags, bills, 1_u8..4).prop_map(
         |(
             (partner, bidder, deal),
-            (gross, net),
+            (gross, net, many),
             currencies,
             (won, shown, lost),
             bills,
@@ -53,6 +57,7 @@ fn story() -> impl Strategy<Value = Story> {
                 deal,
                 gross,
                 net,
+                many,
                 currencies,
                 won,
                 shown,
@@ -81,6 +86,7 @@ impl Story {
                 price: Cpm::from_micros(self.net),
                 currency: currency(self.currencies.1),
             },
+            multiplier: Multiplier::from_micros(self.many).unwrap(),
             expires_s: MIDNIGHT_US / 1_000_000 + 3 * 24 * 3600,
             ..event(sale, kind, MIDNIGHT_US + minute * MINUTE_US)
         }
@@ -141,8 +147,8 @@ fn truth(stories: &[Story], key: impl Fn(&Story, u64) -> Vec<String>) -> Truth {
         let Some(first) = story.bills.iter().min() else { continue };
         let money = truth.entry(key(story, *first)).or_default().entry(story.pair()).or_default();
         money.billed += 1;
-        money.gross += i128::from(story.gross);
-        money.net += i128::from(story.net);
+        money.gross += i128::from(story.gross) * i128::from(story.many);
+        money.net += i128::from(story.net) * i128::from(story.many);
     }
     truth
 }
@@ -250,6 +256,15 @@ fn two_bills_of_one_sale_that_differ_are_told_with_both_prices_and_the_first_cou
     let found = judged(vec![second, win, first]);
     let note = "another at 2026-11-29T00:02:00Z has gross 9 USD net 2 USD per thousand";
     assert_eq!(found, [(Trouble::BilledTwice, note.to_owned())]);
+}
+
+#[test]
+fn a_bill_of_other_impressions_than_the_win_is_told() {
+    let bill = event(1, EventType::Billing, MIDNIGHT_US + MINUTE_US);
+    let mut win = event(1, EventType::Win, MIDNIGHT_US);
+    win.multiplier = Multiplier::from_wire(14.2).unwrap();
+    let note = "the win has gross 2.500001 USD net 2 USD per thousand times 14.2";
+    assert_eq!(judged(vec![win, bill]), [(Trouble::PricesDiffer, note.to_owned())]);
 }
 
 #[test]

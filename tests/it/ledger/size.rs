@@ -49,8 +49,9 @@ fn a_report_over_more_than_fits_takes_no_more_memory() {
     assert!(output.status.success());
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["total"]["billed"], sales);
-    let nanos = i128::from(sales) * 1_000_001;
-    assert_eq!(json["total"]["money"][0]["spend"], gavel::ledger::report::amount(nanos));
+    let micros = i128::from(sales) * 1_000_001;
+    let spend = gavel::ledger::report::amount(micros * i128::from(gavel::money::MICROS));
+    assert_eq!(json["total"]["money"][0]["spend"], spend);
     assert!(json["discrepancies"].as_object().unwrap().is_empty(), "{json}");
     println!("{} events: peak {} MiB", 2 * sales, peak_kib >> 10);
     assert!(peak_kib > 0 && peak_kib < PEAK_KIB_MAX, "{peak_kib} KiB");
