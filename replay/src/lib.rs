@@ -51,6 +51,7 @@ pub mod judge;
 pub mod lint;
 pub mod mmdb;
 pub mod pack;
+pub mod printed;
 pub mod random;
 pub mod report;
 pub mod result;

@@ -13,6 +13,7 @@ use replay::import::command::ImportArgs;
 use replay::lint::command::{self as lint, LintArgs};
 use replay::mmdb::{self, MmdbArgs};
 use replay::pack::{self, PackArgs};
+use replay::printed::Printed;
 use replay::report::command::{self as report, CompareArgs, MergeArgs};
 use replay::run::{self, RunArgs};
 use replay::search::command::SearchArgs;
@@ -78,13 +79,13 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Demo(args) => ended(demo::run(&args, &mut io::stdout())),
-        Command::Run(args) => judged(run::run(&args, &mut io::stdout())),
-        Command::Search(args) => judged(search::command::run(&args, &mut io::stdout())),
+        Command::Run(args) => judged(run::run(&args, &mut printed())),
+        Command::Search(args) => judged(search::command::run(&args, &mut printed())),
         Command::Calibrate(args) => judged(calibrated(&args)),
-        Command::Shrink(args) => judged(shrink::command::run(&args, &mut io::stdout())),
-        Command::Compare(args) => judged(report::run_compare(&args, &mut io::stdout())),
-        Command::Merge(args) => judged(report::run_merge(&args, &mut io::stdout())),
-        Command::Diff(args) => judged(diff::command::run(&args, &mut io::stdout())),
+        Command::Shrink(args) => judged(shrink::command::run(&args, &mut printed())),
+        Command::Compare(args) => judged(report::run_compare(&args, &mut printed())),
+        Command::Merge(args) => judged(report::run_merge(&args, &mut printed())),
+        Command::Diff(args) => judged(diff::command::run(&args, &mut printed())),
         Command::Generate(args) => {
             ended(generate::command::run(&args, &mut io::stdout()).map(|()| true))
         }
@@ -110,7 +111,12 @@ fn main() -> ExitCode {
 /// The receiver is this program in a process of its own.
 fn calibrated(args: &CalibrateArgs) -> Result<Verdict, Failure> {
     let program = std::env::current_exe().map_err(Failure::usage)?;
-    calibrate::run(args, process::Command::new(program), &mut io::stdout())
+    calibrate::run(args, process::Command::new(program), &mut printed())
+}
+
+/// Of what a command tells while it works; what it makes goes to standard output itself.
+fn printed() -> Printed<io::Stdout> {
+    Printed::new(io::stdout())
 }
 
 /// The verdict's code; why there is none is printed.

@@ -7,10 +7,10 @@
 //! | code | verdict | when |
 //! |---|---|---|
 //! | 0 | pass | it ran, and everything that was asked holds |
-//! | 1 | failed | an objective, an assertion, a gate or a comparison does not hold |
-//! | 3 | invalid | the figures mean nothing: a late generator, lost diversity, too little inspected |
+//! | 1 | failed | an objective, an assertion or a comparison does not hold |
+//! | 3 | invalid | the figures mean nothing: late or ended early, not diverse, not answered or judged |
 //! | 4 | unreachable | the target could not be reached |
-//! | 2 | usage | the command line or an input file is wrong; nothing was run |
+//! | 2 | usage | the command line, an input file or a file to write is wrong; nothing was run |
 //!
 //! From top to bottom the worse one wins: a run whose figures mean nothing cannot fail an
 //! objective, a target that was never there cannot make a run invalid.

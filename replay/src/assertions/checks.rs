@@ -17,6 +17,9 @@ pub(super) fn check(one: Assertion, pair: &Pair<'_>, settings: &AssertionSetting
     match one {
         Assertion::Status => status(pair),
         Assertion::Empty if pair.status != 204 => Outcome::NotJudged,
+        Assertion::Empty if pair.announces => {
+            Outcome::Fails("204 whose head announces a body".to_owned())
+        }
         Assertion::Empty => {
             holds(pair.body.is_empty(), || format!("204 with a body of {} bytes", pair.body.len()))
         }

@@ -57,6 +57,9 @@ impl Inspector {
 
     /// What came of it, and the failing exchanges.
     pub fn finish(self) -> (Assertions, Vec<Kept>) {
+        let is_all = self.counts.len() == Assertion::ALL.len();
+        let asked = self.counts.iter().map(|(one, _)| one.name().to_owned());
+        let named = if is_all { Vec::new() } else { asked.collect() };
         let has_mix = self.counts.iter().any(|(one, _)| *one == Assertion::Mix);
         let mix = (has_mix && !self.mix.is_empty())
             .then(|| Mix::new(&self.mix, self.settings.mix_distance_max));
@@ -66,7 +69,7 @@ impl Inspector {
             .filter(|(one, _)| *one != Assertion::Mix)
             .map(|(_, row)| row)
             .collect();
-        (Assertions { rows, mix }, self.kept)
+        (Assertions { rows, mix, named }, self.kept)
     }
 
     fn keep(&mut self, exchange: &Exchange<'_>, assertion: Assertion, status: u16) {
@@ -101,7 +104,10 @@ impl Inspect for Inspector {
         }
         let Some(status) = status else { return };
         let took = service(exchange.planned, exchange.sent, exchange.latency);
-        let pair = Pair::new(exchange.request, status, exchange.answer, took);
+        let pair = Pair {
+            announces: exchange.announces,
+            ..Pair::new(exchange.request, status, exchange.answer, took)
+        };
         let mut failed = None;
         for (assertion, row) in &mut self.counts {
             match assertion.check(&pair, &self.settings) {

@@ -8,7 +8,7 @@
 //! | name | holds where |
 //! |---|---|
 //! | `status` | 200, 204, or a refusal that a client can mean (4xx), or 503 |
-//! | `empty` | 204 has no body |
+//! | `empty` | 204 has no body, and announces none |
 //! | `parses` | 200 is a JSON object with bids or a reason for none |
 //! | `id` | the answer repeats the request's id |
 //! | `shape` | every seat has bids; every bid has an id, an impid and a price above 0 |
@@ -92,6 +92,9 @@ impl Default for AssertionSettings {
 pub struct Assertions {
     pub rows: Vec<Row>,
     pub mix: Option<Mix>,
+    /// Rules that were asked for by name, and so have to be judged; empty: all that apply.
+    #[serde(default)]
+    pub named: Vec<String>,
 }
 
 /// What came of one.
@@ -198,7 +201,7 @@ impl Assertion {
 // === impl Assertions ===
 
 impl Assertions {
-    /// Whether all hold. A rule that was never judged holds: not every traffic has deals.
+    /// Whether none fails. Whether enough was judged is another question: `RunResult::settle`.
     pub fn hold(&self) -> bool {
         self.rows.iter().all(|row| row.failed == 0)
             && self.mix.as_ref().is_none_or(|mix| mix.fault.is_none())

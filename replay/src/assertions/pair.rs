@@ -13,6 +13,8 @@ pub struct Pair<'a> {
     pub request: Option<Value>,
     pub status: u16,
     pub body: &'a [u8],
+    /// Whether the head of a 204 announces a body.
+    pub announces: bool,
     /// None: no JSON.
     pub answer: Option<Value>,
     /// From sending to the end of the answer.
@@ -30,7 +32,8 @@ impl<'a> Pair<'a> {
     /// Reads both.
     pub fn new(request: &[u8], status: u16, body: &'a [u8], service: Option<Duration>) -> Self {
         let answer = if body.is_empty() { None } else { serde_json::from_slice(body).ok() };
-        Self { request: serde_json::from_slice(request).ok(), status, body, answer, service }
+        let request = serde_json::from_slice(request).ok();
+        Self { request, status, body, announces: false, answer, service }
     }
 
     /// The bids of the answer, whatever else is wrong with it.

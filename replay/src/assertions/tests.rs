@@ -123,6 +123,9 @@ fn statuses_bodies_and_time_are_judged_without_bids() {
         assert_eq!(fails(Assertion::Status, status, ""), expected, "{status}");
     }
     assert!(fails(Assertion::Empty, 204, " ") && !fails(Assertion::Empty, 204, ""));
+    let announcing = Pair { announces: true, ..Pair::new(b"{}", 204, b"", None) };
+    let found = Assertion::Empty.check(&announcing, &AssertionSettings::default());
+    assert!(matches!(found, Outcome::Fails(_)), "{found:?}");
     for body in ["", "null", "[]", "{}", "{\"seatbid\":", "<html>"] {
         assert!(fails(Assertion::Parses, 200, body), "{body}");
     }
@@ -181,6 +184,7 @@ fn exchange<'a>(
         request,
         end: End::Answered(status),
         answer,
+        announces: false,
         recorded_status: Some(recorded),
     }
 }

@@ -6,7 +6,7 @@ use super::answer::Ignore;
 use super::run::{self, DiffError, DiffSettings, Servers};
 use super::{DiffResult, PathDiff};
 use crate::drive::target::{Allow, Target};
-use crate::report::{diff_page, write_file};
+use crate::report::{diff_page, outputs, write_file};
 use crate::run::failing;
 use crate::sample::{self, Samples};
 use crate::verdict::{Failure, Verdict};
@@ -93,6 +93,8 @@ pub(crate) fn headers(lines: &[String]) -> Result<Vec<(String, String)>, Failure
 
 /// Compares, shows and judges.
 pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let outputs = [&args.json, &args.html, &args.failing];
+    outputs::check(outputs.into_iter().flatten().map(PathBuf::as_path), &[&args.capture])?;
     let ignore = Ignore::parse(&args.ignore).map_err(Failure::usage)?;
     let allow = if args.allow { Allow::Any } else { Allow::Loopback };
     let headers = headers(&args.headers)?;

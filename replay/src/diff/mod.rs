@@ -41,6 +41,12 @@ pub struct DiffResult {
     pub repeated: u64,
     /// Answers that did not come: primary, secondary, candidate.
     pub unanswered: [u64; 3],
+    /// Requests that were not turned away (401, 403, 404, 405) when they were recorded, as far as
+    /// that is known, and how often each of the three did so now.
+    #[serde(default)]
+    pub welcome: u64,
+    #[serde(default)]
+    pub turned_away: [u64; 3],
     /// The chance of a false alarm over all paths together is at most this.
     pub alpha: f64,
     /// The smallest share of wrong answers on a steady path that so many requests find in nine of
@@ -115,6 +121,15 @@ impl DiffResult {
                 "primary and secondary left {trusted} of {} requests unanswered: over 5 %",
                 self.requests.saturating_mul(2)
             ));
+        }
+        for (who, turned) in ["the primary", "the secondary"].into_iter().zip(self.turned_away) {
+            if turned.saturating_mul(2) > self.welcome {
+                return Some(format!(
+                    "{who} turned {turned} of {} requests away (401, 403, 404, 405): are the key and \
+                     the path right?",
+                    self.welcome
+                ));
+            }
         }
         (self.detectable > 1.0).then(|| {
             format!("{} requests are too few: no difference could be significant", self.requests)

@@ -55,6 +55,9 @@ pub struct Tally {
     pub requests: u64,
     pub repeated: u64,
     pub unanswered: [u64; 3],
+    /// See [`DiffResult::welcome`].
+    pub welcome: u64,
+    pub turned_away: [u64; 3],
     beyond: u64,
     paths: BTreeMap<String, Counts>,
 }
@@ -145,7 +148,9 @@ impl Tally {
         self.requests += other.requests;
         self.repeated += other.repeated;
         self.beyond += other.beyond;
-        for (mine, theirs) in self.unanswered.iter_mut().zip(other.unanswered) {
+        self.welcome += other.welcome;
+        let mine = self.unanswered.iter_mut().chain(&mut self.turned_away);
+        for (mine, theirs) in mine.zip(other.unanswered.into_iter().chain(other.turned_away)) {
             *mine += theirs;
         }
         for (path, theirs) in other.paths {
@@ -205,6 +210,8 @@ impl Tally {
             requests: self.requests,
             repeated: self.repeated,
             unanswered: self.unanswered,
+            welcome: self.welcome,
+            turned_away: self.turned_away,
             alpha,
             detectable: detectable(self.requests, discordant.len() as u64, alpha),
             noise_rules: noise::rules(&paths, &known),

@@ -77,6 +77,7 @@ impl Connection {
                 parcel.end = End::Answered(answer.status);
                 parcel.answer_body = answer.body;
                 parcel.is_chunked = answer.is_chunked;
+                parcel.announces = answer.announces;
                 io.done.push_back(parcel);
                 let is_reusable = answer.is_reusable && is_clean && is_written;
                 return if is_reusable { Step::Going } else { Step::Spent };

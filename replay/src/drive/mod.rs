@@ -27,7 +27,7 @@ use crate::feed::{Feed, FeedError};
 use crate::inspect::Inspect;
 use crate::judge::Judged;
 use crate::result::windows::Windows;
-use crate::result::{Counts, FeedAccount, Invalid, PlanOf, RunResult, SourceOf, VERSION};
+use crate::result::{Counts, FeedAccount, Invalid, PlanOf, RunResult, ShareOf, SourceOf, VERSION};
 use crate::wire::poller::{self, Nanos, nanos};
 use collect::{Collector, Line};
 use live::Live;
@@ -85,6 +85,8 @@ pub struct Outcome {
     pub feed: FeedAccount,
     /// Exchanges that were shown to the inspections.
     pub inspected: u64,
+    /// Whether it was made to end before its plan did.
+    pub is_cut: bool,
     /// Wall clock of the start: microseconds since the epoch.
     pub started_us: u64,
     /// The start on the clock of the run. Nanoseconds of `CLOCK_MONOTONIC`.
@@ -132,12 +134,17 @@ pub fn run(
             threads.push(spawn(scope, live, "drive", move || shard.run(start))?);
         }
         let (windows, mut report) = Collector::new(live).run(&channels.lines);
+        let mut is_cut = false;
         for thread in threads {
-            report.took = report.took.max(joined(thread)??);
+            let ended = joined(thread)??;
+            report.took = report.took.max(ended.took);
+            is_cut |= ended.is_cut;
         }
         let inspected = watch.map_or(Ok(0), joined)?;
-        let feed = joined(feed)?;
-        Ok(Outcome { report, windows, feed, inspected, started_us, start })
+        // the feed is ahead of what was taken up
+        let (records, loops) = (report.records, report.rounds);
+        let feed = FeedAccount { records, loops, ..joined(feed)? };
+        Ok(Outcome { report, windows, feed, inspected, is_cut, started_us, start })
     })
 }
 
@@ -234,6 +241,7 @@ impl Outcome {
             Validity::Valid | Validity::Shed { .. } => None,
         };
         let shed = (self.report.shed > 0).then_some(Invalid::Shed { requests: self.report.shed });
+        let cut = self.is_cut.then_some(Invalid::Interrupted);
         let (window_us, windows) = self.windows.finish();
         let speed = match plan.schedule {
             Schedule::Recorded { speed } => Some(speed),
@@ -248,6 +256,7 @@ impl Outcome {
                 protocol: plan.settings.protocol.to_string(),
                 speed,
                 seed: plan.seed,
+                share: Some(ShareOf { index: plan.share.index, of: plan.share.of }),
                 source,
                 lateness_us_max: limit_us,
             },
@@ -256,7 +265,7 @@ impl Outcome {
             window_us,
             windows,
             whole,
-            invalid: late.into_iter().chain(shed).collect(),
+            invalid: late.into_iter().chain(shed).chain(cut).collect(),
             feed: self.feed,
             inspected: self.inspected,
             shards: 1,

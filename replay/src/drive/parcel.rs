@@ -39,6 +39,8 @@ pub(crate) struct Parcel {
     pub answer: Vec<u8>,
     pub answer_body: Range<usize>,
     pub is_chunked: bool,
+    /// Of a 204: its head announces a body.
+    pub announces: bool,
 }
 
 /// Parcels that have come to their end.
@@ -68,6 +70,7 @@ impl Default for Parcel {
             answer: Vec::new(),
             answer_body: 0..0,
             is_chunked: false,
+            announces: false,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Parcel {
             request: self.body(),
             end: self.end,
             answer,
+            announces: self.announces,
             recorded_status: self.recorded_status,
         }
     }

@@ -92,6 +92,9 @@ pub struct Report {
     pub queue_peak: u64,
     pub bytes_sent: u64,
     pub bytes_received: u64,
+    /// Planned requests of the first round through the source, and rounds of which any was planned.
+    pub records: u64,
+    pub rounds: u64,
     /// From the planned moment to the end of the answer.
     pub latency: Histogram<u64>,
     /// From sending to the end of the answer: what a closed loop would have called latency.
@@ -131,6 +134,8 @@ impl Default for Report {
             queue_peak: 0,
             bytes_sent: 0,
             bytes_received: 0,
+            records: 0,
+            rounds: 0,
             latency: histogram(),
             service: histogram(),
             lateness: histogram(),
@@ -160,6 +165,7 @@ impl Report {
         (self.shed, self.unsent, self.unfinished) = (0, 0, 0);
         (self.connects, self.connect_faults, self.queue_peak) = (0, 0, 0);
         (self.bytes_sent, self.bytes_received) = (0, 0);
+        (self.records, self.rounds) = (0, 0);
         self.faults = [0; Fault::ALL.len()];
         self.statuses = statuses;
     }
@@ -183,6 +189,8 @@ impl Report {
         self.queue_peak += other.queue_peak;
         self.bytes_sent += other.bytes_sent;
         self.bytes_received += other.bytes_received;
+        self.records += other.records;
+        self.rounds = self.rounds.max(other.rounds);
         for (mine, theirs) in [
             (&mut self.latency, &other.latency),
             (&mut self.service, &other.service),

@@ -3,7 +3,7 @@
 //! Owns: [`Schedule`], the plan as data, and [`Arrivals`], the moments that follow from it. Pure:
 //! no clock; a moment is an offset from the start of the run. Invariant: offsets never decrease.
 
-use crate::random::{Random, seconds};
+use crate::random::Random;
 use std::fmt;
 use std::time::Duration;
 
@@ -240,7 +240,7 @@ impl Rate {
             let stage = self.stages.get(self.stage)?;
             let rest = unit - self.before;
             let Some(time) = stage.time.map(|time| time.as_secs_f64()) else {
-                return Some(seconds(self.begins + rest / stage.from));
+                return Some(offset(self.begins + rest / stage.from));
             };
             let area = f64::midpoint(stage.from, stage.to) * time;
             if rest < area {
@@ -248,13 +248,22 @@ impl Rate {
                 // the root of slope/2 t² + from t = rest, in the form that does not cancel
                 let root = (stage.from * stage.from + 2.0 * slope * rest).max(0.0).sqrt();
                 let inside = if rest > 0.0 { 2.0 * rest / (stage.from + root) } else { 0.0 };
-                return Some(seconds(self.begins + inside));
+                return Some(offset(self.begins + inside));
             }
             self.before += area;
             self.begins += time;
             self.stage += 1;
         }
     }
+}
+
+/// An offset in seconds; what is beyond every clock never comes, and is not due at once.
+pub(crate) fn offset(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(if seconds > 0.0 {
+        Duration::MAX
+    } else {
+        Duration::ZERO
+    })
 }
 
 impl Iterator for Rate {

@@ -57,12 +57,21 @@ pub(super) struct Shard<'a> {
     /// Where the feed says that the plan ends.
     ends_at: &'a AtomicU64,
     start: Nanos,
-    /// When the plan came to its end.
+    /// When the plan came to its end, and whether somebody made it end before that.
     end: Option<Nanos>,
+    is_cut: bool,
     /// The number of the window under way, and when it ends.
     window: u64,
     window_end: Nanos,
     totals: Totals,
+}
+
+/// How it ended.
+pub(super) struct Ended {
+    /// From the start to the end of the plan.
+    pub took: Duration,
+    /// Whether it was made to end before that.
+    pub is_cut: bool,
 }
 
 /// Counts since the start, for the progress line.
@@ -100,14 +109,15 @@ impl<'a> Shard<'a> {
             ends_at,
             start: 0,
             end: None,
+            is_cut: false,
             window: 0,
             window_end: 0,
             totals: Totals::default(),
         })
     }
 
-    /// Sends what is planned; gives the time from the start to the end of the plan.
-    pub fn run(mut self, start: Nanos) -> Result<Duration, DriveError> {
+    /// Sends what is planned.
+    pub fn run(mut self, start: Nanos) -> Result<Ended, DriveError> {
         self.start = start;
         self.window_end = start + WINDOW_US * 1_000;
         let settings = &self.plan.settings;
@@ -149,7 +159,8 @@ impl<'a> Shard<'a> {
         self.finish(now);
         self.publish();
         self.hand_over_last();
-        Ok(Duration::from_nanos(self.end.unwrap_or(now).saturating_sub(start)))
+        let took = Duration::from_nanos(self.end.unwrap_or(now).saturating_sub(start));
+        Ok(Ended { took, is_cut: self.is_cut })
     }
 
     /// When there will be something to do for the plan.
@@ -173,11 +184,12 @@ impl<'a> Shard<'a> {
     /// Takes up what is due, and says what time it is then.
     fn take_up(&mut self) -> Nanos {
         let mut now = poller::now();
+        self.heed_stop(now);
         for _ in 0..TAKEN_PER_TURN {
             if self.end.is_some() || now < self.start {
                 break;
             }
-            if self.live.is_stopped() || self.is_past_time(now) {
+            if self.is_past_time(now) {
                 self.end = Some(now);
                 break;
             }
@@ -197,6 +209,8 @@ impl<'a> Shard<'a> {
             }
             parcel.planned_at = due.unwrap_or(now);
             self.pool.report.planned += 1;
+            self.pool.report.records += u64::from(parcel.round == 0);
+            self.pool.report.rounds = self.pool.report.rounds.max(parcel.round + 1);
             self.pool.report.lateness.saturating_record(now - parcel.planned_at);
             self.totals.planned += 1;
             if let Err(parcel) = self.pool.place(parcel) {
@@ -205,6 +219,14 @@ impl<'a> Shard<'a> {
             now = poller::now();
         }
         now
+    }
+
+    /// Ends the plan where somebody asked for that, also while its end is only waited for.
+    fn heed_stop(&mut self, now: Nanos) {
+        if self.live.is_stopped() && self.end.is_none_or(|end| now < end) {
+            self.end = Some(now.max(self.start));
+            self.is_cut = true;
+        }
     }
 
     /// Fetches the next request; `false`: there is none now, or none any more.

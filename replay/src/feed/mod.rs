@@ -18,7 +18,7 @@ use gavel::capture::Record;
 use gavel::capture::read::CaptureError;
 use head::Heads;
 use rekey::{Rekey, Written};
-use source::Rounds;
+use source::{Rounds, Source};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Release};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
@@ -30,8 +30,15 @@ use timing::{Next, Timing};
 pub enum FeedError {
     #[error("{} cannot be read", path.display())]
     Open { path: PathBuf, source: CaptureError },
+    #[error("{} has no request that can be sent{}", path.display(), behind(damage.as_deref()))]
+    Nothing { path: PathBuf, damage: Option<String> },
     #[error("{0:?} is no header of the form `name: value`")]
     Header(String),
+}
+
+/// What stands before a damage was not enough.
+fn behind(damage: Option<&str>) -> String {
+    damage.map_or(String::new(), |damage| format!(", and is damaged: {damage}"))
 }
 
 /// How long the feed sleeps while there is nothing to do for it.
@@ -65,6 +72,20 @@ struct Work<'a> {
 }
 
 impl<'a> Feed<'a> {
+    /// Whether there is anything to play. Reads no further than to the first request that can be
+    /// sent.
+    pub fn check(plan: &Plan) -> Result<(), FeedError> {
+        let Source::Capture(path) = &plan.source else { return Ok(()) };
+        let mut rounds = Rounds::open(&plan.source, false)?;
+        while let Some(record) = rounds.next() {
+            if head::is_sendable(&record, plan.route(&record, 0).path) {
+                return Ok(());
+            }
+        }
+        let damage = rounds.damage().map(str::to_owned);
+        Err(FeedError::Nothing { path: path.clone(), damage })
+    }
+
     /// Reads what must be known beforehand.
     pub fn open(plan: &'a Plan) -> Result<Rounds, FeedError> {
         Rounds::open(&plan.source, plan.settings.pool == Pool::Recorded)
@@ -98,14 +119,12 @@ impl Work<'_> {
         let mut timing = Timing::new(&plan.schedule, plan.bounds.time_max);
         let mut number = 0;
         for round in 0..plan.bounds.rounds_max {
-            self.account.loops = round + 1;
             let mut within = 0;
             while let Some(record) = self.rounds.next() {
                 let at = match timing.next(record.at, number >= plan.bounds.requests_max) {
                     Next::At(at) => at,
                     Next::End(end) => return end,
                 };
-                self.account.records += u64::from(round == 0);
                 if plan.is_ours(&record, number) && !self.give(&record, (number, round, within), at)
                 {
                     return timing.last();
@@ -115,7 +134,8 @@ impl Work<'_> {
             }
             self.account.out_of_order += self.rounds.out_of_order();
             // a source with nothing in it would go round for ever
-            if within == 0 || self.rounds.rewind().is_err() {
+            let is_over = within == 0 || self.feed.live.is_stopped();
+            if is_over || self.rounds.rewind().is_err() {
                 break;
             }
             timing.turn();

@@ -258,6 +258,7 @@ fn what_was_planned_and_not_sent_does_not_count() {
         request: &request,
         end: End::Answered(204),
         answer: b"",
+        announces: false,
         recorded_status: None,
     };
     fingerprint.exchange(&planned);

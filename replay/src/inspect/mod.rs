@@ -31,6 +31,8 @@ pub struct Exchange<'a> {
     pub end: End,
     /// The body of the answer, without the transfer's chunks; empty where there was none.
     pub answer: &'a [u8],
+    /// Whether the head of a 204 announces a body, which it cannot have.
+    pub announces: bool,
     /// The status that the recording has for it.
     pub recorded_status: Option<u16>,
 }

@@ -15,6 +15,7 @@ use crate::slo::{Slo, evaluate};
 use crate::verdict::{Failure, Verdict};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use void::Refusals;
 
 /// What was judged of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub struct Judged {
     /// Whether the two were compared, and where the second falls short.
     pub is_gated: bool,
     pub gate: Vec<AxisFault>,
+    #[serde(default)]
+    pub refusals: Refusals,
 }
 
 /// What a run is to be judged by.
@@ -62,6 +65,8 @@ pub struct Judge {
     fingerprint: Fingerprint,
     recorded: Option<Summary>,
     is_gated: bool,
+    is_rate_free: bool,
+    refusals: Refusals,
 }
 
 /// Share of the exchanges that has to be inspected, where anything hangs on it: per mille.
@@ -102,6 +107,8 @@ impl JudgeArgs {
             fingerprint: Fingerprint::new(settings),
             recorded,
             is_gated: self.gate,
+            is_rate_free: false,
+            refusals: Refusals::default(),
         })
     }
 }
@@ -114,6 +121,9 @@ pub fn read_slos(texts: &[String]) -> Result<Vec<Slo>, Failure> {
 impl Inspect for Judge {
     fn exchange(&mut self, exchange: &Exchange<'_>) {
         self.fingerprint.exchange(exchange);
+        if let Some(status) = exchange.end.status() {
+            self.refusals.note(status, exchange.recorded_status);
+        }
         if let Some(inspector) = &mut self.inspector {
             inspector.exchange(exchange);
         }
@@ -121,6 +131,12 @@ impl Inspect for Judge {
 }
 
 impl Judge {
+    /// A baseline may have had another rate.
+    #[must_use]
+    pub fn at_any_rate(self) -> Self {
+        Self { is_rate_free: true, ..self }
+    }
+
     /// Writes what it came to into the result; gives the exchanges that broke an assertion.
     pub fn finish(mut self, result: &mut RunResult) -> Vec<Kept> {
         let sent = self.fingerprint.summary();
@@ -138,6 +154,8 @@ impl Judge {
             let axes = faults.iter().map(|fault| fault.axis.label().to_owned()).collect();
             result.invalid.push(Invalid::Diversity { axes });
         }
+        let other = self.baseline.as_ref();
+        result.invalid.extend(other_load(&self.slos, result, other, self.is_rate_free));
         let (assertions, kept) = self.inspector.map(Inspector::finish).unzip();
         result.judged = Judged {
             slos: judge_slos(&self.slos, result, self.baseline.as_ref()),
@@ -146,9 +164,23 @@ impl Judge {
             sent: Some(sent),
             is_gated: self.is_gated,
             gate: faults,
+            refusals: self.refusals,
         };
+        result.settle();
         kept.unwrap_or_default()
     }
+}
+
+/// Why a baseline that objectives speak of is none.
+pub fn other_load(
+    slos: &[Slo],
+    result: &RunResult,
+    baseline: Option<&RunResult>,
+    is_rate_free: bool,
+) -> Option<Invalid> {
+    slos.iter().find(|slo| slo.needs_baseline())?;
+    let unlike = result.unlike(baseline?, is_rate_free);
+    (!unlike.is_empty()).then_some(Invalid::Baseline { unlike })
 }
 
 /// Judges objectives.
@@ -183,6 +215,7 @@ impl Judged {
         }
         self.is_gated |= other.is_gated;
         self.gate.extend_from_slice(&other.gate);
+        self.refusals.merge(&other.refusals);
         if self.sent != other.sent {
             self.sent = None;
         }
@@ -214,6 +247,8 @@ impl Judged {
         lines
     }
 }
+
+pub mod void;
 
 #[cfg(test)]
 mod tests;

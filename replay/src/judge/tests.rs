@@ -38,6 +38,7 @@ fn show(judge: &mut Judge, bodies: &[Vec<u8>], status: u16) {
             request,
             end: End::Answered(status),
             answer: b"",
+            announces: false,
             recorded_status: None,
         });
     }

@@ -5,9 +5,10 @@
 use super::compare::{Compared, Reading, compare};
 use super::html::{Cell, document, escape, section, table};
 use super::page::{foot, moment, slos, verdict_box};
-use super::{ReportArgs, write_file};
-use crate::judge::{judge_slos, read_slos};
-use crate::result::{Counts, RunResult};
+use super::{ReportArgs, outputs, write_file};
+use crate::judge::{judge_slos, other_load, read_slos};
+use crate::result::merge::Gathered;
+use crate::result::{Counts, Invalid, RunResult, ShareOf};
 use crate::slo::evaluate;
 use crate::verdict::{Failure, Verdict};
 use std::io::{self, Write};
@@ -57,6 +58,17 @@ pub struct MergeArgs {
     pub hdr: Option<PathBuf>,
 }
 
+impl MergeArgs {
+    fn report(&self) -> ReportArgs {
+        ReportArgs {
+            html: self.html.clone(),
+            json: Some(self.out.clone()),
+            junit: self.junit.clone(),
+            hdr: self.hdr.clone(),
+        }
+    }
+}
+
 fn open(path: &Path) -> Result<RunResult, Failure> {
     RunResult::open(path).map_err(Failure::usage)
 }
@@ -64,14 +76,20 @@ fn open(path: &Path) -> Result<RunResult, Failure> {
 /// Compares, shows and judges.
 pub fn run_compare(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let objectives = read_slos(&args.slo)?;
+    outputs::check(args.html.as_deref(), &[&args.before, &args.after])?;
     let (before, after) = (open(&args.before)?, open(&args.after)?);
     let rows = compare(&before, &after, args.seed);
     let verdicts = judge_slos(&objectives, &after, Some(&before));
+    for what in after.unlike(&before, false) {
+        writeln!(out, "WARNING: these are runs of two loads: {what}").map_err(Failure::usage)?;
+    }
+    let other = other_load(&objectives, &after, Some(&before), false);
     let invalid: Vec<String> = [(&args.before, &before), (&args.after, &after)]
         .into_iter()
         .flat_map(|(path, run)| {
             run.invalid.iter().map(move |why| format!("{} is not valid: {why}", path.display()))
         })
+        .chain(other.map(|why| format!("NOT valid: {why}")))
         .collect();
     let validity = if invalid.is_empty() { Verdict::Pass } else { Verdict::Invalid };
     let is_met = verdicts.iter().all(|one| one.met);
@@ -207,10 +225,14 @@ fn page(
 
 /// Joins shards, judges the whole.
 pub fn run_merge(args: &MergeArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    let inputs: Vec<&Path> =
+        args.shards.iter().chain(&args.baseline).map(PathBuf::as_path).collect();
+    outputs::check(args.report().paths(), &inputs)?;
     let baseline = args.baseline.as_deref().map(open).transpose()?;
     let mut whole: Option<RunResult> = None;
     let mut texts = args.slo.clone();
     let mut seen: Vec<(u64, Counts)> = Vec::new();
+    let mut gathered = Gathered::default();
     for path in &args.shards {
         let shard = open(path)?;
         if args.slo.is_empty() {
@@ -225,26 +247,26 @@ pub fn run_merge(args: &MergeArgs, out: &mut dyn Write) -> Result<Verdict, Failu
             return Err(Failure::usage(format!("{}: the same shard twice", path.display())));
         }
         seen.push((shard.started_us, shard.whole.clone()));
+        let fault = |fault| Failure::usage(format!("{}: {fault}", path.display()));
+        gathered.take(shard.plan.share).map_err(fault)?;
         match &mut whole {
             None => whole = Some(shard),
-            Some(whole) => whole
-                .merge(&shard)
-                .map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?,
+            Some(whole) => whole.merge(&shard).map_err(fault)?,
         }
     }
+    gathered.check().map_err(Failure::usage)?;
     let mut whole = whole.ok_or_else(|| Failure::usage("there is no shard"))?;
+    whole.plan.share = Some(ShareOf { index: 0, of: 1 });
     let objectives = read_slos(&texts)?;
     if let (None, Some(slo)) = (&baseline, objectives.iter().find(|slo| slo.needs_baseline())) {
         return Err(Failure::usage(format!("`{slo}` speaks of a baseline: give --baseline")));
     }
     whole.judged.slos = judge_slos(&objectives, &whole, baseline.as_ref());
-    let report = ReportArgs {
-        html: args.html.clone(),
-        json: Some(args.out.clone()),
-        junit: args.junit.clone(),
-        hdr: args.hdr.clone(),
-    };
-    report.write(&whole)?;
+    if !whole.invalid.iter().any(|why| matches!(why, Invalid::Baseline { .. })) {
+        let other = other_load(&objectives, &whole, baseline.as_ref(), false);
+        whole.invalid.extend(other);
+    }
+    args.report().write(&whole)?;
     let verdict = whole.verdict();
     let lines = whole.judged.lines();
     let shown = format!(

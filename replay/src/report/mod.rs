@@ -10,6 +10,7 @@ pub mod diff_page;
 pub mod hdr;
 pub mod html;
 pub mod junit;
+pub mod outputs;
 pub mod page;
 mod plots;
 mod svg;
@@ -36,6 +37,12 @@ pub struct ReportArgs {
 }
 
 impl ReportArgs {
+    /// Where they go.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let all = [&self.html, &self.json, &self.junit, &self.hdr];
+        all.into_iter().flatten().map(PathBuf::as_path)
+    }
+
     /// Writes what was asked for.
     pub fn write(&self, run: &RunResult) -> Result<(), Failure> {
         type Make = fn(&RunResult) -> String;

@@ -9,6 +9,7 @@ use crate::assertions::Assertions;
 use crate::fingerprint::summary::{Axes, Summary};
 use crate::judge::Judged;
 use crate::result::RunResult;
+use crate::result::packed::Packed;
 use crate::slo::evaluate;
 use crate::verdict::Verdict;
 use std::fmt::Write;
@@ -133,12 +134,13 @@ pub(super) fn moment(us: u64) -> String {
 
 fn figures(run: &RunResult) -> String {
     let whole = &run.whole;
-    let at = |quantile: f64| {
-        if whole.answered == 0 {
+    let of = |times: &Packed, quantile: f64| {
+        if times.histogram().is_empty() {
             return "none".to_owned();
         }
-        seconds(whole.latency.at(quantile).as_secs_f64())
+        seconds(times.at(quantile).as_secs_f64())
     };
+    let at = |quantile: f64| of(&whole.latency, quantile);
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
     let took = run.took().as_secs_f64().max(f64::MIN_POSITIVE);
     let all = [
@@ -167,11 +169,8 @@ fn figures(run: &RunResult) -> String {
         ("p99.9", at(0.999), format!("slowest {}", at(1.0))),
         (
             "Generator",
-            seconds(whole.lateness.at(0.5).as_secs_f64()),
-            format!(
-                "late at the median, {} at p99",
-                seconds(whole.lateness.at(0.99).as_secs_f64())
-            ),
+            of(&whole.lateness, 0.5),
+            format!("late at the median, {} at p99", of(&whole.lateness, 0.99)),
         ),
     ];
     let mut out = String::from("<dl class=\"figures\">");

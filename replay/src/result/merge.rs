@@ -4,7 +4,8 @@
 //! histogram of the sum is the sum of the parts, whatever their order.
 
 use super::windows::Windows;
-use super::{Counts, FeedAccount, Invalid, RunResult};
+use super::{Counts, FeedAccount, Invalid, PlanOf, RunResult, ShareOf};
+use std::collections::BTreeSet;
 
 /// Why two results are not shards of one run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +14,57 @@ pub enum MergeError {
     Different { what: &'static str, left: String, right: String },
     #[error("they are not shards of one run: one had ended before the other began")]
     Apart,
+    #[error(
+        "which shard it is does not stand in it: it was written by an older version; play the run again"
+    )]
+    NoShare,
+    #[error("it is a whole run and no shard of one: shards are played with `--shard INDEX/COUNT`")]
+    Whole,
+    #[error("they are not shards of one run: this is one of {right}, the others are of {left}")]
+    Counts { left: u32, right: u32 },
+    #[error("shard {index}/{of} is there twice")]
+    Twice { index: u32, of: u32 },
+    #[error("of {of} shards {} missing: {}", if missing.len() == 1 { "one is" } else { "some are" }, list(missing))]
+    Missing { of: u32, missing: Vec<u32> },
+}
+
+/// The first ones by number: there may be a thousand.
+fn list(missing: &[u32]) -> String {
+    const SHOWN: usize = 16;
+    let numbers: Vec<String> = missing.iter().take(SHOWN).map(u32::to_string).collect();
+    let rest = missing.len().saturating_sub(SHOWN);
+    let more = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+    numbers.join(", ") + &more
+}
+
+/// The shards of one run, until all of them are there.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    of: Option<u32>,
+    seen: BTreeSet<u32>,
+}
+
+impl Gathered {
+    /// Takes one in.
+    pub fn take(&mut self, share: Option<ShareOf>) -> Result<(), MergeError> {
+        let ShareOf { index, of } = share.ok_or(MergeError::NoShare)?;
+        if of <= 1 {
+            return Err(MergeError::Whole);
+        }
+        let left = *self.of.get_or_insert(of);
+        if left != of {
+            return Err(MergeError::Counts { left, right: of });
+        }
+        let is_new = self.seen.insert(index);
+        if is_new { Ok(()) } else { Err(MergeError::Twice { index, of }) }
+    }
+
+    /// Whether that were all.
+    pub fn check(&self) -> Result<(), MergeError> {
+        let of = self.of.unwrap_or(0);
+        let missing: Vec<u32> = (0..of).filter(|index| !self.seen.contains(index)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(MergeError::Missing { of, missing }) }
+    }
 }
 
 impl RunResult {
@@ -46,6 +98,7 @@ impl RunResult {
         self.shards = self.shards.saturating_add(other.shards);
         self.merge_invalid(&other.invalid);
         self.judged.merge(&other.judged);
+        self.settle();
         if self.plan.target != other.plan.target {
             self.plan.target = format!("{}, {}", self.plan.target, other.plan.target);
         }
@@ -59,6 +112,9 @@ impl RunResult {
             ("the origin", &one.source.origin, &two.source.origin),
             ("the schedule", &one.schedule, &two.schedule),
             ("the protocol", &one.protocol, &two.protocol),
+            ("how connections are kept", &one.connections, &two.connections),
+            ("the seed", &one.seed.to_string(), &two.seed.to_string()),
+            ("what is in the source", &hash(one), &hash(two)),
         ] {
             if left != right {
                 let (left, right) = (left.clone(), right.clone());
@@ -146,6 +202,10 @@ impl FeedAccount {
     }
 }
 
+fn hash(plan: &PlanOf) -> String {
+    plan.source.hash.clone().unwrap_or_default()
+}
+
 /// Counts of a file may be anything.
 fn add(sum: &mut u64, more: u64) {
     *sum = sum.saturating_add(more);
@@ -156,7 +216,7 @@ mod tests {
     use super::*;
     use crate::drive::report::Report;
     use crate::judge::Judged;
-    use crate::result::{PlanOf, ResultError, VERSION, WINDOW_US};
+    use crate::result::{ResultError, VERSION, WINDOW_US};
     use std::path::Path;
 
     /// A shard whose window `n` has a request of `n + 1` ms.
@@ -211,7 +271,37 @@ mod tests {
         other.plan.schedule = "constant 5/s".to_owned();
         let fault = shard(0, 3).merge(&other).unwrap_err();
         assert!(matches!(fault, MergeError::Different { what: "the schedule", .. }), "{fault}");
+        let mut other = shard(0, 3);
+        other.plan.seed = 5;
+        let fault = shard(0, 3).merge(&other).unwrap_err();
+        assert!(matches!(fault, MergeError::Different { what: "the seed", .. }), "{fault}");
+        let mut other = shard(0, 3);
+        other.plan.source.hash = Some("another".to_owned());
+        let fault = shard(0, 3).merge(&other).unwrap_err();
+        assert!(fault.to_string().contains("what is in the source"), "{fault}");
         assert_eq!(shard(0, 3).merge(&shard(300_001, 3)), Err(MergeError::Apart));
+    }
+
+    #[test]
+    fn shards_are_all_there_once_and_of_one_count() {
+        let share = |index, of| Some(ShareOf { index, of });
+        for (shares, expected) in [
+            (vec![share(1, 2), share(0, 2)], Ok(())),
+            (vec![share(0, 4), share(2, 4)], Err("of 4 shards some are missing: 1, 3".to_owned())),
+            (vec![share(0, 3), share(1, 3)], Err("of 3 shards one is missing: 2".to_owned())),
+            (vec![share(0, 2), share(0, 2)], Err("shard 0/2 is there twice".to_owned())),
+            (
+                vec![share(0, 2), share(1, 3)],
+                Err(MergeError::Counts { left: 2, right: 3 }.to_string()),
+            ),
+            (vec![share(0, 1), share(0, 1)], Err(MergeError::Whole.to_string())),
+            (vec![share(0, 2), None], Err(MergeError::NoShare.to_string())),
+        ] {
+            let mut gathered = Gathered::default();
+            let all = shares.iter().try_for_each(|share| gathered.take(*share));
+            let found = all.and_then(|()| gathered.check()).map_err(|fault| fault.to_string());
+            assert_eq!(found, expected, "{shares:?}");
+        }
     }
 
     #[test]

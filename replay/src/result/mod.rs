@@ -73,6 +73,9 @@ pub struct PlanOf {
     /// Of a recorded timing: so many times as fast.
     pub speed: Option<f64>,
     pub seed: u64,
+    /// The part of the run that this is; none: written before that was noted.
+    #[serde(default)]
+    pub share: Option<ShareOf>,
     /// What was played.
     pub source: SourceOf,
     /// A run whose lateness at the 99th percentile is over this is not valid. Microseconds.
@@ -90,6 +93,17 @@ pub struct SourceOf {
     pub recorded_us: u64,
     /// The capture's own note.
     pub note: String,
+    /// Of what is in it: two files of one name need not be one recording. None: written before that
+    /// was noted.
+    #[serde(default)]
+    pub hash: Option<String>,
+}
+
+/// Part `index` of `of`; a run that was not split is 0 of 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShareOf {
+    pub index: u32,
+    pub of: u32,
 }
 
 /// What happened in one stretch of the run. A request is planned, sent and answered in the windows
@@ -137,7 +151,7 @@ pub struct Counts {
 /// What was read in order to be played.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedAccount {
-    /// Distinct records that were read, in the first round.
+    /// Records that were taken up to be sent, in the first round.
     pub records: u64,
     /// Rounds through the source that were begun.
     pub loops: u64,
@@ -164,6 +178,19 @@ pub enum Invalid {
     Diversity { axes: Vec<String> },
     /// Too few exchanges were looked at for what was asked of them.
     Inspection { inspected: u64, of: u64 },
+    /// It was ended before its plan was.
+    Interrupted,
+    /// An objective speaks of a baseline that was another load; in which way.
+    Baseline { unlike: Vec<String> },
+    /// No request of the plan fell to this run.
+    Nothing,
+    /// Not one request was answered.
+    Unanswered { requests: u64 },
+    /// The target turned most requests away (401, 403, 404, 405), and not so in the recording.
+    Refused { refused: u64, answered: u64 },
+    /// Assertions that were named and never judged; empty: of all of them, not one that reads an
+    /// answer of 200 or 204.
+    NotJudged { rules: Vec<String> },
 }
 
 impl std::fmt::Display for Invalid {
@@ -180,6 +207,25 @@ impl std::fmt::Display for Invalid {
                 write!(f, "only {inspected} of {of} exchanges were inspected")
             }
             Self::Diversity { axes } => write!(f, "diversity was lost: {}", axes.join(", ")),
+            Self::Baseline { unlike } => {
+                write!(f, "the baseline was another load: {}", unlike.join("; "))
+            }
+            Self::Interrupted => f.write_str("it was ended before its plan was"),
+            Self::Nothing => f.write_str("nothing was sent: no request was planned"),
+            Self::Unanswered { requests } => {
+                write!(f, "none of {requests} requests was answered")
+            }
+            Self::Refused { refused, answered } => write!(
+                f,
+                "{refused} of {answered} answers turn the request away (401, 403, 404, 405): are the \
+                 key and the path right?"
+            ),
+            Self::NotJudged { rules } if rules.is_empty() => {
+                f.write_str("no assertion was judged that reads an answer of 200 or 204")
+            }
+            Self::NotJudged { rules } => {
+                write!(f, "assertions that were never judged: {}", rules.join(", "))
+            }
         }
     }
 }
@@ -241,6 +287,37 @@ impl RunResult {
     /// Whether the figures mean anything.
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
+    }
+
+    /// In what the load of this run is another than that of an earlier one, in words: figures of two
+    /// loads say nothing about a target.
+    pub fn unlike(&self, before: &Self, is_rate_free: bool) -> Vec<String> {
+        let (mine, theirs) = (&self.plan, &before.plan);
+        let mut found = Vec::new();
+        let mut compare = |what: &str, is_same: bool, before: &str, now: &str| {
+            if !is_same {
+                found.push(format!("{what} was `{before}` before and is `{now}` now"));
+            }
+        };
+        let (source, other) = (&mine.source, &theirs.source);
+        // a file may have been renamed
+        let is_same = match (&source.hash, &other.hash) {
+            (Some(one), Some(two)) => one == two,
+            _ => source.name == other.name,
+        };
+        let is_named = source.name == other.name;
+        let what = if is_named { "what is in the source" } else { "the source" };
+        let hash = |of: &SourceOf| of.hash.clone().unwrap_or_default();
+        let (then, now) = if is_named {
+            (hash(other), hash(source))
+        } else {
+            (other.name.clone(), source.name.clone())
+        };
+        compare(what, is_same, &then, &now);
+        let is_paced = is_rate_free || mine.schedule == theirs.schedule;
+        compare("the schedule", is_paced, &theirs.schedule, &mine.schedule);
+        compare("the protocol", mine.protocol == theirs.protocol, &theirs.protocol, &mine.protocol);
+        found
     }
 
     /// The time of the run.

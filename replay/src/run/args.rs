@@ -7,12 +7,15 @@ use crate::demo::parse_time;
 use crate::drive::plan::{Bounds, DriveSettings, Keys, Plan, Pool, Protocol, Share};
 use crate::drive::schedule::{Burst, Schedule, Stage};
 use crate::drive::target::{Allow, Target};
+use crate::feed::Feed;
 use crate::feed::head::parse_header;
 use crate::feed::source::Source;
 use crate::generate::{GenerateSettings, Generator};
 use crate::result::SourceOf;
 use crate::verdict::Failure;
 use gavel::capture::Origin;
+use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -261,6 +264,7 @@ impl PlayArgs {
             seed: self.seed,
             share: self.shard.unwrap_or(Share::WHOLE),
         };
+        Feed::check(&plan).map_err(Failure::usage)?;
         Ok((plan, said))
     }
 
@@ -296,7 +300,21 @@ impl PlayArgs {
             .to_owned(),
             recorded_us: header.started_us,
             note: header.note,
+            hash: Some(self.hash().map_err(Failure::usage)?),
         })
+    }
+
+    /// Of the file, or of what makes the requests.
+    fn hash(&self) -> io::Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        if let Some(path) = &self.capture {
+            hasher.update_reader(File::open(path)?)?;
+        } else {
+            let made = format!("{:?} {} {}", self.synthetic, self.broken, self.seed);
+            hasher.update(made.as_bytes());
+        }
+        // 64 bits tell recordings apart; nobody gains by two that are alike
+        Ok(hasher.finalize().to_hex().chars().take(16).collect())
     }
 
     fn target(&self) -> Result<Target, Failure> {

@@ -17,7 +17,7 @@ use crate::fingerprint::summary::Summary;
 use crate::fingerprint::{Fingerprint, FingerprintSettings};
 use crate::interrupt::Interrupt;
 use crate::judge::JudgeArgs;
-use crate::report::ReportArgs;
+use crate::report::{ReportArgs, outputs};
 use crate::result::RunResult;
 use crate::verdict::{Failure, Verdict};
 use args::{PaceArgs, PlayArgs};
@@ -46,6 +46,8 @@ pub struct RunArgs {
 /// Plays and judges.
 pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let interrupt = Interrupt::listen().map_err(Failure::usage)?;
+    let outputs = args.report.paths().chain(args.failing.as_deref());
+    outputs::check(outputs, &inputs(&args.play, &args.judge))?;
     raise_file_limit();
     take_small_pages();
     let (plan, said) = args.play.plan(&args.pace)?;
@@ -68,6 +70,12 @@ pub fn run(args: &RunArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let verdict = verdict(&result);
     writeln!(out, "verdict: {}", verdict.label()).map_err(print)?;
     Ok(verdict)
+}
+
+/// Files that a run reads.
+pub fn inputs<'a>(play: &'a PlayArgs, judge: &'a JudgeArgs) -> Vec<&'a Path> {
+    let all = [&play.capture, &judge.like, &judge.baseline];
+    all.into_iter().flatten().map(PathBuf::as_path).collect()
 }
 
 /// The diversity that a run is held against, where it is held against any: that of the recording,

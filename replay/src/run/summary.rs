@@ -84,6 +84,9 @@ fn lost(whole: &Counts) -> String {
 
 fn quantiles(times: &Packed) -> String {
     let times = times.histogram();
+    if times.is_empty() {
+        return "none".to_owned();
+    }
     let one =
         |(name, quantile)| format!("{name} {}", time(crate::drive::report::at(&times, quantile)));
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("max", 1.0)].map(one).join("   ")

@@ -60,6 +60,11 @@ fn up(lines: usize) -> String {
     if lines == 0 { String::new() } else { format!("\x1b[{lines}A\r\x1b[J") }
 }
 
+/// Of the last moments; without an answer in them there is no time.
+fn latency(us: u64) -> String {
+    if us == 0 { "none".to_owned() } else { time(Duration::from_micros(us)) }
+}
+
 fn line(standing: &Standing, elapsed: Duration) -> String {
     format!(
         "{:>6.1} s  planned {}  sent {}  answered {}  failed {}  p50 {}  p99 {}  late p99 {}  \
@@ -69,8 +74,8 @@ fn line(standing: &Standing, elapsed: Duration) -> String {
         count(standing.sent),
         count(standing.answered),
         count(standing.failed),
-        time(Duration::from_micros(standing.p50_us)),
-        time(Duration::from_micros(standing.p99_us)),
+        latency(standing.p50_us),
+        latency(standing.p99_us),
         time(Duration::from_micros(standing.lateness_p99_us)),
         count(standing.waiting),
         count(standing.open),
@@ -113,8 +118,8 @@ fn block(
     let _ = writeln!(
         text,
         "  latency   p50 {}  p99 {}   generator late by {} at p99",
-        time(Duration::from_micros(standing.p50_us)),
-        time(Duration::from_micros(standing.p99_us)),
+        latency(standing.p50_us),
+        latency(standing.p99_us),
         time(Duration::from_micros(standing.lateness_p99_us)),
     );
     let _ = writeln!(

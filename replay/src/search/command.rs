@@ -12,7 +12,7 @@ use crate::drive::schedule::Schedule;
 use crate::fingerprint::summary::Summary;
 use crate::interrupt::Interrupt;
 use crate::judge::JudgeArgs;
-use crate::report::write_file;
+use crate::report::{outputs, write_file};
 use crate::result::{Invalid, RunResult, SourceOf};
 use crate::run::args::{PaceArgs, PlayArgs};
 use crate::run::{self, view};
@@ -99,6 +99,7 @@ const ROUNDS_APART: u64 = 1 << 24;
 pub fn run(args: &SearchArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let settings = args.settings()?;
     let interrupt = Interrupt::listen().map_err(Failure::usage)?;
+    outputs::check(args.out.as_deref(), &run::inputs(&args.play, &args.judge))?;
     run::raise_file_limit();
     let pace = PaceArgs { rate: Some(args.from), duration: Some(args.step), ..PaceArgs::default() };
     let (plan, source) = args.play.plan(&pace)?;
@@ -199,7 +200,8 @@ impl Work<'_> {
             Stage::Confirm => self.args.confirm,
         };
         self.plan.settings.rounds_before = number * ROUNDS_APART;
-        let mut judge = self.args.judge.prepare(self.recorded.clone())?;
+        // another rate is what a search is about
+        let mut judge = self.args.judge.prepare(self.recorded.clone())?.at_any_rate();
         let expected = Some(self.plan.bounds.time_max);
         let outcome = view::play(&self.plan, &mut [&mut judge], &self.interrupt, expected, out);
         let mut result =
@@ -217,11 +219,23 @@ impl Work<'_> {
 }
 
 impl Ran {
-    /// A target for which requests pile up until some are shed does not hold; a generator that is
-    /// late, or sends something else than what was recorded, says nothing of the target.
+    /// A target for which requests pile up until some are shed, or that turns them away or does not
+    /// answer, does not hold; a generator that is late, or sends nothing or something else than what
+    /// was recorded, says nothing of the target.
     fn of(step: Step, result: &RunResult) -> Self {
         let whole = &result.whole;
-        let is_void = |why: &Invalid| !matches!(why, Invalid::Shed { .. });
+        let is_void = |why: &Invalid| match why {
+            Invalid::LateGenerator { .. }
+            | Invalid::Diversity { .. }
+            | Invalid::Inspection { .. }
+            | Invalid::Baseline { .. }
+            | Invalid::Interrupted
+            | Invalid::Nothing => true,
+            Invalid::Shed { .. }
+            | Invalid::Unanswered { .. }
+            | Invalid::Refused { .. }
+            | Invalid::NotJudged { .. } => false,
+        };
         let is_held = run::verdict(result) == Verdict::Pass;
         let seen = if result.invalid.iter().any(is_void) {
             Seen::Unknown
@@ -251,7 +265,7 @@ impl Ran {
     }
 
     fn line(&self) -> String {
-        let us = |us| time(Duration::from_micros(us));
+        let us = |us, of| if of == 0 { "none".to_owned() } else { time(Duration::from_micros(us)) };
         let stage = match self.step.stage {
             Stage::Ramp => "ramp",
             Stage::Bisect => "bisect",
@@ -265,11 +279,11 @@ impl Ran {
         let mut line = format!(
             "{stage:<8} {:>7}  {seen:<6} {:>8} {:>9} {:>7} {:>9.1}  {}",
             self.step.rate,
-            us(self.p50_us),
-            us(self.p99_us),
+            us(self.p50_us, self.answered),
+            us(self.p99_us, self.answered),
             share(self.failed, self.planned),
             self.sent_per_second,
-            us(self.lateness_p99_us),
+            us(self.lateness_p99_us, self.planned),
         );
         for why in &self.why {
             line.push_str("\n           ");

@@ -118,7 +118,12 @@ fn broken(
     answered: Option<&Answered>,
 ) -> Option<String> {
     let answered = answered?;
-    let pair = Pair::new(&asked.body, answered.status, &answered.body, None);
+    let is_body = |(name, value): &(String, String)| match name.as_str() {
+        "content-length" => value.trim() != "0",
+        name => name == "transfer-encoding",
+    };
+    let announces = answered.status == 204 && answered.headers.iter().any(is_body);
+    let pair = Pair { announces, ..Pair::new(&asked.body, answered.status, &answered.body, None) };
     let settings = AssertionSettings::default();
     let (rule, why) = rules.iter().find_map(|rule| match rule.check(&pair, &settings) {
         Outcome::Fails(why) => Some((*rule, why)),

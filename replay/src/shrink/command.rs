@@ -10,6 +10,7 @@ use crate::demo::parse_time;
 use crate::diff::answer::Ignore;
 use crate::drive::target::{Allow, Target};
 use crate::feed::head::parse_header;
+use crate::report::outputs;
 use crate::run::failing::{of_body, write_records};
 use crate::sample::{self, Sample};
 use crate::verdict::{Failure, Verdict};
@@ -73,6 +74,7 @@ const SHOWN: usize = 5;
 
 /// Reduces, writes and shows.
 pub fn run(args: &ShrinkArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    outputs::check([args.out.as_path()], &[&args.capture])?;
     let mut check = args.check()?;
     let samples =
         sample::take(&args.capture, REQUESTS_MAX, 1, !args.unmarked).map_err(Failure::usage)?;

@@ -22,6 +22,8 @@ pub struct Answer {
     /// Where its body is; of a chunked one, with the chunks' framing (see [`unchunk`]).
     pub body: Range<usize>,
     pub is_chunked: bool,
+    /// Whether the head of a 204 announces a body, which there it cannot have.
+    pub announces: bool,
     /// Whether the connection can be used again.
     pub is_reusable: bool,
 }
@@ -48,6 +50,7 @@ struct Head {
     status: u16,
     len: usize,
     framing: Framing,
+    announces: bool,
     is_kept_alive: bool,
 }
 
@@ -92,7 +95,11 @@ impl AnswerReader {
                     len: end,
                     body: head.len..end,
                     is_chunked: head.framing == Framing::Chunked,
-                    is_reusable: head.is_kept_alive && head.framing != Framing::Close,
+                    announces: head.announces,
+                    // what was announced may come after all, where the next answer is awaited
+                    is_reusable: head.is_kept_alive
+                        && !head.announces
+                        && head.framing != Framing::Close,
                 })
             }
             None if is_ended => Progress::Malformed,
@@ -189,10 +196,12 @@ fn parse_one_head(buffer: &[u8]) -> Result<Option<Head>, ()> {
                 || has_token(header.value, b"keep-alive");
         }
     }
+    // the length of a 304 is that of what is not sent
+    let announces = status == 204 && !matches!(framing, Framing::Close | Framing::Length(0));
     if matches!(status, 100..=199 | 204 | 304) {
         framing = Framing::Length(0);
     }
-    Ok(Some(Head { status, len, framing, is_kept_alive }))
+    Ok(Some(Head { status, len, framing, announces, is_kept_alive }))
 }
 
 /// Whether a comma-separated list has the token.
@@ -206,7 +215,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn whole(status: u16, len: usize, body: Range<usize>, is_reusable: bool) -> Progress {
-        Progress::Complete(Answer { status, len, body, is_chunked: false, is_reusable })
+        Progress::Complete(Answer {
+            status,
+            len,
+            body,
+            is_chunked: false,
+            announces: false,
+            is_reusable,
+        })
     }
 
     #[test]
@@ -215,7 +231,7 @@ mod tests {
         for (bytes, is_ended, expected) in [
             ("HTTP/1.1 204 No Content\r\n\r\n", false, whole(204, 27, 27..27, true)),
             (
-                "HTTP/1.1 204 No Content\r\nContent-Length: 9\r\n\r\n",
+                "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
                 false,
                 whole(204, 46, 46..46, true),
             ),
@@ -247,6 +263,23 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_without_a_body_that_announces_one_says_so() {
+        for (head, announces) in [
+            ("204 X\r\nContent-Length: 5", true),
+            ("204 X\r\nTransfer-Encoding: chunked", true),
+            ("204 X\r\nContent-Length: 0", false),
+            ("204 X", false),
+            ("304 X\r\nContent-Length: 5", false),
+        ] {
+            let bytes = format!("HTTP/1.1 {head}\r\n\r\n");
+            let found = AnswerReader::default().read(bytes.as_bytes(), false);
+            let Progress::Complete(answer) = found else { panic!("{head}: {found:?}") };
+            assert_eq!((answer.announces, answer.is_reusable), (announces, !announces), "{head}");
+            assert!(answer.body.is_empty());
+        }
+    }
+
+    #[test]
     fn chunked_answers_are_found_however_they_are_cut() {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         for tail in ["3\r\nabc\r\n0\r\n\r\n", "1;x=y\r\na\r\n2\r\nbc\r\n0\r\nX: y\r\n\r\n"] {
@@ -261,7 +294,14 @@ mod tests {
             unchunk(bytes.as_bytes().get(body.clone()).unwrap(), &mut whole);
             assert_eq!(whole, b"abc");
             let len = bytes.len();
-            let expected = Answer { status: 200, len, body, is_chunked: true, is_reusable: true };
+            let expected = Answer {
+                status: 200,
+                len,
+                body,
+                is_chunked: true,
+                announces: false,
+                is_reusable: true,
+            };
             assert_eq!(reader.read(bytes.as_bytes(), false), Progress::Complete(expected));
         }
     }

@@ -14,3 +14,4 @@ mod played;
 mod report;
 mod script;
 mod stub;
+mod verdicts;

@@ -7,12 +7,13 @@ use replay::diff::{DiffResult, Example, NoiseRule, PathDiff};
 use replay::drive::report::Report;
 use replay::fingerprint::{Fingerprint, FingerprintSettings};
 use replay::generate::{GenerateSettings, Generator};
+use replay::judge::void::Refusals;
 use replay::judge::{Judged, judge_slos, read_slos};
 use replay::random::Random;
 use replay::report::command::{CompareArgs, MergeArgs, run_compare, run_merge};
 use replay::report::{ReportArgs, diff_page, html, page};
 use replay::result::windows::Windows;
-use replay::result::{Counts, FeedAccount, PlanOf, RunResult, SourceOf, VERSION};
+use replay::result::{Counts, FeedAccount, PlanOf, RunResult, ShareOf, SourceOf, VERSION};
 use replay::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,12 +71,18 @@ fn run_of(length: u64, seed: u64, factor: f64, shard: (u64, u64)) -> RunResult {
             connections: "recorded".to_owned(),
             protocol: "HTTP/1.1".to_owned(),
             speed: Some(2.0),
-            seed,
+            // the draws differ, what is planned does not
+            seed: 1,
+            share: Some(ShareOf {
+                index: shard.0.try_into().unwrap(),
+                of: shard.1.try_into().unwrap(),
+            }),
             source: SourceOf {
                 name: "prebid-2026-11.cap".to_owned(),
                 origin: "recorded".to_owned(),
                 recorded_us: 0,
                 note: String::new(),
+                hash: Some("0123456789abcdef".to_owned()),
             },
             lateness_us_max: 2_000,
         },
@@ -137,11 +144,13 @@ fn judged(mut run: RunResult, slos: &[&str]) -> RunResult {
                 distance_max: 0.05,
                 fault: None,
             }),
+            named: Vec::new(),
         }),
         recorded: Some(print(3, 600)),
         sent: Some(print(4, 300)),
         is_gated: true,
         gate: Vec::new(),
+        refusals: Refusals::default(),
     };
     run
 }
@@ -281,6 +290,22 @@ fn two_runs_are_compared_with_what_chance_may_have_done() {
     assert_eq!(verdict, Verdict::Failed, "{shown}");
     assert!(line(&shown, "latency p50").ends_with("worse"), "{shown}");
     assert!(line(&shown, "rate").ends_with("no clear difference"), "{shown}");
+    // figures of another load: they are shown, and no objective is judged by them
+    let mut other = same.clone();
+    other.plan.source.hash = Some("another".to_owned());
+    other.plan.schedule = "constant 5/s".to_owned();
+    for (slo, expected) in
+        [("p50 < baseline * 1.05", Verdict::Invalid), ("p50 < 1s", Verdict::Pass)]
+    {
+        let (verdict, shown) = compared(&other, "other-load.json", slo);
+        assert_eq!(verdict, expected, "{shown}");
+        for what in ["what is in the source was `0123456789abcdef`", "the schedule was"] {
+            assert!(
+                shown.contains(&format!("WARNING: these are runs of two loads: {what}")),
+                "{shown}"
+            );
+        }
+    }
     let (_, shown) = compared(&run_of(20, 6, 1.0, (0, 1)), "short.json", "p50 < 1s");
     assert!(line(&shown, "latency p50").contains("too short"), "{shown}");
 }
@@ -320,6 +345,28 @@ fn shards_become_the_run_and_strangers_are_refused() {
     let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
     assert_eq!(failure.verdict, Verdict::Usage);
     assert!(failure.chain().contains("schedule"), "{}", failure.chain());
+    // two of three are no run, nor is what says not which shard it is
+    for (share, expected) in
+        [(Some(ShareOf { index: 1, of: 3 }), "others are of 2"), (None, "play the run again")]
+    {
+        let mut other = shards[1].clone();
+        other.plan.share = share;
+        let other = write("other.json", &other);
+        let words = ["x", &names[0], &other, "--out", out];
+        let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
+        assert_eq!(failure.verdict, Verdict::Usage);
+        assert!(failure.chain().contains(expected), "{}", failure.chain());
+    }
+    let mut two = shards.clone();
+    two.iter_mut().zip(0..).for_each(|(shard, index)| {
+        shard.plan.share = Some(ShareOf { index, of: 3 });
+    });
+    let two: Vec<String> =
+        two.iter().zip(["one.json", "two.json"]).map(|(it, name)| write(name, it)).collect();
+    let words = ["x", &two[0], &two[1], "--out", out];
+    let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
+    assert_eq!(failure.verdict, Verdict::Usage);
+    assert!(failure.chain().contains("of 3 shards one is missing: 2"), "{}", failure.chain());
     let words = ["x", &names[0], &names[0], "--out", out];
     let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
     assert!(failure.chain().contains("twice"), "{}", failure.chain());
@@ -355,6 +402,8 @@ fn a_comparison_of_builds_has_a_page() {
         requests: 2_000,
         repeated: 150,
         unanswered: [0, 0, 1],
+        welcome: 2_000,
+        turned_away: [0; 3],
         alpha: 0.001,
         detectable: 0.0081,
         paths: vec![
