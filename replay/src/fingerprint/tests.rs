@@ -5,6 +5,9 @@ use super::summary::Summary;
 use super::{Fingerprint, FingerprintSettings};
 use crate::generate::{GenerateSettings, Generator};
 use crate::inspect::{End, Exchange, Inspect};
+use crate::random::Random;
+use gavel::capture::Record;
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -185,8 +188,11 @@ fn a_recording_that_is_one_request_lets_nothing_pass() {
     let expected = [
         Axis::EffectiveCombinations,
         Axis::Bodies,
+        Axis::Agents,
+        Axis::Places,
         Axis::TopCombination,
         Axis::TopBody,
+        Axis::Placements,
         Axis::Squeezed,
     ];
     assert_eq!(axes(&faults), expected);
@@ -206,6 +212,68 @@ fn a_recording_that_is_a_template_or_a_few_scripted_requests_is_told() {
     );
     let found = axes(&floor(&fresh, &GateLimits::default()));
     assert!(found.contains(&Axis::EffectiveCombinations), "{found:?}");
+}
+
+/// Scripted requests with all that a tool draws anew: ids, address, floor.
+fn scripted(templates: u64, number: u64) -> Vec<u8> {
+    let mut request: Value = serde_json::from_slice(&body(1, 100 + number % templates)).unwrap();
+    let mut random = Random::for_item(9, number);
+    request["id"] = format!("fresh-{number}").into();
+    let [.., high, low] = random.below(65_536).to_be_bytes();
+    request["device"]["ip"] = format!("198.18.{high}.{low}").into();
+    request["device"]["ifa"] = format!("{:032x}", random.bits()).into();
+    for imp in request["imp"].as_array_mut().unwrap() {
+        imp["bidfloor"] = (random.unit() * 5.0).into();
+    }
+    request.to_string().into_bytes()
+}
+
+/// One template in three sizes, each on a page of its own.
+fn sized(number: u64) -> Vec<u8> {
+    let mut request: Value = serde_json::from_slice(&scripted(1, number)).unwrap();
+    let mut random = Random::for_item(5, number);
+    let (w, h) = [(300, 250), (728, 90), (320, 50)][random.index(3)];
+    request["imp"] = json!([{"id": "1", "tagid": "top", "banner": {"w": w, "h": h}}]);
+    let page = format!("https://site.example/{:x}", random.bits());
+    request["site"] = json!({"id": "1", "domain": "site.example", "page": page});
+    request.as_object_mut().unwrap().remove("app");
+    request.to_string().into_bytes()
+}
+
+#[test]
+fn scripted_requests_are_refused_though_they_are_their_own_recording() {
+    type Make = fn(u64) -> Vec<u8>;
+    let ten: Make = |number| scripted(10, number);
+    let cases: [(Make, &[Axis]); 2] = [
+        (ten, &[Axis::Agents, Axis::Places]),
+        (sized, &[Axis::EffectiveCombinations, Axis::Agents, Axis::Places, Axis::Placements]),
+    ];
+    for (make, expected) in cases {
+        let recorded = taken((0..COUNT).map(make), FingerprintSettings::default());
+        let faults = gate(&recorded, &sent((0..COUNT).map(make)), &GateLimits::default());
+        let found = axes(&faults);
+        println!("{}", told(&faults));
+        for axis in expected {
+            assert!(found.contains(axis), "{axis:?} of {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_recording_of_the_project_is_diverse_enough_whole_and_in_its_beginning() {
+    for name in ["prebid", "synthetic", "gate"] {
+        let path = format!("{}/recordings/{name}.capture", env!("CARGO_MANIFEST_DIR"));
+        let mut reader = gavel::capture::read::open(path.as_ref()).unwrap();
+        let (mut record, mut bodies) = (Record::default(), Vec::new());
+        while reader.next(&mut record).unwrap() {
+            bodies.push(record.body.to_vec());
+        }
+        for count in [64, 200, bodies.len()] {
+            let part = taken(bodies[..count].iter().cloned(), FingerprintSettings::default());
+            let faults = gate(&part, &part, &GateLimits::default());
+            assert_eq!(told(&faults), "", "{name}, {count}");
+        }
+    }
 }
 
 #[test]
