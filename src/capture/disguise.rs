@@ -90,10 +90,18 @@ impl Disguise {
     }
 
     fn header(&mut self, kept: &[u8], out: &mut Vec<u8>) -> Result<(), TlvFault> {
+        let mut name = "";
         fields(kept, |tag, value| {
             match tag {
-                header::NAME => field_bytes(out, tag, value.bytes()),
-                header::VALUE => self.text(tag, value.text()?, out),
+                header::NAME => {
+                    name = value.text()?;
+                    field_bytes(out, tag, value.bytes());
+                }
+                header::VALUE => {
+                    let value = value.text()?;
+                    let new = self.pseudonymiser.header(name, value);
+                    field_bytes(out, tag, new.as_deref().unwrap_or(value).as_bytes());
+                }
                 _ => {}
             }
             Ok(())
@@ -188,6 +196,31 @@ mod tests {
         })
         .unwrap();
         assert_eq!(headers, HEADERS_MAX);
+    }
+
+    #[test]
+    fn headers_keep_what_they_are_for_and_nothing_of_a_person() {
+        let key = || PseudonymKey::new("a secret of the tests");
+        let address = key().replace(crate::capture::names::Treat::Ip, "203.0.113.9").unwrap();
+        for (name, came, kept) in [
+            ("user-agent", "jo-agent 203.0.113.9", format!("jo-agent {address}")),
+            (
+                "user-agent",
+                "Mozilla/5.0 Chrome/120.0.0.0",
+                "Mozilla/5.0 Chrome/120.0.0.0".to_owned(),
+            ),
+            ("x-openrtb-version", "2.6-202309", "2.6-202309".to_owned()),
+            ("x-openrtb-version", "jo doe 203.0.113.7", "?".to_owned()),
+            ("accept-encoding", "gzip;q=1.0, br;q=0.5", "gzip;q=1.0, br;q=0.5".to_owned()),
+        ] {
+            let mut record = Vec::new();
+            entry::field(&mut record, record::HEADER, |out| entry::header(name, came, out));
+            let mut out = Vec::new();
+            Disguise::new(key(), false).append(&record, &mut out).unwrap();
+            let mut expected = Vec::new();
+            entry::field(&mut expected, record::HEADER, |out| entry::header(name, &kept, out));
+            assert!(out.ends_with(&expected), "{name}: {}", String::from_utf8_lossy(&out));
+        }
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl PseudonymKey {
         true
     }
 
+    /// What stands in place of a text that nobody can read: as long, letters and nothing else.
+    pub fn opaque(&self, text: &str, out: &mut Vec<u8>) {
+        let start = out.len();
+        shape::draw(&mut self.stream(text.as_bytes()), &"x".repeat(text.len()), out);
+        shape::seal(out.get_mut(start..).unwrap_or_default());
+    }
+
     /// As [`Self::write`], for a number; what comes is a number too.
     pub fn write_number(&self, treat: Treat, written: &str, out: &mut Vec<u8>) -> bool {
         match treat {

@@ -52,13 +52,14 @@ use Where::{Anywhere, In, Under};
 /// Kept as they are, on purpose: consent strings (without them a replay decides otherwise), `yob`,
 /// `gender`, `keywords` and `data` of a user, user agents, ids of requests, imps, deals, sellers.
 #[rustfmt::skip]
-const NAMES: [(&str, Where, Treat); 94] = [
+const NAMES: [(&str, Where, Treat); 96] = [
     ("aaid", Anywhere, Id), ("accountid", Under("user"), Id), ("address", Under("user"), Id),
     ("adid", Under("device"), Id), ("advertisingid", Anywhere, Id), ("amxid", Anywhere, Id),
     ("androidid", Anywhere, Id), ("birthdate", Anywhere, Id), ("birthday", Anywhere, Id),
     ("bssid", Anywhere, Id), ("buyerid", Under("user"), Id), ("buyeruid", Anywhere, Id),
     ("buyeruids", Anywhere, Id), ("clientid", Under("user"), Id), ("clientip", Anywhere, Ip),
     ("connectedtvid", Anywhere, Id), ("cookie", Anywhere, Id), ("cookies", Anywhere, Id),
+    ("coordinates", Anywhere, Coordinate), ("coords", Anywhere, Coordinate),
     ("criteoid", Anywhere, Id), ("customdata", In("user"), Id), ("customerid", Anywhere, Id),
     ("deviceid", Anywhere, Id), ("didmd5", Anywhere, Id), ("didsha1", Anywhere, Id),
     ("dob", Anywhere, Id), ("dpidmd5", Anywhere, Id), ("dpidsha1", Anywhere, Id),
@@ -94,6 +95,12 @@ const PARAMETERS: [&str; 38] = [
     "gclid", "gid", "idtoken", "irclickid", "jwt", "key", "lifatid", "mail", "mceid", "msclkid",
     "name", "pass", "password", "pwd", "q", "query", "search", "session", "sid", "sig", "tel",
     "token", "ttclid", "twclid", "user", "visitorid", "wbraid", "yclid",
+];
+
+/// Names of what may be an array of degrees; of its numbers those that are as exact as a position.
+const POSITIONS: [&str; 13] = [
+    "center", "geo", "geopoint", "gps", "latlng", "latlon", "latlong", "ll", "lnglat", "loc",
+    "location", "lonlat", "point",
 ];
 
 /// Longest name that the tables hold.
@@ -223,6 +230,12 @@ fn by_name(name: &str, above: &[&str]) -> Option<Treat> {
 /// Whether a parameter of this name is personal where it stands.
 pub fn is_parameter(name: &str) -> bool {
     plain(name).is_some_and(|plain| PLAIN_PARAMETERS.binary_search(&plain).is_ok())
+}
+
+/// Whether numbers in a member of this name may be degrees.
+pub fn may_hold_position(name: &str) -> bool {
+    (2..=8).contains(&name.len())
+        && POSITIONS.iter().any(|position| position.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]

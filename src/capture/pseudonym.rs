@@ -5,9 +5,9 @@
 //! as they came: order, white space, members that stand twice, numbers as written.
 #![deny(clippy::indexing_slicing)]
 
-use super::form::PseudonymKey;
+use super::form::{PseudonymKey, is_pseudonym};
 use super::names::Treat;
-use super::personal::{self, Leaf};
+use super::personal::{self, Leaf, Look, NO_VERSION};
 use crate::json::Fault;
 use crate::json::scratch::Scratch;
 use crate::request::Element;
@@ -16,7 +16,10 @@ use bytes::Bytes;
 /// Documents that are nested deeper are taken for unreadable.
 pub const DEPTH_MAX: usize = 128;
 /// Texts that are JSON themselves are opened this often, one in the other.
-const NESTED_MAX: usize = 3;
+pub const NESTED_MAX: usize = 8;
+/// What was replaced in a text is looked at again so often: a pseudonym may look like something else
+/// where it stands.
+const AGAIN_MAX: usize = 2;
 /// Names on the way to a value, usually no more.
 const NAMES_USUAL: usize = 12;
 /// A byte order mark.
@@ -45,6 +48,8 @@ enum Becomes {
     Text(Treat),
     /// Parts of it are replaced.
     Other(String),
+    /// Nobody can read it.
+    Opaque,
 }
 
 /// A document that is written anew, from its start to its end.
@@ -87,10 +92,39 @@ impl Pseudonymiser {
         is_new
     }
 
-    /// A text that is no document (a path, a header), its personal parts replaced; `None`: there
-    /// are none in it.
+    /// A text that is no document (a path), its personal parts replaced; `None`: there are none in it.
     pub fn text(&self, text: &str) -> Option<String> {
-        let parts = personal::parts(text);
+        self.parts(&[], text)
+    }
+
+    /// The value of a header, as [`Self::text`]; one that is to be a version is one, or says nothing.
+    pub fn header(&self, name: &str, value: &str) -> Option<String> {
+        if personal::is_misused(name, value) {
+            return Some(NO_VERSION.to_owned());
+        }
+        self.text(value)
+    }
+
+    fn parts(&self, path: &[&str], text: &str) -> Option<String> {
+        let mut new = self.replaced(text, personal::parts(path, text))?;
+        for _ in 0..AGAIN_MAX {
+            let mut left = personal::parts(path, &new);
+            left.retain(|(range, treat)| {
+                new.get(range.clone()).is_some_and(|part| !is_pseudonym(*treat, part))
+            });
+            match self.replaced(&new, left) {
+                None => return Some(new),
+                Some(better) => new = better,
+            }
+        }
+        // rather nothing of it than something that a check finds
+        let mut opaque = Vec::new();
+        self.key.opaque(text, &mut opaque);
+        String::from_utf8(opaque).ok()
+    }
+
+    /// `None`: there are no parts.
+    fn replaced(&self, text: &str, parts: Vec<(std::ops::Range<usize>, Treat)>) -> Option<String> {
         if parts.is_empty() {
             return None;
         }
@@ -138,23 +172,28 @@ impl Pseudonymiser {
 
     /// `None`: nothing of it is personal.
     fn becomes(&mut self, path: &[&str], leaf: &Leaf<'_>, nested: usize) -> Option<Becomes> {
-        let Some(text) = leaf.value.text() else { return leaf.treat.map(Becomes::Number) };
-        match leaf.treat.or_else(|| personal::by_look(path, text)) {
-            Some(treat) => Some(Becomes::Text(treat)),
-            None => self.within(path, text, nested).map(Becomes::Other),
+        let text = leaf.value.text();
+        match (personal::look(path, leaf), text) {
+            (Look::Nothing, _) => None,
+            (Look::Whole(treat), None) => Some(Becomes::Number(treat)),
+            (Look::Whole(treat), Some(_)) => Some(Becomes::Text(treat)),
+            (look, text) => self.within(path, text?, look, nested),
         }
     }
 
     /// A text whose parts are personal; `None`: there are none such.
-    fn within(&mut self, path: &[&str], text: &str, nested: usize) -> Option<String> {
-        if nested > 0 && text.trim_start().starts_with(['{', '[']) {
+    fn within(&mut self, path: &[&str], text: &str, look: Look, nested: usize) -> Option<Becomes> {
+        if nested > 0 && matches!(look, Look::Json | Look::MaybeJson) {
             let mut new = Vec::new();
             let read = self.rewrite(text.as_bytes(), path, nested.saturating_sub(1), &mut new);
             if let Ok(is_new) = read {
-                return is_new.then(|| String::from_utf8(new).ok()).flatten();
+                return is_new.then(|| String::from_utf8(new).ok()).flatten().map(Becomes::Other);
             }
         }
-        self.text(text)
+        if look == Look::Json {
+            return Some(Becomes::Opaque);
+        }
+        self.parts(path, text).map(Becomes::Other)
     }
 
     /// As JSON; `false`: it stays as it is.
@@ -162,6 +201,12 @@ impl Pseudonymiser {
         match becomes {
             Becomes::Number(treat) => self.key.write_number(*treat, old, out),
             Becomes::Other(new) => serde_json::to_writer(out, new).is_ok(),
+            Becomes::Opaque => {
+                out.push(b'"');
+                self.key.opaque(old, out);
+                out.push(b'"');
+                true
+            }
             // what stays of a postal code is as it came
             Becomes::Text(Treat::Zip) => {
                 let new = self.key.replace(Treat::Zip, old);

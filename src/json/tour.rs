@@ -55,12 +55,13 @@ impl<'d> Tour<'d> {
         })
     }
 
-    /// The name of the next member, un-escaped.
+    /// The name of the next member, un-escaped, and as a text that has its place.
     #[inline]
-    pub fn name(&mut self) -> Option<&'d str> {
-        let Some(Node::String(name)) = self.document.node(self.next) else { return None };
+    pub fn name(&mut self) -> Option<(&'d str, Scalar<'d>)> {
+        let (document, node) = (self.document, self.next);
+        let Some(Node::String(name)) = document.node(node) else { return None };
         self.next = self.next.saturating_add(1);
-        Some(name)
+        Some((name, Scalar { document, node, text: Some(name) }))
     }
 }
 
@@ -151,7 +152,7 @@ mod tests {
         match tour.stop().unwrap() {
             Stop::Object(members) => {
                 for _ in 0..members {
-                    names.push(tour.name().unwrap().to_owned());
+                    names.push(tour.name().unwrap().0.to_owned());
                     tell(tour, found, names);
                 }
             }

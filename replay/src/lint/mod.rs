@@ -11,13 +11,10 @@ pub mod command;
 
 use gavel::capture::form::is_pseudonym;
 use gavel::capture::names::Treat;
-use gavel::capture::personal::{self, Leaf};
-use gavel::capture::pseudonym::DEPTH_MAX;
+use gavel::capture::personal::{self, Leaf, Look};
+use gavel::capture::pseudonym::{DEPTH_MAX, NESTED_MAX};
 use gavel::capture::{Record, RecordedCall};
 use gavel::json::scratch::Scratch;
-
-/// Texts that are JSON themselves are opened this often, one in the other.
-const NESTED_MAX: usize = 4;
 
 /// Headers that are never recorded.
 const HEADERS_NEVER: [&str; 10] = [
@@ -40,7 +37,8 @@ pub struct Finding {
     pub record: u64,
     /// Where: `body`, `response`, `calls[2].request`, a header ...
     pub part: String,
-    /// Names from the root of a body, `a.b.c`; empty where there is none.
+    /// Names from the root of a body, `a.b.c`, those that are personal themselves as `*`; empty where
+    /// there is none.
     pub path: String,
     pub what: What,
 }
@@ -52,12 +50,14 @@ pub enum What {
     Personal(Treat),
     /// A part of a text is such a value.
     Within(Treat),
-    /// A name of a member is a mail address.
+    /// A name of a member is such a value, or holds one.
     Name,
     /// It is no JSON, so that nobody knows what is in it.
     Unreadable,
     /// It should not have been written at all.
     Header,
+    /// A header that names a version, and this is none.
+    NoVersion,
 }
 
 impl What {
@@ -66,9 +66,10 @@ impl What {
         match self {
             Self::Personal(treat) => format!("{} as it came", treat.label()),
             Self::Within(treat) => format!("{} as it came, within a text", treat.label()),
-            Self::Name => "a mail address as a name".to_owned(),
+            Self::Name => "something personal as a name".to_owned(),
             Self::Unreadable => "not JSON: it may hold anything".to_owned(),
             Self::Header => "a header that is never recorded".to_owned(),
+            Self::NoVersion => "no version: it may be anything".to_owned(),
         }
     }
 }
@@ -89,7 +90,12 @@ struct Into<'a> {
 
 impl Into<'_> {
     fn add(&mut self, path: &[&str], what: What) {
-        let (part, path) = (self.part.to_owned(), path.join("."));
+        let shown = |(at, name): (usize, &&str)| {
+            let above = path.get(..at).unwrap_or_default();
+            if is_name_fit(above, name) { (*name).to_owned() } else { "*".to_owned() }
+        };
+        let path = path.iter().enumerate().map(shown).collect::<Vec<_>>().join(".");
+        let part = self.part.to_owned();
         self.found.push(Finding { record: self.record, part, path, what });
     }
 }
@@ -107,6 +113,9 @@ impl Lint {
             at(&format!("header {name}"), &mut |into| {
                 if HEADERS_NEVER.contains(&name.as_str()) {
                     into.add(&[], What::Header);
+                }
+                if personal::is_misused(name, value) {
+                    into.add(&[], What::NoVersion);
                 }
                 within(&[], value, into);
             });
@@ -153,29 +162,44 @@ impl Lint {
     }
 
     fn leaf(&mut self, path: &[&str], leaf: &Leaf<'_>, nested: usize, into: &mut Into<'_>) {
-        if path.iter().any(|name| !personal::parts(name).is_empty()) {
-            into.add(path, What::Name);
-        }
         let text = leaf.value.written();
-        let treat = leaf.treat.or_else(|| personal::by_look(path, text));
-        match treat {
-            Some(treat) if !is_pseudonym(treat, text) => {
+        if leaf.is_name {
+            if !is_name_fit(path, text) {
+                into.add(&[path, &[text]].concat(), What::Name);
+            }
+            return;
+        }
+        match personal::look(path, leaf) {
+            Look::Whole(treat) if !is_pseudonym(treat, text) => {
                 into.add(path, What::Personal(treat));
             }
-            Some(_) => {}
-            None if leaf.value.text().is_none() => {}
-            None => {
-                let is_open = nested > 0 && text.trim_start().starts_with(['{', '[']);
-                if !(is_open && self.document(text.as_bytes(), path, nested - 1, into)) {
-                    within(path, text, into);
+            Look::Whole(_) | Look::Nothing => {}
+            look => {
+                let may_open = nested > 0 && matches!(look, Look::Json | Look::MaybeJson);
+                if may_open && self.document(text.as_bytes(), path, nested - 1, into) {
+                    return;
                 }
+                if look == Look::Json {
+                    into.add(path, What::Unreadable);
+                }
+                within(path, text, into);
             }
         }
     }
 }
 
+/// Whether a name below `above` may stand in a recording.
+fn is_name_fit(above: &[&str], name: &str) -> bool {
+    match personal::by_look(above, name) {
+        Some(treat) => is_pseudonym(treat, name),
+        None => personal::parts(above, name)
+            .into_iter()
+            .all(|(range, treat)| is_pseudonym(treat, name.get(range).unwrap_or_default())),
+    }
+}
+
 fn within(path: &[&str], text: &str, into: &mut Into<'_>) {
-    for (range, treat) in personal::parts(text) {
+    for (range, treat) in personal::parts(path, text) {
         let part = text.get(range).unwrap_or_default();
         if !is_pseudonym(treat, part) {
             into.add(path, What::Within(treat));
@@ -229,8 +253,23 @@ mod tests {
                 "user.ext.buyeruids.b",
                 Personal(Treat::Id),
             ),
-            (r#"{"ext":{"jo@mail.example":1}}"#, "ext.jo@mail.example", Name),
+            (r#"{"ext":{"jo@mail.example":1}}"#, "ext.*", Name),
+            (r#"{"user":{"ext":{"6d92078a-8246-4ba4-ae5b-76104861e7dc":{}}}}"#, "user.ext.*", Name),
+            (r#"{"seen":{"203.0.113.77":{"a":1}}}"#, "seen.*", Name),
+            (
+                r#"{"ext":{"s":"\"{\\\"user\\\":{\\\"id\\\":\\\"u-1\\\"}}\""}}"#,
+                "ext.s.user.id",
+                Personal(Treat::Id),
+            ),
+            (r#"{"ext":{"s":"{\"user\":{\"id\":\"u-1\""}}"#, "ext.s", Unreadable),
+            (r#"{"geo":{"ll":[48.137154,11.5]}}"#, "geo.ll", Personal(Treat::Coordinate)),
             ("jo@mail.example", "", Unreadable),
+            (
+                r#"{"device":{"ext":{"delivery_ip":"203.0.113.200"}}}"#,
+                "device.ext.delivery_ip",
+                Personal(Treat::Ip),
+            ),
+            (r#"{"ext":{"driver":"203.0.113.200"}}"#, "ext.driver", Personal(Treat::Ip)),
         ] {
             assert_eq!(in_body(body), [(path.to_owned(), what)], "{body}");
         }
@@ -240,6 +279,7 @@ mod tests {
     fn what_says_nothing_of_a_person_is_no_finding() {
         for body in [
             r#"{"id":"6d92078a-8246-4ba4-ae5b-76104861e7dc","app":{"ver":"1.2.3.4"}}"#,
+            r#"{"ext":{"s":"[Ad] {x}","t":"[1] note","u":"\"a\" b","appVersion":"1.2.3.4","osv":"9.8.7.6"}}"#,
             r#"{"device":{"ua":"Mozilla/5.0 Chrome/126.0.0.0","ifa":"00000000-0000-0000-0000-000000000000"}}"#,
             r#"{"user":{"yob":1980,"gender":"F","ext":{"consent":"CQEN6IAQEN6IACIAJCENEoEASP_AALsAAAYg"}}}"#,
             r#"{"device":{"geo":{"lat":48.14,"lon":-0.5,"zip":"941"}},"regs":{"us_privacy":"1YNN"}}"#,
@@ -256,7 +296,14 @@ mod tests {
             RecordedCall { request: body.clone(), answer: body.clone(), ..Default::default() };
         let record = Record {
             path: "/openrtb2/p?mail=jo@mail.example".to_owned(),
-            headers: vec![("cookie".to_owned(), "a".to_owned())],
+            headers: [
+                ("cookie", "a"),
+                ("user-agent", "jo-agent 203.0.113.9"),
+                ("x-openrtb-version", "jo doe"),
+                ("x-openrtb-version", "2.6-202309"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
             outcome: Some(gavel::capture::RecordedOutcome { body, ..Default::default() }),
             calls: vec![call],
             ..Record::default()
@@ -264,7 +311,15 @@ mod tests {
         let parts: Vec<String> = findings(&record).into_iter().map(|(part, ..)| part).collect();
         assert_eq!(
             parts,
-            ["path", "header cookie", "response", "calls[0].request", "calls[0].answer"]
+            [
+                "path",
+                "header cookie",
+                "header user-agent",
+                "header x-openrtb-version",
+                "response",
+                "calls[0].request",
+                "calls[0].answer",
+            ]
         );
     }
 }

@@ -61,7 +61,7 @@ fn compare(path: &mut Vec<String>, old: &Value, new: &Value) -> usize {
             let declared = (1..=names.len()).find_map(|end| by_path(&names[..end]));
             let text = old.as_str().unwrap_or_default();
             let treat = declared.or_else(|| personal::by_look(&names, text));
-            let is_part = treat.is_none() && !personal::parts(text).is_empty();
+            let is_part = treat.is_none() && !personal::parts(&names, text).is_empty();
             assert!(treat.is_some() || is_part, "{path:?} is not declared: {old} {new}");
             let shown = new.as_str().map_or_else(|| new.to_string(), str::to_owned);
             assert!(treat.is_none_or(|treat| is_pseudonym(treat, &shown)), "{path:?}: {new}");
@@ -138,6 +138,68 @@ fn synthetic_requests_keep_everything_but_the_person() {
     let changed: usize =
         set.iter().map(|body| check(&mut pseudonymiser, &Bytes::copy_from_slice(body)).0).sum();
     assert!(changed > 3_000, "{changed}");
+}
+
+/// A value as JSON in JSON in JSON ...
+fn nested(value: &str, times: usize) -> String {
+    (0..times).fold(value.to_owned(), |inner, _| {
+        let inner = serde_json::to_string(&inner).unwrap();
+        format!("{{\"a\":{inner}}}")
+    })
+}
+
+#[test]
+fn what_is_replaced_is_what_is_found_wherever_it_stands() {
+    let person = r#"{"user":{"id":"u-77"}}"#;
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let page = |text: &str| format!(r#"{{"site":{{"page":{}}}}}"#, quoted(text));
+    for (body, secret) in [
+        (page("https://a/?r=https%3A%2F%2Fb%2F%3Fe%3Djo.doe%2540mail.example"), "jo.doe"),
+        (page("https://a/?r=https%3A%2F%2Fb%2F%3Fgclid%3DCjw%26uid%3Du-77"), "u-77"),
+        (page("https://a/?idfa={6d92078a-8246-4ba4-ae5b-76104861e7dc}"), "8246"),
+        (page("https://a/?user[id]=u-77"), "u-77"),
+        (page("https://a/?user%5Bphone%5D=4915112345678"), "4915112345678"),
+        (page("uid=u-77&x=1"), "u-77"),
+        (page("https://a/user/6d92078a-8246-4ba4-ae5b-76104861e7dc/profile"), "8246"),
+        (page("http://203.0.113.77/x"), ".77"),
+        (page("48.137154,11.576124"), "48.137"),
+        (page("o'brien.jo@mail.example"), "brien"),
+        (page("jo.doe%2Btag%40mail.example"), "tag"),
+        (page("203.0.113.77, 198.51.100.93"), ".93"),
+        (page("203.0.113.77:51234"), ".77"),
+        (page("fe80::1%eth0"), "fe80::1%"),
+        (r#"{"device":{"ext":{"delivery_ip":"203.0.113.77"}}}"#.to_owned(), ".77"),
+        (r#"{"ext":{"driver":"203.0.113.77"}}"#.to_owned(), ".77"),
+        (r#"{"ext":{"203.0.113.77":1}}"#.to_owned(), ".77"),
+        (r#"{"ext":{"jo@mail.example":{"a":1}}}"#.to_owned(), "jo@"),
+        (r#"{"user":{"6d92078a-8246-4ba4-ae5b-76104861e7dc":[]}}"#.to_owned(), "8246"),
+        (r#"{"geo":{"loc":"48.137154,11.576124"}}"#.to_owned(), "48.137"),
+        (r#"{"geo":{"loc":[48.137154,11.576124]}}"#.to_owned(), "48.137"),
+        (r#"{"shape":{"coordinates":[[48.137154,11.576124]]}}"#.to_owned(), "48.137"),
+        (format!(r#"{{"a":{}}}"#, quoted(&quoted(person))), "u-77"),
+        (nested(person, 6), "u-77"),
+        (nested(person, 12), "u-77"),
+        (page(r#"{"user":{"id":"u-77""#), "u-77"),
+        (page(&format!("{}{}", "[".repeat(200), person)), "u-77"),
+    ] {
+        let body = Bytes::from(body);
+        let shown = String::from_utf8_lossy(&body).into_owned();
+        assert!(!findings(&body).is_empty(), "not found: {shown}");
+        let new = pseudonymiser().body(&body).unwrap();
+        assert_eq!(findings(&new), [], "{shown} became {}", String::from_utf8_lossy(&new));
+        let text = String::from_utf8(new.to_vec()).unwrap();
+        assert!(!text.contains(secret), "{shown} became {text}");
+        serde_json::from_str::<Value>(&text).unwrap();
+    }
+}
+
+#[test]
+fn the_recordings_of_the_project_are_clean_where_they_were_recorded() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings/prebid.capture");
+    let mut out = Vec::new();
+    let args = LintArgs { captures: vec![path], show: 20 };
+    let verdict = run(&args, &mut out).unwrap();
+    assert_eq!(verdict, Verdict::Pass, "{}", String::from_utf8_lossy(&out));
 }
 
 #[test]

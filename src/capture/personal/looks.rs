@@ -1,0 +1,227 @@
+//! What a value is that looks like something.
+//!
+//! Owns: addresses, ids, versions, macros, JSON, each as a whole value. Never: a part of a text.
+#![deny(clippy::indexing_slicing)]
+
+use super::Look;
+use std::net::IpAddr;
+
+pub(super) fn is_ip(text: &str) -> bool {
+    let is_short = (2..=45).contains(&text.len());
+    is_short
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':'))
+        && text.bytes().any(|byte| matches!(byte, b'.' | b':'))
+        && text.parse::<IpAddr>().is_ok()
+}
+
+pub(super) fn is_uuid(text: &str) -> bool {
+    text.len() == 36
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+/// As long as an MD5, SHA-1 or SHA-256 in hexadecimal.
+pub(super) fn is_digest(text: &str) -> bool {
+    matches!(text.len(), 32 | 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Sixteen or more of hexadecimal digits, letters and digits mixed: nobody's word. Twelve or more
+/// digits: a telephone, an account.
+pub(super) fn is_long_id(value: &str) -> bool {
+    if value.len() < 12 || !value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return false;
+    }
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    (value.len() >= 16 && digits > 0) || digits == value.len()
+}
+
+/// Whether a value says that there is no id: nothing, or zeros only.
+pub fn is_void(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+}
+
+/// What a name of a version is made of beside `ver`, `version` or `v`, where it is written in one.
+const VERSIONED: [&str; 35] = [
+    "adapter",
+    "android",
+    "api",
+    "app",
+    "browser",
+    "build",
+    "bundle",
+    "client",
+    "config",
+    "content",
+    "core",
+    "creative",
+    "device",
+    "displaymanager",
+    "engine",
+    "firmware",
+    "framework",
+    "fw",
+    "hw",
+    "ios",
+    "kernel",
+    "lib",
+    "model",
+    "omid",
+    "omidp",
+    "os",
+    "package",
+    "platform",
+    "player",
+    "plugin",
+    "protocol",
+    "r",
+    "schema",
+    "sdk",
+    "ua",
+];
+
+/// Names of versions, whose four numbers are no address: `osv`, `appver`, `sdk_version`,
+/// `appVersion`; not `driver`, nor `delivery_ip`.
+pub(super) fn is_version(name: &str) -> bool {
+    let mut has_version = false;
+    for word in words(name) {
+        if ["ip", "ipv4", "addr", "address", "host"]
+            .iter()
+            .any(|end| word.eq_ignore_ascii_case(end))
+        {
+            return false;
+        }
+        has_version |= is_version_word(&word.to_ascii_lowercase());
+    }
+    has_version
+}
+
+fn is_version_word(word: &str) -> bool {
+    let fronts =
+        ["versions", "version", "ver", "v"].iter().filter_map(|end| word.strip_suffix(end));
+    // of two letters: `av`, `sv`
+    fronts.into_iter().any(|front| {
+        front.is_empty() || VERSIONED.contains(&front) || front.len() == 1 && word.len() == 2
+    })
+}
+
+/// Parts of a name: between marks, and where a capital follows a small letter.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    let mut rest = name;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches(|letter: char| !letter.is_ascii_alphanumeric());
+        let bytes = rest.as_bytes();
+        let ends = |at: usize| {
+            let pair = (bytes.get(at.wrapping_sub(1)), bytes.get(at));
+            match pair {
+                (Some(before), Some(byte)) => {
+                    !byte.is_ascii_alphanumeric()
+                        || byte.is_ascii_uppercase() && before.is_ascii_lowercase()
+                }
+                _ => false,
+            }
+        };
+        let end = (1..bytes.len()).find(|at| ends(*at)).unwrap_or(bytes.len());
+        let (word, behind) = (rest.get(..end)?, rest.get(end..)?);
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// `2`, `2.6`, `2.6-202309`.
+pub(super) fn is_openrtb_version(value: &str) -> bool {
+    let (version, edition) = value.split_once('-').unwrap_or((value, "202309"));
+    let is_number =
+        |text: &str| matches!(text.len(), 1 | 2) && text.bytes().all(|byte| byte.is_ascii_digit());
+    version.split('.').count() <= 3
+        && version.split('.').all(is_number)
+        && edition.len() == 6
+        && edition.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Pairs that stand around a value, plain and encoded.
+const AROUND: [(&str, &str); 4] = [("{", "}"), ("[", "]"), ("%7B", "%7D"), ("%5B", "%5D")];
+
+/// Without the braces around it.
+pub(super) fn unwrapped(text: &str) -> &str {
+    inside(text).unwrap_or(text)
+}
+
+fn inside(text: &str) -> Option<&str> {
+    AROUND.iter().find_map(|(open, close)| {
+        let front = text.get(..open.len())?;
+        let end = text.len().checked_sub(close.len())?;
+        let is_around =
+            front.eq_ignore_ascii_case(open) && text.get(end..)?.eq_ignore_ascii_case(close);
+        text.get(open.len()..end).filter(|_| is_around)
+    })
+}
+
+/// Nothing but macros that somebody else was to fill in: `{NAME}`, `[NAME]`, `${NAME}`, `%%NAME%%`, in
+/// capitals. Anything else in braces is a value.
+pub(super) fn is_macro(value: &str) -> bool {
+    let mut rest = value;
+    while !rest.is_empty() {
+        let Some(behind) = behind_macro(rest) else { return false };
+        rest = behind.trim_start_matches(['-', '_', '.', ',', '|', '/']);
+    }
+    !value.is_empty()
+}
+
+fn behind_macro(text: &str) -> Option<&str> {
+    let (front, close) = [
+        ("${", "}"),
+        ("{{", "}}"),
+        ("{", "}"),
+        ("[[", "]]"),
+        ("[", "]"),
+        ("%24%7B", "%7D"),
+        ("%7B", "%7D"),
+        ("%5B", "%5D"),
+        ("%%", "%%"),
+    ]
+    .into_iter()
+    .find(|(open, _)| {
+        text.get(..open.len()).is_some_and(|front| front.eq_ignore_ascii_case(open))
+    })?;
+    let inner = text.get(front.len()..)?;
+    let length = inner
+        .bytes()
+        .take_while(|byte| {
+            byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b':' | b'.')
+        })
+        .count();
+    let begins = inner.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase());
+    let name = inner.get(..length)?;
+    let rest = inner.get(length..)?;
+    let is_close = rest.get(..close.len()).is_some_and(|end| end.eq_ignore_ascii_case(close));
+    // an id in capitals is an id
+    (begins && is_close && !is_long_id(name)).then(|| rest.get(close.len()..))?
+}
+
+/// Decimals of a number that may be a latitude or a longitude.
+pub(super) fn decimals_of_degrees(written: &str) -> Option<usize> {
+    let (_, decimals) = written.split_once('.')?;
+    let number: f64 = written.parse().ok()?;
+    (number.abs() <= 180.0).then_some(decimals.len())
+}
+
+/// Whether a text is JSON, as far as its beginning says.
+pub(super) fn json_like(text: &str) -> Look {
+    let text = text.trim_start();
+    if !text.starts_with(['{', '[', '"']) {
+        return Look::Text;
+    }
+    // also what is quoted, once or more often
+    let skipped = |letter: char| letter.is_whitespace() || matches!(letter, '[' | '"' | '\\');
+    let inner = text.trim_start_matches(skipped);
+    let before = text.get(..text.len().saturating_sub(inner.len())).unwrap_or_default();
+    let is_json = match inner.strip_prefix('{') {
+        Some(rest) => rest
+            .trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\\')
+            .starts_with('"'),
+        None => text.starts_with('[') && before.contains('"'),
+    };
+    if is_json { Look::Json } else { Look::MaybeJson }
+}
