@@ -168,7 +168,7 @@ impl Work<'_> {
         let settings = &plan.settings;
         let rekeyed =
             if settings.is_unique { settings.rounds_before.saturating_add(round) } else { 0 };
-        if self.rekey.write(&record.body, rekeyed, &mut self.body) == Written::Opaque {
+        if self.rekey.write(&record.body, rekeyed, &mut self.body) != Written::Whole {
             self.account.opaque += 1;
         }
         let headers = route.headers();

@@ -43,6 +43,9 @@ const DEPTH_MAX: usize = 64;
 /// longer instead.
 const LONG: usize = 12;
 
+/// Digits of a number that fits 64 bits whatever they are.
+const NUMBER_DIGITS: usize = 18;
+
 /// Shifts of one round; ids longer than that go round.
 const SHIFTS: usize = 64;
 
@@ -64,12 +67,16 @@ struct Edit {
     at: usize,
     end: usize,
     what: What,
+    /// It is the id of the request itself: with it new, the request is.
+    is_own: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     /// The inside of a string.
     Id,
+    /// A number that is an id.
+    Number,
     /// The value of `test`.
     Test,
     /// In front of the first member.
@@ -80,6 +87,8 @@ enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     Whole,
+    /// It has no id that could be changed: in each round it is the same request.
+    Stale,
     /// It is no JSON object: it was written as it is.
     Opaque,
 }
@@ -124,22 +133,24 @@ impl Rekey {
         let has_test = self.edits.iter().any(|edit| edit.what == What::Test);
         if self.marks_tests && !has_test && members.len() > 0 {
             let at = index(members.open()).saturating_add(1);
-            self.edits.push(Edit { at, end: at, what: What::AddTest });
+            self.edits.push(Edit { at, end: at, what: What::AddTest, is_own: false });
         }
         self.edits.sort_unstable_by_key(|edit| edit.at);
         let mut done = 0;
+        let mut is_new = false;
         for edit in &self.edits {
             let Some(value) = body.get(edit.at..edit.end) else { continue };
             out.extend_from_slice(body.get(done..edit.at).unwrap_or_default());
             match edit.what {
                 What::Test => out.push(b'1'),
                 What::AddTest => out.extend_from_slice(b"\"test\":1,"),
-                What::Id => shift(value, &self.shifts, self.round, out),
+                What::Id => is_new |= shift(value, &self.shifts, round, out) && edit.is_own,
+                What::Number => is_new |= shift_number(value, &self.shifts, out) && edit.is_own,
             }
             done = edit.end;
         }
         out.extend_from_slice(body.get(done..).unwrap_or_default());
-        Written::Whole
+        if is_new || round == 0 { Written::Whole } else { Written::Stale }
     }
 
     fn turn(&mut self, round: u64) {
@@ -190,36 +201,64 @@ fn visit(value: Value<'_>, depth: usize, bits: u32, edits: &mut Vec<Edit>) {
     let span = value.span();
     let (at, end) = (index(span.at), index(span.end));
     if IDS.iter().enumerate().any(is_end) {
-        if bits & TEST_BIT != 0 {
-            edits.push(Edit { at, end, what: What::Test });
-        } else if matches!(value.kind(), Kind::Text(_)) && end >= at.saturating_add(2) {
-            let (at, end) = (at.saturating_add(1), end.saturating_sub(1));
-            edits.push(Edit { at, end, what: What::Id });
+        // the first of the paths
+        let is_own = depth == 0 && bits & 1 != 0;
+        let mut add = |at, end, what| edits.push(Edit { at, end, what, is_own });
+        match value.kind() {
+            _ if bits & TEST_BIT != 0 => add(at, end, What::Test),
+            Kind::Text(_) if end >= at.saturating_add(2) => {
+                add(at.saturating_add(1), end.saturating_sub(1), What::Id);
+            }
+            Kind::Number(_) => add(at, end, What::Number),
+            _ => {}
         }
     }
     find(value, depth.saturating_add(1), bits, edits);
 }
 
+/// Bytes of the escape that stands here; 0: none does. What is within one is no letter of the id.
+fn escape(rest: &[u8]) -> usize {
+    match rest {
+        [b'\\', b'u', ..] => 6,
+        [b'\\', ..] => 2,
+        _ => 0,
+    }
+}
+
+/// The bytes of an id, each with its place, and whether it is of an escape.
+fn letters(id: &[u8]) -> impl Iterator<Item = (usize, u8, bool)> {
+    let mut escaped = 0_usize;
+    id.iter().enumerate().map(move |(place, byte)| {
+        if escaped == 0 {
+            escaped = escape(id.get(place..).unwrap_or_default());
+        }
+        let is_escaped = escaped > 0;
+        escaped = escaped.saturating_sub(1);
+        (place, *byte, is_escaped)
+    })
+}
+
 /// Appends the id that an id becomes: each digit, hexadecimal digit and letter moves within its
 /// kind by the shift of its place, which no two ids of one form can share; a short one gets the
-/// round behind it. Empty ones, zeros and what has escapes stay.
-fn shift(id: &[u8], shifts: &[u8; SHIFTS], round: u64, out: &mut Vec<u8>) {
-    let moving = id.iter().filter(|byte| byte.is_ascii_alphanumeric()).count();
-    let is_zero = id.iter().all(|byte| matches!(byte, b'0' | b'-' | b' '));
-    if is_zero || id.contains(&b'\\') {
-        return out.extend_from_slice(id);
+/// round behind it. Empty ones and zeros stay, and so do escapes. Gives whether it is another.
+fn shift(id: &[u8], shifts: &[u8; SHIFTS], round: u64, out: &mut Vec<u8>) -> bool {
+    let plain = || letters(id).filter(|(_, _, is_escaped)| !is_escaped).map(|(_, byte, _)| byte);
+    let moving = plain().filter(u8::is_ascii_alphanumeric).count();
+    if id.iter().all(|byte| matches!(byte, b'0' | b'-' | b' ')) {
+        out.extend_from_slice(id);
+        return false;
     }
     if moving < LONG {
         out.extend_from_slice(id);
         out.extend_from_slice(format!("-r{round}").as_bytes());
-        return;
+        return true;
     }
-    let is_hex = id.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    let is_hex = plain().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     let is_uuid = is_hex && id.len() == 36 && id.get(14).is_some_and(u8::is_ascii_digit);
-    for (place, byte) in id.iter().enumerate() {
+    for (place, byte, is_escaped) in letters(id) {
         // version and variant of a UUID say what kind it is
-        if is_uuid && matches!(place, 14 | 19) {
-            out.push(*byte);
+        if is_escaped || is_uuid && matches!(place, 14 | 19) {
+            out.push(byte);
             continue;
         }
         let by = shifts.get(place % SHIFTS).copied().unwrap_or(1);
@@ -230,13 +269,42 @@ fn shift(id: &[u8], shifts: &[u8; SHIFTS], round: u64, out: &mut Vec<u8>) {
             b'a'..=b'z' => (b'a', 26),
             b'A'..=b'Z' => (b'A', 26),
             other => {
-                out.push(*other);
+                out.push(other);
                 continue;
             }
         };
-        let moved = (u16::from(byte.saturating_sub(first)) + u16::from(by)) % count;
-        out.push(first.saturating_add(u8::try_from(moved).unwrap_or(0)));
+        out.push(moved(byte, first, count, by));
     }
+    true
+}
+
+/// Within `count` letters from `first` on.
+fn moved(byte: u8, first: u8, count: u16, by: u8) -> u8 {
+    let moved = (u16::from(byte.saturating_sub(first)) + u16::from(by)) % count;
+    first.saturating_add(u8::try_from(moved).unwrap_or(0))
+}
+
+/// As [`shift`], for a number: one of as many digits, which has no zero in front. Its first digit always
+/// becomes another. Only whole numbers are ids.
+fn shift_number(number: &[u8], shifts: &[u8; SHIFTS], out: &mut Vec<u8>) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    if digits == b"0" || !digits.iter().all(u8::is_ascii_digit) {
+        out.extend_from_slice(number);
+        return false;
+    }
+    out.extend_from_slice(number.get(..number.len().saturating_sub(digits.len())).unwrap_or(b""));
+    // what is near the largest of 64 bits stays below it
+    let still = if digits.len() > NUMBER_DIGITS { digits.len().saturating_sub(LONG) } else { 0 };
+    for (place, byte) in digits.iter().enumerate() {
+        let by = shifts.get(place % SHIFTS).copied().unwrap_or(1);
+        out.push(match place {
+            _ if place < still => *byte,
+            // 1 to 8 of the 9 that may stand in front
+            0 => moved(*byte, b'1', 9, by % 8 + 1),
+            _ => moved(*byte, b'0', 10, by),
+        });
+    }
+    true
 }
 
 #[cfg(test)]
@@ -313,6 +381,63 @@ mod tests {
         }
         assert_eq!(requests.len(), 4 * 150);
         assert_eq!((devices.len(), new_devices.len()), (4 * 40, 4 * 40));
+    }
+
+    #[test]
+    fn ids_with_escapes_and_ids_that_are_numbers_become_new_in_each_round() {
+        let shape = |text: &str| -> String {
+            let class = |letter: char| match letter {
+                '0'..='9' => '9',
+                _ if letter.is_ascii_alphabetic() => 'a',
+                _ => letter,
+            };
+            text.chars().map(class).collect()
+        };
+        for (body, same) in [
+            (r#"{"id":"req\/000001\/12345678=="}"#, true),
+            (r#"{"id":"\u0061\/00000100000100\u00e9\\\""}"#, true),
+            (r#"{"id":"a\/1"}"#, false),
+            (r#"{"id":1000001}"#, true),
+            (r#"{"id":7}"#, true),
+            (r#"{"id":-19}"#, true),
+            (r#"{"id":999999999999999999}"#, true),
+            (r#"{"id":18446744073709551615}"#, true),
+            (r#"{"user":{"id":9000000},"id":"0123456789abcd00"}"#, false),
+        ] {
+            let mut seen = BTreeSet::from([body.to_owned()]);
+            for round in 1..4 {
+                let new = write(body, round);
+                let json: Json = serde_json::from_str(&new).unwrap();
+                assert!(!json["id"].is_f64(), "{new}");
+                assert!(!same || shape(&new) == shape(body), "{body} {new}");
+                seen.insert(new);
+            }
+            let escapes = ["\\u0061\\/", "\\u00e9\\\\\\\""];
+            let has = |text: &str| escapes.map(|escape| text.contains(escape));
+            assert!(seen.iter().all(|new| has(new) == has(body)), "{body}: {seen:?}");
+            assert!(seen.len() == 4 || body.len() < 9 + 2, "{body}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_stays_the_same_is_told() {
+        for (body, expected) in [
+            (r#"{"id":"a"}"#, Written::Whole),
+            (r#"{"id":12}"#, Written::Whole),
+            (r#"{"id":"0000"}"#, Written::Stale),
+            (r#"{"id":0}"#, Written::Stale),
+            (r#"{"id":1.5}"#, Written::Stale),
+            (r#"{"id":1e9}"#, Written::Stale),
+            (r#"{"id":null}"#, Written::Stale),
+            (r#"{"user":{"id":"a"}}"#, Written::Stale),
+            ("[]", Written::Opaque),
+        ] {
+            assert_eq!(Rekey::new(1, false).write(body.as_bytes(), 1, &mut Vec::new()), expected);
+            assert_ne!(
+                Rekey::new(1, false).write(body.as_bytes(), 0, &mut Vec::new()),
+                Written::Stale
+            );
+        }
     }
 
     #[test]

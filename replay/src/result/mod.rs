@@ -160,7 +160,7 @@ pub struct FeedAccount {
     pub out_of_order: u64,
     /// Records that cannot be sent, such as one of another method than POST.
     pub skipped: u64,
-    /// Requests whose body is no JSON object and could not be made unique: sent as recorded.
+    /// Requests that could not be made unique: no JSON object, or without an id that can be changed.
     pub opaque: u64,
     /// What broke off the reading of a capture; what was good before it was played.
     pub damage: Option<String>,

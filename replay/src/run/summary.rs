@@ -53,7 +53,7 @@ pub fn write(result: &RunResult, out: &mut dyn Write) -> io::Result<()> {
     for (number, what) in [
         (feed.out_of_order, "records stood too late in the file and were sent when they were read"),
         (feed.skipped, "records cannot be sent and were left out"),
-        (feed.opaque, "requests are no JSON objects and were sent as recorded"),
+        (feed.opaque, "requests could not be made unique: no JSON object, or no id in it"),
     ] {
         if number > 0 {
             writeln!(out, "note: {} {what}", count(number))?;
