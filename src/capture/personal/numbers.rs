@@ -41,7 +41,7 @@ pub(super) fn find(text: &str, is_version: bool, is_address: bool, found: &mut V
         let end = start.saturating_add(run.len());
         match run.bytes().filter(|byte| *byte == b'.').count() {
             3 if !is_version && is_four(bytes, start..end, run, is_address) => {
-                found.push((start..end, Ip))
+                found.push((start..end, Ip));
             }
             1 => {
                 let number = signed(bytes, start)..end;
