@@ -28,7 +28,7 @@ pub fn read<W: Write>(input: &mut Input<'_>, sink: &mut Sink<'_, W>) -> Result<(
     let mut headers: Vec<(String, String)> = Vec::new();
     loop {
         let offset = input.offset();
-        let Some((line, is_whole)) = input.line(LINE_MAX)? else { return Ok(()) };
+        let Some((line, is_whole)) = input.line(LINE_MAX) else { return Ok(()) };
         if line.trim_ascii().is_empty() {
             continue;
         }
@@ -50,10 +50,10 @@ pub fn read<W: Write>(input: &mut Input<'_>, sink: &mut Sink<'_, W>) -> Result<(
         let Some(count) = usize::try_from(count).ok().filter(|count| *count <= MESSAGE_BYTES_MAX)
         else {
             sink.skip(Skip::TooLarge, offset);
-            input.pass(count)?;
+            input.pass(count);
             continue;
         };
-        let held = input.want(count)?;
+        let held = input.want(count);
         let Some(bytes) = held.get(..count).map(<[u8]>::to_vec) else {
             input.consume(usize::MAX);
             return Err(ImportError::CutShort { offset, what: "a request" });

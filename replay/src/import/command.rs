@@ -74,8 +74,8 @@ pub enum Format {
 
 impl Format {
     /// As the first bytes say.
-    fn of(bytes: &[u8]) -> Option<Self> {
-        let text = bytes.trim_ascii_start();
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         if gor::is_one(bytes) {
             return Some(Self::Gor);
         }
@@ -83,8 +83,7 @@ impl Format {
             return Some(Self::Pcap);
         }
         if text.starts_with(b"{") {
-            let inside = text.get(1..).unwrap_or_default().trim_ascii_start();
-            return Some(if inside.starts_with(b"\"log\"") { Self::Har } else { Self::Jsonl });
+            return Some(if har::is_one(text) { Self::Har } else { Self::Jsonl });
         }
         ammo::is_one(text).then_some(Self::Yandex)
     }
@@ -119,7 +118,7 @@ pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
 fn import(args: &ImportArgs, out: &mut dyn Write) -> Result<Verdict, Box<dyn Error>> {
     let told = |fault: std::io::Error| format!("{}: {fault}", args.file.display());
     let file = File::open(&args.file).map_err(told)?;
-    let mut input = Input::new(file)?;
+    let mut input = Input::new(file);
     let format = match args.format {
         Some(format) => format,
         None => recognise(&args.file, &mut input)?,
@@ -170,20 +169,34 @@ pub fn read<W: Write>(
     input: &mut Input<'_>,
     sink: &mut Sink<'_, W>,
 ) -> Result<(), ImportError> {
-    match format {
+    let ended = match format {
         Format::Gor => gor::read(input, sink),
         Format::Har => har::read(input, sink),
         Format::Pcap => pcap::read(input, sink),
         Format::Jsonl => lines::read(input, sink),
         Format::Yandex => ammo::read(input, sink),
+    };
+    match input.fault() {
+        // that is why it ended as it did
+        Some(fault) => Err(fault),
+        None => ended,
     }
 }
 
-fn recognise(path: &Path, input: &mut Input<'_>) -> Result<Format, Box<dyn Error>> {
-    let bytes = input.want(4 << 10)?;
+/// In so many bytes a file shows what it is.
+const LOOK_BYTES: usize = 64 << 10;
+
+pub(super) fn recognise(path: &Path, input: &mut Input<'_>) -> Result<Format, Box<dyn Error>> {
     let name = path.display();
-    if bytes.is_empty() {
+    if input.want(1).is_empty() {
+        if let Some(fault) = input.fault() {
+            return Err(format!("{name}: {}", chain(&fault)).into());
+        }
         return Err(format!("{name} is empty").into());
+    }
+    let bytes = input.want(LOOK_BYTES);
+    if lines::is_array(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)) {
+        return Err(format!("{name}: {}", lines::ARRAY).into());
     }
     if bytes.starts_with(&MAGIC) {
         return Err(format!("{name} is a capture already").into());
@@ -240,6 +253,9 @@ fn tell(account: &Account, out: &mut dyn Write) -> std::io::Result<()> {
         "{} requests imported, {} with their answers, over {seconds:.3} s",
         account.imported, account.answered
     )?;
+    for (why, count) in &account.unanswered {
+        writeln!(out, "{count} without an answer: {}", why.label())?;
+    }
     if account.early > 0 {
         writeln!(out, "{} came before the first and are set to the start", account.early)?;
     }

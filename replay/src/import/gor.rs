@@ -62,17 +62,16 @@ fn read_records<W: Write>(
     waiting: &mut Waiting,
 ) -> Result<(), ImportError> {
     let mut is_first = true;
-    while !input.want(1)?.is_empty() {
+    while !input.want(1).is_empty() {
         let offset = input.offset();
-        let line = head_line(input)?;
-        let Some(line) = line else {
+        let Some(line) = head_line(input) else {
             if is_first {
                 let what =
                     "no GoReplay record begins here: a line `type id time` should".to_owned();
                 return Err(ImportError::Foreign { offset, what });
             }
             sink.skip(Skip::BadRecord, offset);
-            resync(input)?;
+            resync(input);
             continue;
         };
         is_first = false;
@@ -106,20 +105,20 @@ fn message(offset: u64, time_ns: u64, parsed: http::Parsed) -> Message {
         target: parsed.target,
         headers: parsed.headers,
         body: parsed.body,
-        answer: None,
+        ..Message::default()
     }
 }
 
 /// `None`: it is none; then nothing is consumed but what was looked at.
-fn head_line(input: &mut Input<'_>) -> Result<Option<Line>, ImportError> {
-    let held = input.want(LINE_MAX)?;
+fn head_line(input: &mut Input<'_>) -> Option<Line> {
+    let held = input.want(LINE_MAX);
     let held = held.get(..LINE_MAX).unwrap_or(held);
-    let Some(end) = memchr::memchr(b'\n', held) else { return Ok(None) };
+    let end = memchr::memchr(b'\n', held)?;
     let line = held.get(..end).and_then(read_line);
     if line.is_some() {
         input.consume(end.saturating_add(1));
     }
-    Ok(line)
+    line
 }
 
 fn read_line(line: &[u8]) -> Option<Line> {
@@ -147,8 +146,8 @@ fn payload(
     let mut framer = Framer::new(side);
     let skip = loop {
         match framer.look(input.held()) {
-            Framed::More if input.more()? => {}
-            Framed::Complete(end) => match take_to(input, end)? {
+            Framed::More if input.more() => {}
+            Framed::Complete(end) => match take_to(input, end) {
                 Some(bytes) => return Ok(Ok(bytes)),
                 None => break Skip::OtherLength,
             },
@@ -160,10 +159,9 @@ fn payload(
             }
             Framed::ToTheEnd => match separator(input.held(), 0, false) {
                 Some(end) => {
-                    let bytes = take_to(input, end)?;
-                    return Ok(bytes.ok_or(Skip::OtherLength));
+                    return Ok(take_to(input, end).ok_or(Skip::OtherLength));
                 }
-                None if input.more()? => {}
+                None if input.more() => {}
                 None => {
                     let rest = input.held().to_vec();
                     input.consume(rest.len());
@@ -173,24 +171,24 @@ fn payload(
             Framed::Fault(skip) => break skip,
         }
     };
-    resync(input)?;
+    resync(input);
     Ok(Err(skip))
 }
 
 /// So many bytes, where a record ends behind them; its end is consumed too.
-fn take_to(input: &mut Input<'_>, end: usize) -> Result<Option<Vec<u8>>, ImportError> {
-    let held = input.want(end.saturating_add(SEPARATOR.len()))?;
+fn take_to(input: &mut Input<'_>, end: usize) -> Option<Vec<u8>> {
+    let held = input.want(end.saturating_add(SEPARATOR.len()));
     let behind = held.get(end..).unwrap_or_default();
     let length = if behind.starts_with(SEPARATOR) {
         SEPARATOR.len()
     } else if behind.len() < SEPARATOR.len() && behind.trim_ascii().is_empty() {
         behind.len() // the last record
     } else {
-        return Ok(None);
+        return None;
     };
     let bytes = held.get(..end).unwrap_or_default().to_vec();
     input.consume(end.saturating_add(length));
-    Ok(Some(bytes))
+    Some(bytes)
 }
 
 /// Offset of the next end of a record: behind it stands a further record, or nothing.
@@ -208,19 +206,19 @@ fn separator(bytes: &[u8], from: usize, is_all: bool) -> Option<usize> {
 }
 
 /// Passes over everything up to the next record.
-fn resync(input: &mut Input<'_>) -> Result<(), ImportError> {
+fn resync(input: &mut Input<'_>) {
     loop {
-        let is_more = input.more()?;
+        let is_more = input.more();
         let held = input.held();
         if let Some(at) = separator(held, 0, !is_more) {
             input.consume(at.saturating_add(SEPARATOR.len()));
-            return Ok(());
+            return;
         }
         // what may be the beginning of a separator and of the line behind it stays
         let kept = if is_more { SEPARATOR.len().saturating_add(LINE_MAX) } else { 0 };
         input.consume(held.len().saturating_sub(kept));
         if !is_more {
-            return Ok(());
+            return;
         }
     }
 }

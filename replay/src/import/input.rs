@@ -1,11 +1,15 @@
 //! A file's bytes, with their offsets.
 //!
-//! Owns: [`Input`], a window that moves over a file, plain or gzip. Never: a format. Invariant: it
-//! holds no more than was asked for, and a step.
+//! Owns: [`Input`], a window that moves over a file, plain or gzip. Never: a format. Invariants: it
+//! holds no more than was asked for, and a step; a file that cannot be read any further ends there, and why
+//! is told ([`Input::fault`]) once all before it was given.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::ImportError;
 use std::io::{BufReader, Read};
+
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// How much is read at once.
 const STEP: usize = 64 << 10;
@@ -19,6 +23,7 @@ pub struct Input<'a> {
     /// Of the first byte that is not consumed.
     offset: u64,
     is_ended: bool,
+    fault: Option<ImportError>,
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -29,18 +34,18 @@ impl std::fmt::Debug for Input<'_> {
 
 impl<'a> Input<'a> {
     /// Of a file that is plain or gzip, as its first bytes say.
-    pub fn new(from: impl Read + 'a) -> Result<Self, ImportError> {
+    pub fn new(from: impl Read + 'a) -> Self {
         let mut input = Self::plain(Box::new(from));
-        if input.want(2)?.starts_with(&[0x1f, 0x8b]) {
+        if input.want(2).starts_with(&[0x1f, 0x8b]) {
             let read = std::io::Cursor::new(std::mem::take(&mut input.window));
             let whole = BufReader::new(read.chain(input.from));
-            return Ok(Self::plain(Box::new(flate2::bufread::MultiGzDecoder::new(whole))));
+            return Self::plain(Box::new(flate2::bufread::MultiGzDecoder::new(whole)));
         }
-        Ok(input)
+        input
     }
 
     fn plain(from: Box<dyn Read + 'a>) -> Self {
-        Self { from, window: Vec::new(), start: 0, offset: 0, is_ended: false }
+        Self { from, window: Vec::new(), start: 0, offset: 0, is_ended: false, fault: None }
     }
 
     /// Of the first byte that is not consumed.
@@ -54,18 +59,29 @@ impl<'a> Input<'a> {
     }
 
     /// At least so many bytes, where the file has them.
-    pub fn want(&mut self, count: usize) -> Result<&[u8], ImportError> {
+    pub fn want(&mut self, count: usize) -> &[u8] {
         while self.held().len() < count && !self.is_ended {
-            self.read_more()?;
+            self.read_more();
         }
-        Ok(self.held())
+        self.held()
+    }
+
+    /// Why it ended before the file did.
+    pub fn fault(&mut self) -> Option<ImportError> {
+        self.fault.take()
+    }
+
+    /// Passes over a byte order mark.
+    pub fn pass_mark(&mut self) {
+        if self.want(MARK.len()).starts_with(MARK) {
+            self.consume(MARK.len());
+        }
     }
 
     /// One step more; `false`: the file has ended.
-    pub fn more(&mut self) -> Result<bool, ImportError> {
+    pub fn more(&mut self) -> bool {
         let before = self.held().len();
-        self.want(before.saturating_add(1))?;
-        Ok(self.held().len() > before)
+        self.want(before.saturating_add(1)).len() > before
     }
 
     /// Passes over so many bytes of those that are held.
@@ -76,22 +92,21 @@ impl<'a> Input<'a> {
     }
 
     /// Passes over bytes that need not be held.
-    pub fn pass(&mut self, mut count: u64) -> Result<(), ImportError> {
+    pub fn pass(&mut self, mut count: u64) {
         while count > 0 {
             let step = usize::try_from(count).unwrap_or(usize::MAX).min(STEP);
-            let held = self.want(step)?.len().min(step);
+            let held = self.want(step).len().min(step);
             if held == 0 {
-                return Ok(());
+                return;
             }
             self.consume(held);
             count = count.saturating_sub(held as u64);
         }
-        Ok(())
     }
 
     /// The bytes before the next end of line, which is consumed with them; `None` at the end of the
     /// file. A line of more than `max` bytes is given in pieces, the second `false`.
-    pub fn line(&mut self, max: usize) -> Result<Option<(Vec<u8>, bool)>, ImportError> {
+    pub fn line(&mut self, max: usize) -> Option<(Vec<u8>, bool)> {
         let mut searched = 0;
         loop {
             let held = self.held();
@@ -100,23 +115,23 @@ impl<'a> Input<'a> {
                 let end = searched.saturating_add(at);
                 let line = held.get(..end).unwrap_or_default().to_vec();
                 self.consume(end.saturating_add(1));
-                return Ok(Some((line, true)));
+                return Some((line, true));
             }
             searched = held.len();
             if searched > max {
                 let piece = held.to_vec();
                 self.consume(searched);
-                return Ok(Some((piece, false)));
+                return Some((piece, false));
             }
-            if !self.more()? {
+            if !self.more() {
                 let rest = self.held().to_vec();
                 self.consume(searched);
-                return Ok((!rest.is_empty()).then_some((rest, true)));
+                return (!rest.is_empty()).then_some((rest, true));
             }
         }
     }
 
-    fn read_more(&mut self) -> Result<(), ImportError> {
+    fn read_more(&mut self) {
         // what is consumed goes when it is the larger part
         if self.start > self.held().len() {
             self.window.drain(..self.start);
@@ -135,14 +150,14 @@ impl<'a> Input<'a> {
         self.window.truncate(length.saturating_add(count));
         self.is_ended = count == 0;
         let offset = self.offset.saturating_add(self.held().len() as u64);
-        match read {
+        self.fault = match read {
+            Ok(_) => return,
             // a gzip file that is cut off: the bytes before are good
             Err(fault) if fault.kind() == std::io::ErrorKind::UnexpectedEof => {
-                Err(ImportError::CutShort { offset, what: "a gzip stream" })
+                Some(ImportError::CutShort { offset, what: "a gzip stream" })
             }
-            Err(source) => Err(ImportError::Read { offset, source }),
-            Ok(_) => Ok(()),
-        }
+            Err(source) => Some(ImportError::Read { offset, source }),
+        };
     }
 }
 
@@ -160,30 +175,31 @@ mod tests {
         packed.write_all(text.as_bytes()).unwrap();
         let packed = packed.finish().unwrap();
         for bytes in [text.as_bytes(), &packed] {
-            let mut input = Input::new(bytes).unwrap();
+            let mut input = Input::new(bytes);
             for number in 0..20_000 {
-                let (line, is_whole) = input.line(1_000).unwrap().unwrap();
+                let (line, is_whole) = input.line(1_000).unwrap();
                 assert!(is_whole);
                 assert_eq!(line, format!("line {number}").into_bytes());
             }
-            assert_eq!(input.line(1_000).unwrap(), None);
+            assert_eq!(input.line(1_000), None);
+            assert!(input.fault().is_none());
             assert_eq!(input.offset(), text.len() as u64);
         }
-        let mut cut = Input::new(&packed[..packed.len() / 2]).unwrap();
-        let fault = loop {
-            match cut.line(1_000) {
-                Ok(line) => assert!(line.is_some(), "the end must be an error"),
-                Err(fault) => break fault,
-            }
-        };
+        let mut cut = Input::new(&packed[..packed.len() / 2]);
+        let mut count = 0;
+        while cut.line(1_000).is_some() {
+            count += 1;
+        }
+        assert!(count > 5_000, "{count}: what came before is given");
+        let fault = cut.fault().unwrap();
         assert!(matches!(fault, ImportError::CutShort { offset: 1.., .. }), "{fault}");
     }
 
     #[test]
     fn a_line_without_an_end_comes_in_pieces() {
         let bytes = vec![b'x'; 300_000];
-        let mut input = Input::new(&bytes[..]).unwrap();
-        let (piece, is_whole) = input.line(1_000).unwrap().unwrap();
+        let mut input = Input::new(&bytes[..]);
+        let (piece, is_whole) = input.line(1_000).unwrap();
         assert!(!is_whole && piece.len() <= 1_000 + STEP);
     }
 }

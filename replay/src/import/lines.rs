@@ -18,15 +18,33 @@ use std::io::Write;
 /// Deepest nesting that is read.
 const DEPTH_MAX: usize = 64;
 
+/// Bytes in which a file shows what it begins with.
+const BEGIN_BYTES: usize = 256;
+
+/// What is wrong with a list of requests.
+pub const ARRAY: &str =
+    "a JSON array, and not a request on each line: `jq -c '.[]' FILE` makes lines of it";
+
+/// Whether a file that begins so is such a list.
+pub fn is_array(bytes: &[u8]) -> bool {
+    let inner = bytes.trim_ascii_start().strip_prefix(b"[").map(<[u8]>::trim_ascii_start);
+    inner.is_some_and(|inner| matches!(inner.first(), Some(b'{' | b'[' | b'"' | b']')))
+}
+
 /// Reads a file to its end.
 pub fn read<W: Write>(input: &mut Input<'_>, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
     let (mut scratch, mut text) = (Scratch::new(DEPTH_MAX), Vec::new());
+    input.pass_mark();
+    let held = input.want(BEGIN_BYTES);
+    if held.trim_ascii_start().starts_with(b"[") {
+        return Err(ImportError::Foreign { offset: input.offset(), what: ARRAY.to_owned() });
+    }
     loop {
         let offset = input.offset();
-        let Some((line, is_whole)) = input.line(MESSAGE_BYTES_MAX)? else { return Ok(()) };
+        let Some((line, is_whole)) = input.line(MESSAGE_BYTES_MAX) else { return Ok(()) };
         if !is_whole {
             sink.skip(Skip::TooLarge, offset);
-            while let Some((_, false)) = input.line(MESSAGE_BYTES_MAX)? {}
+            while let Some((_, false)) = input.line(MESSAGE_BYTES_MAX) {}
             continue;
         }
         let line = line.trim_ascii();

@@ -50,6 +50,39 @@ pub struct Message {
     /// Without the transfer's chunks, in the coding of the content that the headers name.
     pub body: Vec<u8>,
     pub answer: Option<Answer>,
+    /// Why there is none, where the file says so.
+    pub no_answer: Option<NoAnswer>,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NoAnswer {
+    /// Its connection was closed before.
+    Closed,
+    /// Its connection was reset before.
+    Reset,
+    /// The file ends before.
+    FileEnd,
+    /// Packets are missing, so that answers cannot be told apart any more.
+    Gap,
+    /// More waited, or were held, than is kept.
+    Full,
+    /// The connection went on with what is no HTTP/1.1, or nobody can say where an answer ends.
+    Other,
+}
+
+impl NoAnswer {
+    /// In words, for a report.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "the connection was closed before",
+            Self::Reset => "the connection was reset before",
+            Self::FileEnd => "the file ends before",
+            Self::Gap => "packets missing",
+            Self::Full => "too many waited",
+            Self::Other => "answers cannot be told apart",
+        }
+    }
 }
 
 /// What it was answered.

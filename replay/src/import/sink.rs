@@ -6,7 +6,7 @@
 //! (cookies, keys, addresses) do not reach the capture.
 
 use super::http::{self, MESSAGE_BYTES_MAX};
-use super::{Answer, ImportError, Message, Skip};
+use super::{Answer, ImportError, Message, NoAnswer, Skip};
 use bytes::Bytes;
 use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::write::{Writer, WriterSettings};
@@ -58,6 +58,8 @@ pub struct Account {
     pub imported: u64,
     /// Imported requests whose answer is in the file too.
     pub answered: u64,
+    /// Imported requests without, where it is known why.
+    pub unanswered: BTreeMap<NoAnswer, u64>,
     /// By reason: how many, and where the first was.
     pub skipped: BTreeMap<Skip, (u64, u64)>,
     /// Requests from before the first 256: written as if they had come at the start.
@@ -121,6 +123,7 @@ impl<'w, W: Write> Sink<'w, W> {
             return Ok(());
         }
         let at_ns = message.at_ns.unwrap_or_else(|| self.evenly());
+        let no_answer = message.no_answer;
         let record = match self.record(message) {
             Ok(record) => record,
             Err(skip) => {
@@ -130,6 +133,9 @@ impl<'w, W: Write> Sink<'w, W> {
         };
         self.taken += 1;
         self.account.answered += u64::from(record.outcome.is_some());
+        if let Some(why) = no_answer.filter(|_| record.outcome.is_none()) {
+            *self.account.unanswered.entry(why).or_default() += 1;
+        }
         if self.start_ns.is_none() {
             self.waiting.push((at_ns, record));
             if self.waiting.len() >= WAITING_MAX {
@@ -189,10 +195,16 @@ impl<'w, W: Write> Sink<'w, W> {
         };
         let mut body = Bytes::from(body);
         let mut path = without_key(path);
+        let mut headers = kept(message.headers);
         let mut outcome = message.answer.map(outcome);
         if let Some(pseudonyms) = &mut self.pseudonyms {
             body = pseudonyms.body(&body).ok_or(Skip::Opaque)?;
             path = pseudonyms.text(&path).unwrap_or(path);
+            for (name, value) in &mut headers {
+                if let Some(new) = pseudonyms.header(name, value) {
+                    *value = new;
+                }
+            }
             if let Some(outcome) = &mut outcome {
                 // of an answer that is no JSON the status is kept
                 outcome.body = pseudonyms.body(&outcome.body).unwrap_or_default();
@@ -204,7 +216,7 @@ impl<'w, W: Write> Sink<'w, W> {
             partner: named.unwrap_or_else(|| partner_of(&path).to_owned()),
             method: message.method,
             path,
-            headers: kept(message.headers),
+            headers,
             body,
             stratum: Stratum::Sample,
             outcome,
@@ -282,12 +294,16 @@ fn kept(headers: Vec<(String, String)>) -> Vec<(String, String)> {
     headers.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect()
 }
 
-/// Path and query of a target that may name its origin too, as those in HTTP archives do.
+/// Path and query of a target that may name its origin too, as those in HTTP archives do; not the
+/// address that a query may hold.
 fn without_origin(target: &str) -> &str {
+    if target.starts_with('/') {
+        return target;
+    }
     let rest = target.split_once("://").map(|(_, rest)| rest);
     rest.map_or(target, |rest| {
-        let path = rest.find('/').and_then(|at| rest.get(at..));
-        path.unwrap_or("/")
+        let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..));
+        path.filter(|path| path.starts_with('/')).unwrap_or("/")
     })
 }
 
@@ -317,6 +333,17 @@ mod tests {
             ("/openrtb2/acme?x=1", "/openrtb2/acme?x=1", "acme"),
             ("https://exchange.example/openrtb2/acme/key", "/openrtb2/acme/key", "acme"),
             ("http://exchange.example", "/", ""),
+            ("http://exchange.example?r=http://a/b", "/", ""),
+            (
+                "/openrtb2/acme?page=https://a.example/b",
+                "/openrtb2/acme?page=https://a.example/b",
+                "acme",
+            ),
+            (
+                "https://exchange.example/openrtb2/acme?page=https://a.example/b",
+                "/openrtb2/acme?page=https://a.example/b",
+                "acme",
+            ),
             ("/bid", "/bid", ""),
         ] {
             assert_eq!(without_origin(target), path);

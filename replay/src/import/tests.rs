@@ -3,7 +3,7 @@
 use super::command::{Format, read};
 use super::input::Input;
 use super::sink::{Account, Sink, SinkSettings};
-use super::{ImportError, Skip, gor};
+use super::{ImportError, Skip, gor, lines};
 use crate::generate::{GenerateSettings, Generator};
 use gavel::capture::form::PseudonymKey;
 use gavel::capture::pseudonym::Pseudonymiser;
@@ -29,7 +29,7 @@ type Given = (Account, Vec<Record>, Result<(), ImportError>);
 
 pub(super) fn imported(format: Format, bytes: &[u8], settings: &SinkSettings) -> Given {
     let mut sink = Sink::new(Vec::new(), header(), settings, None);
-    let mut input = Input::new(bytes).unwrap();
+    let mut input = Input::new(bytes);
     let ended = read(format, &mut input, &mut sink);
     let (account, written) = sink.finish().unwrap();
     let mut records = Vec::new();
@@ -276,6 +276,81 @@ fn http_archives_are_read_entry_by_entry() {
 }
 
 #[test]
+fn what_a_browser_keeps_beside_a_request_costs_no_request() {
+    let entries: Vec<_> = (0..4).map(har_entry).collect();
+    let archive = |entries: &[serde_json::Value]| {
+        serde_json::json!({"log": {"version": "1.2", "entries": entries}}).to_string()
+    };
+    let film = "\\u00e9x".repeat(3 << 20);
+    for (place, value, imported, answered) in [
+        ("/time", "null".to_owned(), 4, 4),
+        ("/response", "7".to_owned(), 4, 3),
+        ("/response", "null".to_owned(), 4, 3),
+        ("/response/content/text", "null".to_owned(), 4, 4),
+        ("/response/content/text", format!("\"{film}\\\\\""), 4, 4),
+        ("/cache", format!("[\"{film}\"]"), 4, 4),
+        ("/request/postData/text", format!("\"{film}\""), 3, 3),
+    ] {
+        let mut entries = entries.clone();
+        *entries[1].pointer_mut(place).unwrap() = "HERE".into();
+        let text = archive(&entries).replace("\"HERE\"", &value);
+        let (account, records) = all(Format::Har, text.as_bytes());
+        assert_eq!((account.imported, account.answered), (imported, answered), "{place}");
+        assert_eq!(records[records.len() - 1].body, body(3), "{place}");
+    }
+}
+
+#[test]
+fn files_are_known_by_what_they_hold() {
+    for (text, expected) in [
+        ("{\"log\":{}}", Some(Format::Har)),
+        ("\u{feff}{ \"log\" : {}}", Some(Format::Har)),
+        ("{\"_meta\":1,\"x\":{\"id\":[\"}\\\"\"]},\"log\":{\"entries\":[", Some(Format::Har)),
+        ("{\"log\":1}", Some(Format::Jsonl)),
+        ("{\"id\":\"1\",\"log\":{}}", Some(Format::Jsonl)),
+        ("{\"a\":1}\n{\"log\":{}}", Some(Format::Jsonl)),
+        ("[Host: a]\n", Some(Format::Yandex)),
+        ("5 /x\n", Some(Format::Yandex)),
+        ("what", None),
+    ] {
+        assert_eq!(Format::of(text.as_bytes()), expected, "{text}");
+    }
+    for (text, expected) in
+        [("[{\"id\":\"1\"}]", true), (" [\n\"a\"]", true), ("[]", true), ("[Host: a]", false)]
+    {
+        assert_eq!(lines::is_array(text.as_bytes()), expected, "{text}");
+    }
+    let (_, _, ended) = imported(Format::Jsonl, b"[{\"id\":\"1\"}]", &SinkSettings::default());
+    assert!(ended.unwrap_err().to_string().contains("JSON array"));
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_file() {
+    let line = [b"\xef\xbb\xbf", &body(0)[..], b"\n"].concat();
+    assert_eq!(all(Format::Jsonl, &line).1[0].body, body(0));
+    let text = serde_json::json!({"log": {"entries": [har_entry(0)]}}).to_string();
+    assert_eq!(all(Format::Har, &[b"\xef\xbb\xbf", text.as_bytes()].concat()).1.len(), 1);
+}
+
+#[test]
+fn a_small_packed_file_that_breaks_off_gives_what_came_before() {
+    let file = gor_file(3);
+    let packed = gzip(&file);
+    for cut in [8, 1] {
+        let (account, records, ended) =
+            imported(Format::Gor, &packed[..packed.len() - cut], &SinkSettings::default());
+        assert!(matches!(ended, Err(ImportError::CutShort { what: "a gzip stream", .. })));
+        assert!(account.imported >= 2, "{account:?}");
+        assert_eq!(records[0].body, body(0));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("a.gor.gz");
+    std::fs::write(&name, &packed[..packed.len() - 8]).unwrap();
+    let mut input = Input::new(std::fs::File::open(&name).unwrap());
+    assert_eq!(super::command::recognise(&name, &mut input).unwrap(), Format::Gor);
+}
+
+#[test]
 fn lines_may_be_requests_alone_or_with_their_circumstances() {
     let mut file = body(0);
     file.push(b'\n');
@@ -347,7 +422,7 @@ fn what_is_personal_is_replaced_and_what_is_opaque_is_left_out() {
     let pseudonyms = Pseudonymiser::new(PseudonymKey::new("a secret of the tests"));
     let settings = SinkSettings::default();
     let mut sink = Sink::new(Vec::new(), header(), &settings, Some(pseudonyms));
-    read(Format::Gor, &mut Input::new(&file[..]).unwrap(), &mut sink).unwrap();
+    read(Format::Gor, &mut Input::new(&file[..]), &mut sink).unwrap();
     let (account, written) = sink.finish().unwrap();
     assert_eq!(account.skipped[&Skip::Opaque].0, 1);
     let written = written.unwrap();

@@ -101,7 +101,7 @@ fn to_usize(length: u32) -> usize {
 impl Packets {
     /// Reads the head of a file.
     pub fn begin(input: &mut Input<'_>) -> Result<Self, ImportError> {
-        let head = input.want(24)?;
+        let head = input.want(24);
         let magic = head.first_chunk().copied().unwrap_or_default();
         if let Some((is_big, is_nanos)) = old_form(magic) {
             let Some(link) = u32_at(head, 20, is_big) else {
@@ -142,7 +142,7 @@ impl Packets {
         loop {
             let offset = input.offset();
             let cut = |what| ImportError::CutShort { offset, what };
-            let head = input.want(12)?;
+            let head = input.want(12);
             if head.is_empty() {
                 return Ok(None);
             }
@@ -162,13 +162,13 @@ impl Packets {
             }
             let is_known = matches!(kind, INTERFACE | PACKET | SIMPLE | ENHANCED);
             if !is_known || length > BLOCK_BYTES_MAX {
-                input.pass(u64::from(length))?;
+                input.pass(u64::from(length));
                 if input.offset() < offset.saturating_add(u64::from(length)) {
                     return Err(cut("a block"));
                 }
                 continue;
             }
-            let block = input.want(to_usize(length))?;
+            let block = input.want(to_usize(length));
             let Some(body) = block.get(8..to_usize(length).saturating_sub(4)) else {
                 input.consume(usize::MAX);
                 return Err(cut("a block"));
@@ -223,7 +223,7 @@ fn next_old(
     (link, is_nanos, is_big): (u16, bool, bool),
 ) -> Result<Option<Captured>, ImportError> {
     let offset = input.offset();
-    let head = input.want(16)?;
+    let head = input.want(16);
     if head.is_empty() {
         return Ok(None);
     }
@@ -238,7 +238,7 @@ fn next_old(
         return Err(ImportError::Foreign { offset, what });
     }
     let whole = length.saturating_add(16);
-    let Some(data) = input.want(whole)?.get(16..whole) else {
+    let Some(data) = input.want(whole).get(16..whole) else {
         input.consume(usize::MAX);
         return Err(ImportError::CutShort { offset, what: "a packet" });
     };

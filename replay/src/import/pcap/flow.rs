@@ -11,7 +11,7 @@ use super::packet::Segment;
 use super::stream::{Given, Stream};
 use crate::import::http::{self, Framed, Framer, Side};
 use crate::import::sink::Sink;
-use crate::import::{Answer, ImportError, Message, Skip};
+use crate::import::{Answer, ImportError, Message, NoAnswer, Skip};
 use std::collections::{HashMap, VecDeque};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -43,18 +43,27 @@ struct Flow {
     requests: Way,
     answers: Way,
     waiting: VecDeque<Message>,
-    /// No request and no answer was missed so far.
-    is_joined: bool,
+    /// Some request or answer was missed: how that came.
+    parted: Option<NoAnswer>,
     /// Not HTTP/1.1, counted, and passed over.
     is_foreign: bool,
-    fins: u8,
+    /// Which side has ended its stream: a FIN may come again.
+    fins: Fins,
     used: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Fins {
+    client: bool,
+    server: bool,
 }
 
 /// One direction.
 #[derive(Debug)]
 struct Way {
     side: Side,
+    /// Sequence of its SYN.
+    began: Option<u32>,
     stream: Stream,
     framer: Framer,
     /// When the head of the message under way was complete.
@@ -67,11 +76,15 @@ struct Way {
 impl Way {
     fn new(side: Side) -> Self {
         let (stream, framer) = (Stream::default(), Framer::new(side));
-        Self { side, stream, framer, head_ns: None, is_lost: true, is_heard: false }
+        Self { side, began: None, stream, framer, head_ns: None, is_lost: true, is_heard: false }
     }
 
+    /// The same SYN again begins nothing.
     fn begin(&mut self, sequence: u32) {
-        *self = Self { is_lost: false, ..Self::new(self.side) };
+        if self.began == Some(sequence) {
+            return;
+        }
+        *self = Self { began: Some(sequence), is_lost: false, ..Self::new(self.side) };
         self.stream.begin(sequence);
     }
 
@@ -194,7 +207,7 @@ impl Flow {
         let way = if is_request { &mut self.requests } else { &mut self.answers };
         let mut fault = way.take(segment);
         if fault == Some(Skip::Gap) || fault == Some(Skip::BadPacket) {
-            self.is_joined = false;
+            self.parted = self.parted.or(Some(NoAnswer::Gap));
         }
         // nothing of a message that is lost is looked at
         let way = if is_request { &mut self.requests } else { &mut self.answers };
@@ -219,7 +232,9 @@ impl Flow {
 
     fn asked(&mut self, offset: u64, head_ns: u64, parsed: http::Parsed) {
         // its answer has a length and no body: what follows cannot be told apart
-        self.is_joined &= parsed.method != "HEAD";
+        if parsed.method == "HEAD" {
+            self.parted = self.parted.or(Some(NoAnswer::Other));
+        }
         self.waiting.push_back(Message {
             offset,
             at_ns: Some(head_ns),
@@ -228,7 +243,7 @@ impl Flow {
             target: parsed.target,
             headers: parsed.headers,
             body: parsed.body,
-            answer: None,
+            ..Message::default()
         });
     }
 
@@ -242,7 +257,7 @@ impl Flow {
             self.is_foreign |= parsed.status == 101;
             return Ok(());
         }
-        let Some(mut message) = self.waiting.pop_front().filter(|_| self.is_joined) else {
+        let Some(mut message) = self.take_joined() else {
             sink.skip(Skip::Orphan, captured.offset);
             return Ok(());
         };
@@ -255,17 +270,24 @@ impl Flow {
         sink.take(message)
     }
 
+    /// The request that the next answer belongs to.
+    fn take_joined(&mut self) -> Option<Message> {
+        if self.parted.is_some() { None } else { self.waiting.pop_front() }
+    }
+
     /// Gives on requests that no answer can be found for.
     fn let_go<W: Write>(&mut self, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
-        let most = match (self.is_joined && !self.is_foreign, self.answers.is_heard) {
-            (false, _) => 0,
-            (true, false) => WAITING_UNHEARD_MAX,
-            (true, true) => WAITING_MAX,
+        let foreign = self.is_foreign.then_some(NoAnswer::Other);
+        let most = match (self.parted.or(foreign), self.answers.is_heard) {
+            (Some(_), _) => 0,
+            (None, false) => WAITING_UNHEARD_MAX,
+            (None, true) => WAITING_MAX,
         };
+        let why = self.parted.or(foreign).unwrap_or(NoAnswer::Full);
         while self.waiting.len() > most {
-            self.is_joined = false; // an answer may come yet: it is not the next one's
+            self.parted = Some(why); // an answer may come yet: it is not the next one's
             match self.waiting.pop_front() {
-                Some(message) => sink.take(message)?,
+                Some(message) => sink.take(Message { no_answer: Some(why), ..message })?,
                 None => return Ok(()),
             }
         }
@@ -275,6 +297,7 @@ impl Flow {
     fn end<W: Write>(
         mut self,
         captured: Option<&Captured>,
+        why: NoAnswer,
         sink: &mut Sink<'_, W>,
     ) -> Result<(), ImportError> {
         if let (Some(captured), Some(parsed)) = (captured, self.answers.last()) {
@@ -284,8 +307,9 @@ impl Flow {
         if rest {
             sink.skip(Skip::Gap, captured.map_or(0, |captured| captured.offset));
         }
+        let no_answer = Some(self.parted.unwrap_or(why));
         for message in std::mem::take(&mut self.waiting) {
-            sink.take(message)?;
+            sink.take(Message { no_answer, ..message })?;
         }
         Ok(())
     }
@@ -308,8 +332,9 @@ impl Flows {
         let is_new = segment.syn && !segment.ack;
         if is_new && let Some(old) = self.open.get(&key) {
             // the same SYN again is no new connection
-            if old.requests.is_heard || old.client != segment.from {
-                self.close(key, Some(captured), sink)?;
+            let is_other = old.requests.began != Some(segment.sequence);
+            if old.client != segment.from || old.requests.is_heard && is_other {
+                self.close(key, Some(captured), NoAnswer::Closed, sink)?;
             }
         }
         if !self.open.contains_key(&key) {
@@ -322,9 +347,12 @@ impl Flows {
         let before = flow.weight();
         flow.take(segment, captured, sink)?;
         self.bytes = self.bytes.saturating_sub(before).saturating_add(flow.weight());
-        flow.fins = flow.fins.saturating_add(u8::from(segment.fin));
-        if segment.rst || flow.fins >= 2 {
-            self.close(key, Some(captured), sink)?;
+        let is_client = segment.from == flow.client;
+        flow.fins.client |= segment.fin && is_client;
+        flow.fins.server |= segment.fin && !is_client;
+        if segment.rst || flow.fins.client && flow.fins.server {
+            let why = if segment.rst { NoAnswer::Reset } else { NoAnswer::Closed };
+            self.close(key, Some(captured), why, sink)?;
         }
         if self.open.len() > FLOWS_MAX || self.bytes > BYTES_MAX {
             self.make_room(sink)?;
@@ -336,18 +364,19 @@ impl Flows {
     pub fn end<W: Write>(mut self, sink: &mut Sink<'_, W>) -> Result<(), ImportError> {
         let mut rest: Vec<Flow> = std::mem::take(&mut self.open).into_values().collect();
         rest.sort_by_key(|flow| flow.number);
-        rest.into_iter().try_for_each(|flow| flow.end(None, sink))
+        rest.into_iter().try_for_each(|flow| flow.end(None, NoAnswer::FileEnd, sink))
     }
 
     fn close<W: Write>(
         &mut self,
         key: (SocketAddr, SocketAddr),
         captured: Option<&Captured>,
+        why: NoAnswer,
         sink: &mut Sink<'_, W>,
     ) -> Result<(), ImportError> {
         let Some(flow) = self.open.remove(&key) else { return Ok(()) };
         self.bytes = self.bytes.saturating_sub(flow.weight());
-        flow.end(captured, sink)
+        flow.end(captured, why, sink)
     }
 
     /// Ends the half of the connections that were silent for longest.
@@ -356,7 +385,7 @@ impl Flows {
         by_use.sort_unstable_by_key(|(used, _)| *used);
         let half = by_use.len().div_ceil(2);
         for (_, key) in by_use.into_iter().take(half) {
-            self.close(key, None, sink)?;
+            self.close(key, None, NoAnswer::Full, sink)?;
         }
         Ok(())
     }
@@ -370,9 +399,9 @@ impl Flow {
             requests: Way::new(Side::Request),
             answers: Way::new(Side::Answer),
             waiting: VecDeque::new(),
-            is_joined: true,
+            parted: None,
             is_foreign: false,
-            fins: 0,
+            fins: Fins::default(),
             used: 0,
         }
     }

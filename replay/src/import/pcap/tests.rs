@@ -3,7 +3,7 @@
 use super::super::command::Format;
 use super::super::sink::SinkSettings;
 use super::super::tests::{answer, body, imported, post};
-use super::super::{ImportError, Skip};
+use super::super::{ImportError, NoAnswer, Skip};
 use crate::random::Random;
 use etherparse::PacketBuilder;
 use gavel::capture::Record;
@@ -239,6 +239,53 @@ fn segments_out_of_order_and_sent_again_make_no_difference() {
         let (account, records) = all(&pcap(&packets, Link::Ethernet));
         check(&records, 40);
         assert!(account.skipped.is_empty(), "seed {seed}: {account:?}");
+    }
+}
+
+#[test]
+fn what_opens_or_ends_a_connection_may_come_again() {
+    let packets = talk(40_000, false, 0..50);
+    let at_us = packets.get(packets.len() / 2).unwrap().at_us;
+    // the client's SYN and the server's once more in the middle; both ends of streams at the end
+    for again in [0, 1] {
+        let mut packets = packets.clone();
+        let copy = Packet { at_us, ..packets[again].clone() };
+        packets.insert(packets.len() / 2, copy);
+        packets.push(packets[packets.len() - 2].clone());
+        let (account, records) = all(&pcap(&packets, Link::Ethernet));
+        check(&records, 50);
+        assert_eq!((account.answered, account.skipped.len()), (50, 0), "{account:?}");
+    }
+    // a client that says at once that it has no more to ask, twice
+    let mut half = Talk::begin(40_001, false, 0);
+    half.say(0, 1_000, &post(&body(0)), 700);
+    half.segment(0, 1_000, Flag::Fin, &[]);
+    half.packets.push(half.packets[half.packets.len() - 1].clone());
+    half.say(1, 4_000, &answer("{\"id\":\"0\"}"), 500);
+    half.segment(1, 4_000, Flag::Fin, &[]);
+    let (account, _) = all(&pcap(&half.packets, Link::Ethernet));
+    assert_eq!((account.imported, account.answered), (1, 1), "{account:?}");
+}
+
+#[test]
+fn requests_without_an_answer_are_counted_by_reason() {
+    let asked = |port| {
+        let mut talk = Talk::begin(port, false, 0);
+        talk.say(0, 1_000, &post(&body(0)), 700);
+        talk
+    };
+    let mut gap = talk(40_000, false, 0..600);
+    let second = gap.iter().position(|packet| packet.at_us == 201_000).unwrap() + 1;
+    gap.remove(second);
+    for (packets, why) in [
+        (asked(1).end(5_000), NoAnswer::Closed),
+        (asked(1).packets, NoAnswer::FileEnd),
+        (gap, NoAnswer::Gap),
+    ] {
+        let (account, _) = all(&pcap(&packets, Link::Ethernet));
+        let unanswered = account.imported - account.answered;
+        assert!(unanswered > 0, "{account:?}");
+        assert_eq!(account.unanswered.get(&why), Some(&unanswered), "{account:?}");
     }
 }
 
