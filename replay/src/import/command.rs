@@ -6,6 +6,7 @@
 use super::input::Input;
 use super::sink::{Account, Sink, SinkSettings};
 use super::{ImportError, ammo, gor, har, lines, pcap};
+use crate::report::outputs;
 use crate::verdict::{Failure, Verdict};
 use gavel::capture::form::PseudonymKey;
 use gavel::capture::format::MAGIC;
@@ -112,6 +113,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 
 /// Imports; it fails where the file ended badly, or nothing in it could be used.
 pub fn run(args: &ImportArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
+    outputs::check([args.out.as_path()], &[&args.file])?;
     import(args, out).map_err(|source| Failure::usage(source.to_string()))
 }
 

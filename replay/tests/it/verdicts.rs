@@ -203,11 +203,13 @@ fn files_that_cannot_be_written_or_are_read_are_refused_before_anything_is_sent(
     let search = ["search", &recording, "--target", &target, "--slo", "errors = 0"];
     let diff = ["diff", &recording, "--primary", &target, "--candidate", &target];
     let shrink = ["shrink", &recording, "--target", &target, "--assert", "id"];
-    let lines: [(&[&str], &[&str]); 4] = [
+    let import = ["import", &recording, "--no-pseudonyms", "--force"];
+    let lines: [(&[&str], &[&str]); 5] = [
         (&run, &["--out", "--html", "--junit", "--hdr", "--failing"]),
         (&search, &["--out"]),
         (&diff, &["--json", "--html", "--failing"]),
         (&shrink, &["--out"]),
+        (&import, &["--out"]),
     ];
     for (line, options) in lines {
         for option in options {
