@@ -69,9 +69,9 @@ pub struct AbsoluteLimits {
     /// more than ten.
     pub many: u64,
     pub effective_min_of_many: f64,
-    /// Distinct agents, places and placements for each doubling of the requests beyond 16: 4 of the
-    /// first 64, 12 of 1,024, 32 of a million. The recording of a browser on 24 sites has 65 agents
-    /// of 690 requests. Requests that name no placement are not judged by it.
+    /// Distinct agents for each doubling of the requests beyond 16: 4 of the first 64, 12 of 1,024, 32
+    /// of a million. The recording of a browser on 24 sites has 65 of 690 requests. Places and placements
+    /// have no such least number: the traffic of one site is traffic.
     pub distinct_per_doubling: f64,
     /// Few scripted requests in a round have few.
     pub bodies_min: f64,
@@ -103,7 +103,7 @@ impl AbsoluteLimits {
         if requests >= self.many { self.effective_min_of_many } else { self.effective_min }
     }
 
-    /// Likewise. Logarithmic: places do not grow with traffic as combinations do, and the recording
+    /// Likewise. Logarithmic: agents do not grow with traffic as combinations do, and the recording
     /// of a small exchange is traffic, too.
     fn distinct_min(&self, requests: u64) -> f64 {
         self.distinct_per_doubling * (requests as f64 / 16.0).log2().max(0.0)
@@ -403,7 +403,6 @@ impl Gate<'_> {
             ),
             (Axis::Bodies, |axes| axes.distinct.bodies, (least.bodies_min, Bound::AbsoluteAtLeast)),
             (Axis::Agents, |axes| axes.distinct.agents, distinct),
-            (Axis::Places, |axes| axes.distinct.places, distinct),
             (
                 Axis::TopCombination,
                 |axes| axes.top_combination,
@@ -412,10 +411,6 @@ impl Gate<'_> {
             (Axis::TopBody, |axes| axes.top_body, (least.top_body_max, Bound::AbsoluteAtMost)),
         ] {
             self.check(end.requests, axis, (get(then), get(end)), limit);
-        }
-        let placements = (then.distinct.placements, end.distinct.placements);
-        if placements.1 >= 0.5 {
-            self.check(end.requests, Axis::Placements, placements, distinct);
         }
         let squeezed = |axes: &Axes| axes.squeezed.unwrap_or(f64::NAN);
         let limit = (least.squeezed_max, Bound::AbsoluteAtMost);
