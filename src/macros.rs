@@ -128,11 +128,14 @@ pub fn fits<'a>(
     longest: usize,
     texts: impl FnOnce() -> Macros<'a>,
 ) -> bool {
+    if text.len() > most {
+        return false;
+    }
     // a byte becomes three where it is encoded, four by way of base64; numbers are shorter than that
     let value = longest.max(20).saturating_mul(4).saturating_add(12);
     let surely = MARKS.find_iter(text).count().saturating_mul(value).saturating_add(text.len());
-    if text.len() > most || surely <= most {
-        return text.len() <= most;
+    if surely <= most {
+        return true;
     }
     let longest = Cpm::from_micros(i64::MAX);
     let known = Macros {
@@ -147,8 +150,7 @@ pub fn fits<'a>(
         ..texts()
     };
     let mut whole = Vec::with_capacity(most);
-    known.expand(text, &mut whole);
-    whole.len() <= most
+    known.expand_within(text, most, &mut whole)
 }
 
 impl Macros<'_> {
@@ -158,6 +160,13 @@ impl Macros<'_> {
     /// belongs to a macro have no other spelling there but `\u....`, see [`are_in`] of the plain
     /// text; and values need no escape.
     pub fn expand(&self, text: &[u8], out: &mut Vec<u8>) {
+        self.expand_within(text, usize::MAX, out);
+    }
+
+    /// As [`Self::expand`], and no further than until more than `most` bytes are appended: a text of
+    /// macros alone may become thousands of times as long. Gives whether it came to its end within them.
+    pub fn expand_within(&self, text: &[u8], most: usize, out: &mut Vec<u8>) -> bool {
+        let most = out.len().saturating_add(most);
         let mut rest = text;
         while let Some(at) = MARKS.find(rest) {
             let (before, from) = rest.split_at(at);
@@ -167,6 +176,9 @@ impl Macros<'_> {
                 Some((name, suffix, length)) if !name.stays(self.open) => {
                     self.write(name, suffix, out);
                     rest = behind.get(length..).unwrap_or_default();
+                    if out.len() > most {
+                        return false;
+                    }
                 }
                 _ => {
                     out.extend_from_slice(MARK);
@@ -175,6 +187,7 @@ impl Macros<'_> {
             }
         }
         out.extend_from_slice(rest);
+        out.len() <= most
     }
 
     /// Nothing is allocated for a value that needs no encoding.
@@ -322,6 +335,24 @@ mod tests {
         ("DISCOUNT_PCT", ""),
         ("DISCOUNT_CPM", ""),
     ];
+
+    #[test]
+    fn a_text_of_macros_grows_no_further_than_it_may() {
+        let id = "a".repeat(1 << 10);
+        let macros = Macros { bid_id: &id, ..Macros::default() };
+        let text = "${AUCTION_BID_ID}".repeat(10_000);
+        let mut out = b"before".to_vec();
+        assert!(!macros.expand_within(text.as_bytes(), 2048, &mut out));
+        assert!((2055..=6 + 2048 + 1024).contains(&out.len()), "{}", out.len());
+        for (count, most, expected) in [(2, 2048, true), (2, 2047, false), (0, 0, true)] {
+            let text = "${AUCTION_BID_ID}".repeat(count);
+            let is_whole = macros.expand_within(text.as_bytes(), most, &mut Vec::new());
+            assert_eq!(is_whole, expected, "{count} {most}");
+            let is_short = fits(text.as_bytes(), most, id.len(), || macros);
+            assert_eq!(is_short, expected, "{count} {most}");
+        }
+        assert!(!fits(&[b'x'; 11], 10, 0, Macros::default));
+    }
 
     #[test]
     fn table_4_4_each_macro_is_its_value_empty_where_unknown_and_audit_in_a_test() {

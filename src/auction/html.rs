@@ -92,10 +92,11 @@ fn behind_comment(inside: &[u8]) -> &[u8] {
     if let [b'>', rest @ ..] | [b'-', b'>', rest @ ..] = inside {
         return rest;
     }
-    memmem::find_iter(inside, b"--")
-        .find_map(|at| match inside.get(at.saturating_add(2)..)? {
-            [b'>', rest @ ..] | [b'!', b'>', rest @ ..] => Some(rest),
-            _ => None,
+    memchr_iter(b'>', inside)
+        .find_map(|at| {
+            let (comment, rest) = inside.split_at_checked(at)?;
+            let is_end = comment.ends_with(b"--") || comment.ends_with(b"--!");
+            is_end.then(|| rest.get(1..)).flatten()
         })
         .unwrap_or_default()
 }
@@ -286,6 +287,9 @@ mod tests {
             ("<!--><img src=\"http://example.com\">-->", true),
             ("<!-- a --!><img src=\"http://example.com\">-->", true),
             ("<!-- a -- > b --- ! <img src=\"http://example.com\"> ---->", false),
+            ("<!-- a ---><img src=\"http://example.com\">", true),
+            ("<!-- a ----!><img src=\"http://example.com\">", true),
+            ("<!---!> <img src=\"http://example.com\"> -->", false),
             ("<!---- <img src=\"http://example.com\">-->", false),
             ("<svg><script xlink:href='http://example.com/a.js'/></svg>", true),
             ("<svg><filter><feImage href='http://example.com/a'/></filter></svg>", true),

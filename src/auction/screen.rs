@@ -3,8 +3,8 @@
 //! Owns: the rules that make an [`Offer`] of a bid, or a [`Rejection`], and their order. A bid
 //! that breaks several rules is rejected by the first:
 //!
-//! 1. `id` present, no control character in an id, and not used before in this answer (the first
-//!    use stands)
+//! 1. `id` present, no control character in an id and no more than 1,024 bytes, and not used before in
+//!    this answer (the first use stands)
 //! 2. `impid` names an imp that this bidder was offered
 //! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that has a
 //!    rate; the price is under the partner's sanity cap
@@ -42,6 +42,9 @@ use std::collections::HashSet;
 
 /// Answers with more bids than this have their ids looked up in a set.
 const IDS_SCANNED_MAX: usize = 8;
+
+/// Longest id of a bidder's: a macro may put it into markup as often as that has room for macros.
+const ID_BYTES_MAX: usize = 1024;
 
 /// All bids of an auction, judged.
 #[derive(Debug, Default)]
@@ -232,12 +235,14 @@ impl<'a> Candidate<'a, '_> {
         if ids.is_repeated(self, id) { Err(Rejection::IdDuplicate) } else { Ok(()) }
     }
 
-    /// Whether an id that goes on to the partner, or into the macros of a notice, has a byte that
-    /// ends a line there. `impid` and `dealid` are the request's own.
+    /// Whether an id that goes on to the partner, or into the macros of a notice, is too long or has a
+    /// byte that ends a line there. `impid` and `dealid` are the request's own.
     fn has_odd_id(&self) -> bool {
+        let answer = self.answered.answer;
         let Bid { id, adid, cid, crid, bundle, .. } = *self.bid;
-        let mut ids = [id, adid, cid, crid, bundle, self.seatbid.seat].into_iter();
-        ids.any(|id| self.answered.answer.text_bytes(id).iter().any(u8::is_ascii_control))
+        let mut ids = [id, adid, cid, crid, bundle, self.seatbid.seat, answer.bidid].into_iter();
+        let is_odd = |id: &[u8]| id.len() > ID_BYTES_MAX || id.iter().any(u8::is_ascii_control);
+        ids.any(|id| is_odd(answer.text_bytes(id)))
     }
 
     /// Where a notice goes that somebody will call.

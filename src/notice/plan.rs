@@ -7,7 +7,7 @@ use super::Notice;
 use super::tally::{Result as Ended, Tally};
 use crate::auction::offer::{Answered, AuctionResult, Loss};
 use crate::macros::Macros;
-use crate::money_event::EventType;
+use crate::money_event::{EventType, URL_BYTES_MAX};
 use crate::request::ValidRequest;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
@@ -45,7 +45,8 @@ fn notice(request: &ValidRequest, answers: &[Answered<'_>], loss: &Loss) -> Opti
         ..Macros::default()
     };
     let mut url = Vec::new();
-    macros.expand(answer.text_bytes(bid.lurl), &mut url);
+    // one that is too long is counted where it is sent: its bid may be one that was never taken
+    macros.expand_within(answer.text_bytes(bid.lurl), URL_BYTES_MAX, &mut url);
     let url = String::from_utf8(url).ok()?;
     Some(Notice { kind: EventType::Loss, bidder: answered.name.to_owned(), url })
 }

@@ -114,6 +114,8 @@ fn notices_go_to_http_or_https_and_ids_have_no_ends_of_lines() {
             (json!({}), json!({}), json!({ "cid": "c\u{7f}" }), "id_invalid"),
             (json!({}), json!({}), json!({ "bundle": "b\n" }), "id_invalid"),
             (json!({}), json!({}), json!({ "crid": "caf\u{e9} 1" }), "won"),
+            (json!({}), json!({}), json!({ "adid": "a".repeat(1024) }), "won"),
+            (json!({}), json!({}), json!({ "adid": "a".repeat(1025) }), "id_invalid"),
         ],
     );
 }
