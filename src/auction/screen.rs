@@ -256,20 +256,20 @@ impl<'a> Candidate<'a, '_> {
             };
             (starts(b"https://") || starts(b"http://"))
                 && !url.iter().any(u8::is_ascii_control)
-                && self.is_short(url)
+                && self.is_within(url, URL_BYTES_MAX)
         };
         let fits = urls.all(|url| url.is_empty() || is_called(url));
         if fits { Ok(()) } else { Err(Rejection::NoticeInvalid) }
     }
 
-    /// Whether a notice is not too long, whatever stands for its macros in the end.
-    fn is_short(&self, url: &[u8]) -> bool {
+    /// Whether a text is at most so long, whatever stands for its macros in the end.
+    fn is_within(&self, text: &[u8], most: usize) -> bool {
         let (request, answer) = (self.terms.input.request, self.answered.answer);
         let seat = self.answered.seat_name(self.seatbid);
         let Bid { impid, adid, .. } = *self.bid;
         let lengths = [request.view.id, answer.bidid, impid, adid].map(|text| text.len as usize);
         let longest = lengths.into_iter().fold(seat.len(), usize::max);
-        macros::fits(url, URL_BYTES_MAX, longest, || Macros {
+        macros::fits(text, most, longest, || Macros {
             auction_id: request.text(request.view.id),
             bid_id: answer.text(answer.bidid),
             imp_id: answer.text(impid),
@@ -400,7 +400,7 @@ impl<'a> Candidate<'a, '_> {
             Media::Video | Media::Audio => settings.vast_bytes_max,
             Media::Native => settings.native_bytes_max,
         };
-        if adm.len() > longest {
+        if !self.is_within(adm, longest) {
             return Err(Rejection::MarkupTooLarge);
         }
         let is_object = self.bid.adm_object.is_some();

@@ -177,7 +177,7 @@ fn auction(root: &mut Table) -> AuctionSettings {
             "banner_bytes_max",
             d.banner_bytes_max,
             range.clone(),
-            "Longest `adm` of a banner.",
+            "Longest `adm` of a banner, also with its macros substituted.",
         ),
         vast_bytes_max: t.bytes(
             "vast_bytes_max",

@@ -93,8 +93,8 @@ impl Word {
         Some(Self { len, head, tail })
     }
 
-    /// Where the search begins. Of the multipliers that were tried, this one gives each name a
-    /// slot of its own; the search does not depend on it.
+    /// Where the search begins. Of the multipliers that were tried, with this one the fewest names
+    /// begin at one slot; the search does not depend on it.
     #[inline]
     #[expect(
         clippy::cast_possible_truncation,

@@ -247,10 +247,34 @@ fn json_text() -> impl Strategy<Value = String> {
     })
 }
 
+const PIECES: &[&str] = &[
+    "\"", "\"", "\\", "\\\"", "\\\\", "\\n", "\\u0041", "\\ud83d", "\\ude00", "a", "é", ",", ",",
+    ":", "{", "}", "[", "]", " ", "\n", "1", "0", "-", ".", "e", "true", "null", "false", "\"a\"",
+    "\"a\":", "\"b\":1", "\u{7f}",
+];
+
 proptest! {
     #[test]
     fn every_document_reads_as_serde_json_reads_it(body in json_text()) {
         differ(&mut Scratch::new(64), body.as_bytes());
+    }
+
+    /// What no document has: quotes, escapes and scalars that touch.
+    #[test]
+    fn pieces_of_documents_are_read_as_serde_json_reads_them(
+        pieces in prop::collection::vec(prop::sample::select(PIECES), 0..16),
+        in_list in any::<bool>(),
+    ) {
+        let mut body = pieces.concat();
+        if in_list {
+            body = format!("[{body}]");
+        }
+        let ours = read(body.as_bytes());
+        let theirs = serde_json::from_str::<Model>(&body);
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{}", body);
+        if theirs.is_ok() {
+            differ(&mut Scratch::new(64), body.as_bytes());
+        }
     }
 
     #[test]

@@ -335,6 +335,8 @@ fn media_and_markup_agree_with_the_imp() {
     let vast = "<VAST version=\"4.0\"><Ad/></VAST>";
     let native = "{\"native\":{\"assets\":[{}]}}";
     let long = "x".repeat((64 << 10) + 1);
+    // short enough as it is, and not once the prices stand in it
+    let grows = "${AUCTION_PRICE}".repeat(4000);
     check(
         "media",
         &[
@@ -365,6 +367,7 @@ fn media_and_markup_agree_with_the_imp() {
                 "markup_missing",
             ),
             (json!({}), json!({}), json!({ "adm": long }), "markup_too_large"),
+            (json!({}), json!({}), json!({ "adm": grows }), "markup_too_large"),
             (json!({}), json!({ "exp": 60 }), json!({ "exp": 59 }), "expiry_too_short"),
             (json!({}), json!({ "exp": 60 }), json!({ "exp": 60 }), "won"),
             (json!({}), json!({ "exp": 60 }), json!({ "exp": "an hour" }), "expiry_too_short"),
