@@ -9,7 +9,7 @@ _checks.tpl). Each gives JSON.
 {{- $preset := $v.drain.preset -}}
 {{- if eq $preset "auto" -}}
 {{- if $v.service.nlb.enabled -}}{{- $preset = "nlb" -}}
-{{- else if or $v.ingress.enabled (and $v.httpRoute.enabled (eq $v.httpRoute.behind "alb")) -}}{{- $preset = "alb" -}}
+{{- else if include "gavel.isBehindAlb" . -}}{{- $preset = "alb" -}}
 {{- else -}}{{- $preset = "service" -}}
 {{- end -}}
 {{- end -}}

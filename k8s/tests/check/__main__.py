@@ -23,6 +23,7 @@ def everything(count):
     count.group("goldens, helm 3 and helm 4", renders.goldens)
     count.group("lint, helm 3 and helm 4", renders.lint)
     count.group("what must hold of every render", renders.invariants)
+    count.group("what leads to the pods", renders.entries)
     count.group("what can be switched off", renders.switches)
     count.group("what would hurt is refused", renders.refusals)
     count.group("what restarts the pods", renders.restarts)

@@ -137,6 +137,65 @@ def kinds(text):
     return {one["kind"] for one in yaml.safe_load_all(text) if one}
 
 
+def ways(things):
+    """What an entry leads where: (hosts or none, path, backends, path that gavel sees)."""
+    for thing in things:
+        name, spec = thing["metadata"]["name"], thing["spec"] if "spec" in thing else {}
+        if thing["kind"] == "HTTPRoute":
+            for rule in spec["rules"]:
+                rewrites = [one["urlRewrite"]["path"]["replacePrefixMatch"] for one in rule.get("filters", [])]
+                for match in rule["matches"]:
+                    path = match["path"]["value"]
+                    yield spec.get("hostnames", []), path, rule["backendRefs"], (rewrites or [path])[0]
+        elif thing["kind"] == "Ingress":
+            notes = thing["metadata"]["annotations"]
+            transform = json.loads(notes.get(f"alb.ingress.kubernetes.io/transforms.{name}", "[]"))
+            rewrites = [one for each in transform for one in each["urlRewriteConfig"]["rewrites"]]
+            for rule in spec["rules"]:
+                for one in rule["http"]["paths"]:
+                    seen = f"{one['path']}/token"
+                    for rewrite in rewrites:
+                        seen = re.sub(rewrite["regex"], rewrite["replace"].replace("$1", r"\1"), seen)
+                    backend = one["backend"]["service"]
+                    refs = [{"name": backend["name"], "port": backend["port"]["name"]}]
+                    yield [rule["host"]] if "host" in rule else [], one["path"], refs, seen.removesuffix("/token")
+
+
+def is_for(hosts, host):
+    return not hosts or any(one == host or one.startswith("*.") and host.endswith(one[1:]) for one in hosts)
+
+
+def entries(count):
+    """What is in front leads to ports that are there, and brings events to gavel and to nobody else."""
+    combined = set()
+    for path in cases():
+        things = objects(golden(path))
+        services = {one["metadata"]["name"]: one["spec"] for one in things if one["kind"] == "Service"}
+        found = list(ways(things))
+        for _, way, refs, _ in found:
+            for ref in refs:
+                ports = [port.get(key) for port in services.get(ref["name"], {}).get("ports", [])
+                         for key in ("port", "name")]
+                is_ours = ref["name"] in services
+                count.that(not is_ours or ref["port"] in ports, f"{path.stem}: {way}: {ref['name']} has the port {ref['port']}")
+        url = re.search(r'^url = "https?://([^/"]+)([^"]*)"$', toml_of(things), re.M)
+        for kind in {one["kind"] for one in things} & {"Ingress", "HTTPRoute"} if url else ():
+            host, base = url.groups()
+            own = list(ways([one for one in things if one["kind"] == kind]))
+            mine = [(refs, seen) for hosts, way, refs, seen in own if is_for(hosts, host) and way == f"{base}/e"]
+            count.that(len(mine) == 1, f"{path.stem}: one way for events in the {kind}", str(own))
+            for refs, seen in mine:
+                combined.add(kind)
+                count.that(seen == "/e", f"{path.stem}: gavel sees /e", seen)
+                count.that(all(ref["name"] in services for ref in refs), f"{path.stem}: events go to this fleet", str(refs))
+    count.that(combined == {"Ingress", "HTTPRoute"}, "cases combine events with an entry of each kind", str(combined))
+
+
+def toml_of(things):
+    settings = next(one for one in things if one["metadata"]["name"].endswith("-settings"))
+    return settings.get("data", settings.get("stringData"))["gavel.toml"]
+
+
 def check_pod(count, name, spec):
     text = json.dumps(spec)
     count.that("livenessProbe" not in text and "startupProbe" not in text, f"{name}: readiness only")
@@ -154,8 +213,7 @@ def check_pod(count, name, spec):
 def check_serving(count, name, thing, spec, things):
     gavel = spec["containers"][0]
     count.that(re.fullmatch("[1-9][0-9]*", gavel["resources"]["limits"]["cpu"]), f"{name}: whole CPUs")
-    settings = next(one for one in things if one["metadata"]["name"].endswith("-settings"))
-    toml = settings.get("data", settings.get("stringData"))["gavel.toml"]
+    toml = toml_of(things)
     drain = {key: int(value) for key, value in re.findall(r'^(min|max) = "(\d+)s"$', toml, re.M)}
     needed = gavel["lifecycle"]["preStop"]["sleep"]["seconds"] + drain["min"] + drain["max"] + 5
     count.that(spec["terminationGracePeriodSeconds"] >= needed, f"{name}: the drain fits", str(needed))
