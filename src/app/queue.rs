@@ -78,7 +78,7 @@ impl Overflows {
 
 /// What helps.
 fn remedy(queue: &QueueState) -> &'static str {
-    if queue.effective < queue.asked {
+    if queue.is_auto || queue.effective < queue.asked {
         "raise net.core.somaxconn of this network namespace (in a pod: securityContext.sysctls, on \
          nodes that allow it); the new limit is taken without a restart"
     } else {

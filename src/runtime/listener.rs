@@ -40,7 +40,7 @@ impl Default for ListenSettings {
 /// The length of the accept queue that is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backlog {
-    /// What `net.core.somaxconn` allows; at least [`Backlog::LEAST`] is asked for.
+    /// All that `net.core.somaxconn` allows.
     #[default]
     Auto,
     /// This many (1 to 2^31 - 1); the kernel clamps it to `net.core.somaxconn`.
@@ -48,13 +48,14 @@ pub enum Backlog {
 }
 
 impl Backlog {
-    /// Asked for even where somaxconn is lower, or cannot be read.
-    pub const LEAST: u32 = 65_535;
+    /// Asked for by `Auto` where somaxconn cannot be read: the kernel takes what it allows.
+    pub const UNKNOWN: u32 = 65_535;
 
-    /// What is asked for where the system's limit is `somaxconn`.
+    /// What is asked for where the system's limit is `somaxconn`. `Auto` asks for no more: what is
+    /// asked and not got is a plan that does not hold, and `Auto` plans nothing.
     pub fn asked(self, somaxconn: Option<u32>) -> u32 {
         let asked = match self {
-            Self::Auto => somaxconn.unwrap_or(0).max(Self::LEAST),
+            Self::Auto => somaxconn.unwrap_or(Self::UNKNOWN).max(1),
             Self::Fixed(asked) => asked.max(1),
         };
         asked.min(i32::MAX.unsigned_abs())
@@ -158,9 +159,9 @@ mod tests {
     use std::net::TcpStream;
 
     #[test]
-    fn auto_asks_for_what_the_kernel_allows_and_no_less_than_the_least() {
+    fn auto_asks_for_what_the_kernel_allows_and_no_more() {
         for (backlog, somaxconn, asked) in [
-            (Backlog::Auto, Some(4096), 65_535),
+            (Backlog::Auto, Some(4096), 4096),
             (Backlog::Auto, Some(1 << 20), 1 << 20),
             (Backlog::Auto, None, 65_535),
             (Backlog::Fixed(128), Some(4096), 128),

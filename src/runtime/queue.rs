@@ -18,6 +18,8 @@ use std::sync::{Arc, OnceLock, Weak};
 pub struct QueueState {
     pub asked: u32,
     pub effective: u32,
+    /// Whether all is asked for that the system allows.
+    pub is_auto: bool,
     /// Connections that are complete and wait to be accepted.
     pub waiting: u32,
     /// `None` where the kernel does not say.
@@ -38,6 +40,7 @@ pub struct ListenDrops {
 pub struct QueueCell {
     asked: AtomicU32,
     effective: AtomicU32,
+    is_auto: bool,
     waiting: AtomicU32,
     overflows: AtomicU64,
     drops: AtomicU64,
@@ -55,6 +58,7 @@ impl QueueCell {
         QueueState {
             asked: self.asked.load(Relaxed),
             effective: self.effective.load(Relaxed),
+            is_auto: self.is_auto,
             waiting: self.waiting.load(Relaxed),
             drops: self.is_counted.get().map(|()| drops),
         }
@@ -101,10 +105,11 @@ impl QueueWatch {
         let state = QueueState {
             asked: bound.backlog_asked,
             effective: bound.backlog_effective,
+            is_auto: backlog == Backlog::Auto,
             waiting: 0,
             drops: listen_drops(),
         };
-        let cell = Arc::new(QueueCell::default());
+        let cell = Arc::new(QueueCell { is_auto: state.is_auto, ..QueueCell::default() });
         cell.write(&state);
         Self {
             listener: Arc::downgrade(&bound.listener),
@@ -195,6 +200,18 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(read_drops(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn auto_gets_what_it_asks_for() {
+        let bound = bind("127.0.0.1:0".parse().unwrap(), &ListenSettings::default()).unwrap();
+        let mut watch = QueueWatch::new(&bound, Backlog::Auto);
+        for _ in 0..2 {
+            let seen = watch.cell().read();
+            assert_eq!(seen.asked, seen.effective, "{seen:?}");
+            assert!(seen.is_auto);
+            watch.look(true).again.unwrap().1.unwrap();
         }
     }
 
