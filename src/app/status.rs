@@ -9,6 +9,7 @@ use super::team::Vitals;
 use crate::capture::Stratum;
 use crate::capture::recorder::{Counters, Dropped};
 use crate::clock;
+use crate::enrich::databases::DatabaseInfo;
 use crate::http::ops::OpsRoutes;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::pressure::Pressure;
@@ -125,12 +126,7 @@ impl Status {
         let live = vitals.live.take();
         let databases = live.as_ref().map(|snapshot| {
             let infos = snapshot.databases.describe().iter();
-            infos
-                .map(|info| DatabaseState {
-                    name: info.role.to_string(),
-                    built: Duration::from_secs(info.build_epoch.unwrap_or(0)),
-                })
-                .collect()
+            infos.filter_map(database_state).collect()
         });
         let now = clock::wall();
         let rates = live.as_ref().and_then(|snapshot| {
@@ -205,9 +201,15 @@ fn listener_state(queue: &QueueState) -> ListenerState {
     }
 }
 
+/// `None` where the format does not tell when it was built: such a one has no age.
+fn database_state(info: &DatabaseInfo) -> Option<DatabaseState> {
+    let built = Duration::from_secs(info.build_epoch?);
+    Some(DatabaseState { name: info.role.to_owned(), built })
+}
+
 fn source_state((name, source): (&&'static str, &Source)) -> SourceState {
-    let results = source.counts.iter().map(|(result, count)| (*result, *count)).collect();
-    SourceState { name, taken: source.taken, results }
+    let is_refused = source.is_tried().then_some(source.is_refused);
+    SourceState { name, taken: source.taken, results: source.results(), is_refused }
 }
 
 fn capture_state(counters: &Counters) -> CaptureState {

@@ -2,8 +2,9 @@
 //!
 //! Owns: [`Progress`], shared by the publisher (which writes) and the listeners (which read).
 //! Never: a secret, a decision. Invariant: results are of the closed list
-//! [`crate::telemetry::words::RELOAD_RESULTS`].
+//! [`RELOAD_RESULTS`].
 
+use crate::telemetry::words::RELOAD_RESULTS;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct Source {
     pub tried: Duration,
     /// What was wrong with it.
     pub faults: Vec<String>,
+    /// Whether the last state that was seen is not in force, since it could not be taken.
+    pub is_refused: bool,
     /// How often which result came.
     pub counts: BTreeMap<&'static str, u64>,
 }
@@ -71,9 +74,23 @@ impl State {
     ) {
         let source = self.sources.entry(name).or_default();
         *source.counts.entry(result).or_default() += 1;
+        source.is_refused = match result {
+            "ok" => false,
+            // a database is compared with the one in force, rules with what was read last
+            "unchanged" => source.is_refused && name == RULES,
+            _ => true,
+        };
         source.result = result;
         source.faults = faults;
         source.tried = at;
+    }
+
+    /// These databases are configured, and no others: what was wrong with one that is named no
+    /// longer is nobody's concern.
+    pub fn keep_faults_of(&mut self, databases: &[&'static str]) {
+        for (name, source) in &mut self.sources {
+            source.is_refused &= *name == RULES || databases.contains(name);
+        }
     }
 
     /// For people; times are since the Unix epoch, ages since `now`.
@@ -95,6 +112,19 @@ impl State {
 }
 
 impl Source {
+    /// How often each result came, also those that never did: a count that is there from the
+    /// start shows its first rise. Of what is tried as a part of something else, nothing.
+    pub fn results(&self) -> Vec<(&'static str, u64)> {
+        let counted = |result| self.counts.get(result).copied().unwrap_or(0);
+        let all = RELOAD_RESULTS.iter().map(|result| (*result, counted(result)));
+        all.filter(|_| self.is_tried()).collect()
+    }
+
+    /// Whether it is tried by itself.
+    pub fn is_tried(&self) -> bool {
+        !self.counts.is_empty()
+    }
+
     fn json(&self, now: Duration) -> Value {
         json!({
             "paths": self.paths,
@@ -109,5 +139,55 @@ impl Source {
                 "faults": self.faults,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_was_not_taken_is_one_until_another_was() {
+        for (name, results, is_refused) in [
+            (RULES, &["ok"][..], false),
+            (RULES, &["ok", "invalid"], true),
+            (RULES, &["ok", "invalid", "unchanged"], true),
+            (RULES, &["ok", "unreadable", "checksum", "ok"], false),
+            (RULES, &["ok", "invalid", "ok", "unchanged"], false),
+            ("city", &["unchanged"], false),
+            ("city", &["unchanged", "older"], true),
+            ("city", &["canary", "canary"], true),
+            // the one in force has come back
+            ("city", &["unchanged", "invalid", "unchanged"], false),
+        ] {
+            let mut state = State::default();
+            for result in results {
+                state.tried(name, result, Vec::new(), Duration::ZERO);
+            }
+            assert_eq!(state.sources[name].is_refused, is_refused, "{name} {results:?}");
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_named_no_longer_has_no_fault() {
+        let mut state = State::default();
+        for name in [RULES, "city", "isp"] {
+            state.tried(name, "invalid", Vec::new(), Duration::ZERO);
+        }
+        state.keep_faults_of(&["isp"]);
+        let refused = state.sources.iter().filter(|(_, source)| source.is_refused);
+        assert_eq!(refused.map(|(name, _)| *name).collect::<Vec<_>>(), ["isp", RULES]);
+    }
+
+    #[test]
+    fn every_result_is_counted_from_the_first_try_on() {
+        let mut state = State::default();
+        state.tried(RULES, "ok", Vec::new(), Duration::ZERO);
+        let results = state.sources[RULES].results();
+        assert_eq!(results.len(), RELOAD_RESULTS.len());
+        assert!(results.contains(&("ok", 1)) && results.contains(&("invalid", 0)), "{results:?}");
+        // regexes and models are tried together, as `device`
+        state.sources.entry("device_models").or_default();
+        assert_eq!(state.sources["device_models"].results(), []);
     }
 }

@@ -251,6 +251,8 @@ impl Publisher {
             let faults = one.result.as_ref().err().map(|fault| super::chain(&**fault));
             self.tell(one.role, one.label().label(), faults.into_iter().collect(), one.is_news);
         }
+        let configured: Vec<_> = results.iter().map(|one| one.role).collect();
+        self.parts.progress.state().keep_faults_of(&configured);
         (databases, None)
     }
 

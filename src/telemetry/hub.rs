@@ -145,7 +145,7 @@ pub struct ListenerState {
     pub overflows_and_drops: Option<(u64, u64)>,
 }
 
-/// One loaded database.
+/// One loaded database that says when it was built.
 #[derive(Clone, Debug)]
 pub struct DatabaseState {
     pub name: String,
@@ -161,6 +161,9 @@ pub struct SourceState {
     pub taken: Duration,
     /// How often which result came.
     pub results: Vec<(&'static str, u64)>,
+    /// Whether the last state that was seen was not taken; `None`: it is tried as a part of
+    /// something else.
+    pub is_refused: Option<bool>,
 }
 
 /// One number.

@@ -205,6 +205,11 @@ pub static RELOADS: Meter = counter(
     "Tries to take a source that changed, by what came of them",
     &[SOURCE, Label { name: "result", values: Values::Fixed(RELOAD_RESULTS) }],
 );
+pub static REFUSED: Meter = gauge(
+    "gavel_source_refused",
+    "1 while the last state of it that was seen could not be taken, and an older one is in force",
+    &[SOURCE],
+);
 pub static RELOADED: Meter = gauge(
     "gavel_source_taken_timestamp_seconds",
     "When what is in force was taken, since the Unix epoch",
@@ -217,11 +222,14 @@ pub static DEGRADED: Meter = gauge(
 );
 pub static DATABASE_BUILT: Meter = gauge(
     "gavel_database_build_timestamp_seconds",
-    "When the database was built, since the Unix epoch",
+    "When the database was built, since the Unix epoch; of such as say it",
     &[DATABASE],
 );
-pub static DATABASE_AGE: Meter =
-    gauge("gavel_database_age_seconds", "Time since the database was built", &[DATABASE]);
+pub static DATABASE_AGE: Meter = gauge(
+    "gavel_database_age_seconds",
+    "Time since the database was built, where it says when",
+    &[DATABASE],
+);
 pub static MEMORY_USED: Meter = gauge(
     "gavel_memory_used_bytes",
     "Memory that counts against the limit, files that were not used of late left out",
@@ -320,7 +328,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 75] = [
+pub static ALL: [&Meter; 76] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -355,6 +363,7 @@ pub static ALL: [&Meter; 75] = [
     &GENERATION,
     &DEGRADED,
     &RELOADS,
+    &REFUSED,
     &RELOADED,
     &DATABASE_BUILT,
     &DATABASE_AGE,

@@ -225,6 +225,7 @@ mod tests {
                 name: "rules",
                 taken: Duration::from_secs(1_700_000_002),
                 results: vec![("ok", 2), ("invalid", 1)],
+                is_refused: Some(true),
             }],
             databases: vec![DatabaseState {
                 name: "city".to_owned(),
@@ -270,6 +271,7 @@ mod tests {
             ("gavel_listen_overflows_total", 5.0),
             ("gavel_listen_drops_total", 6.0),
             ("gavel_snapshot_generation", 4.0),
+            (r#"gavel_source_refused{source="rules"}"#, 1.0),
             (r#"gavel_database_age_seconds{database="city"}"#, 1_500.0),
             (r#"gavel_build_info{version="1.2.3"}"#, 1.0),
         ] {

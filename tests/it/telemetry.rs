@@ -25,6 +25,36 @@ fn config(folder: &Path, collector: &Bidder, every: &str) -> PathBuf {
     path
 }
 
+#[test]
+fn what_does_not_say_when_it_was_built_has_no_age() {
+    let dir = tempfile::tempdir().unwrap();
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/demo");
+    let path = dir.path().join("gavel.toml");
+    let text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
+         [databases]\ncity = '{0}/geo/demo-city.mmdb'\ndevice_regexes = '{0}/device/regexes.yaml'\n\
+         device_models = '{0}/device/models.toml'\n\
+         [[partners]]\nname = 'pub'\nopen = true\n",
+        demo.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    let server = Server::ready(&path);
+    let text = server.metrics();
+    for name in ["gavel_database_age_seconds", "gavel_database_build_timestamp_seconds"] {
+        let rows: Vec<_> = text.lines().filter(|line| line.starts_with(name)).collect();
+        let [row] = &*rows else { panic!("{rows:?}") };
+        assert!(row.starts_with(&format!("{name}{{database=\"city\"}}")), "{row}");
+    }
+    // and what is asked for by `auto` is what there is
+    let backlog = |size| {
+        let row =
+            format!("gavel_listener_backlog_connections{{listener=\"public\",size=\"{size}\"}}");
+        server.metric(&row)
+    };
+    assert!(backlog("asked") > 0.5);
+    assert!((backlog("asked") - backlog("effective")).abs() < 0.5);
+}
+
 /// The sum of a counter in a message.
 fn sum(body: &[u8], name: &str) -> Option<i64> {
     let sent = ExportMetricsServiceRequest::decode(body).unwrap();

@@ -63,6 +63,11 @@ impl Hub {
             }
         }
         for source in &process.sources {
+            if let Some(is_refused) = source.is_refused {
+                emit(&m::REFUSED, &[source.name], Value::Whole(u64::from(is_refused)));
+            }
+        }
+        for source in &process.sources {
             emit(&m::RELOADED, &[source.name], Value::Whole(source.taken.as_secs()));
         }
         for base in &process.databases {

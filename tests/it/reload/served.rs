@@ -460,14 +460,23 @@ fn an_operator_sees_what_is_in_force_and_why_the_last_state_was_not_taken() {
     };
     let before = ask();
     assert_eq!((&before["generation"], &before["bidders"]), (&1.into(), &1.into()));
+    let (invalid, refused) = (
+        "gavel_reloads_total{source=\"rules\",result=\"invalid\"}",
+        "gavel_source_refused{source=\"rules\"}",
+    );
+    // there from the start, so that the first fault is a rise
+    for row in [invalid, refused] {
+        assert!(server.metrics().contains(&format!("\n{row} 0\n")), "{row}");
+    }
     assert_eq!(before["sources"]["city"]["last"]["faults"], serde_json::json!([]));
     std::fs::write(&more, "[[bidders]]\nname = 'alpha'\nurl = 7\n").unwrap();
-    let invalid = "gavel_reloads_total{source=\"rules\",result=\"invalid\"}";
-    wait_until("the fault", || server.metric(invalid) > 0.5);
+    wait_until("the fault", || server.metric(invalid) > 0.5 && server.metric(refused) > 0.5);
     let after = ask();
     assert_eq!((&after["generation"], &after["bidders"]), (&1.into(), &1.into()));
     let last = &after["sources"]["rules"]["last"];
     assert_eq!(last["result"], "invalid");
     assert!(last["faults"][0].as_str().unwrap().contains("bidders[0].url"), "{last}");
     assert_eq!(after["sources"]["rules"]["checksum"], before["sources"]["rules"]["checksum"]);
+    std::fs::write(&more, bidders_file(0, &bidder)).unwrap();
+    wait_until("good rules end it", || server.metric(refused) < 0.5);
 }
