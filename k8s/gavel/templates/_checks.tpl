@@ -93,8 +93,8 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- if and $v.sysctls.somaxconn (not $pool.nodeSelector) -}}
 {{- $faults = append $faults (printf "sysctls.somaxconn without %s.nodeSelector: a node that does not allow the sysctl fails the pod, and the Deployment makes new ones without end; name the label of nodes whose kubelet has it in `allowedUnsafeSysctls` (examples are in k8s/nodes), or leave it out: a pod starts at 4096" $at) -}}
 {{- end -}}
-{{- if eq (toString $pool.maxUnavailable) "0" -}}
-{{- $faults = append $faults (printf "%s.maxUnavailable: 0 lets no node be drained, ever; say 1 or a share" $at) -}}
+{{- if has (toString $pool.maxUnavailable) (list "0" "0%") -}}
+{{- $faults = append $faults (printf "%s.maxUnavailable: %v lets no node be drained, ever; say 1 or a share" $at $pool.maxUnavailable) -}}
 {{- end -}}
 {{- end -}}
 {{- $faults | toJson -}}
@@ -110,6 +110,9 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- end -}}
 {{- if and (eq $v.workload.kind "StatefulSet") (ne $v.canary.kind "none") -}}
 {{- $faults = append $faults "canary.kind: a StatefulSet has no canary: its pods have disks; use `canary.kind: none`, or a Deployment" -}}
+{{- end -}}
+{{- if and (eq $v.workload.kind "Deployment") (has (toString $v.workload.maxSurge) (list "0" "0%")) -}}
+{{- $faults = append $faults (printf "workload.maxSurge: %v lets no new pod come, and no old one goes before it: a rollout would be refused or never move; say 1 or a share" $v.workload.maxSurge) -}}
 {{- end -}}
 {{- if $v.sysctls.somaxconn -}}
 {{- if le (int $v.sysctls.somaxconn) 4096 -}}
@@ -239,7 +242,7 @@ keys pass, so that each gets its sentence; every other unknown key is refused by
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and (or $v.ingress.enabled (and $nlb.enabled (eq $nlb.targetType "ip"))) (not $v.loadBalancerCidrs) -}}
+{{- if and (or (include "gavel.isBehindAlb" .) (and $nlb.enabled (eq $nlb.targetType "ip"))) (not $v.loadBalancerCidrs) -}}
 {{- $faults = append $faults "loadBalancerCidrs: empty with a load balancer in front: its health checks could not reach /ready, and an ALB would be taken for the client of every request; name its subnets" -}}
 {{- end -}}
 {{- if and $v.ingress.enabled $nlb.enabled -}}

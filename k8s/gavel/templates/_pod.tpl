@@ -106,7 +106,8 @@ spec:
     {{- include "gavel.volumes" (dict "root" $root "isMember" $isMember) | nindent 4 }}
 {{- end -}}
 
-{{/* The sidecar that fetches databases: dict root, name, command, stays */}}
+{{/* The sidecar that fetches databases; of the pod's disk it has what its files take and 64 for its
+log: dict root, name, command, stays */}}
 {{- define "gavel.sync" -}}
 {{- $sync := .root.Values.databases.sync -}}
 - name: {{ .name }}
@@ -120,7 +121,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   resources:
-    {{- $ask := dict "cpu" (printf "%dm" (int $sync.cpuMilli)) "memory" (printf "%dMi" (int $sync.memoryMiB)) "ephemeral-storage" "64Mi" }}
+    {{- $ask := dict "cpu" (printf "%dm" (int $sync.cpuMilli)) "memory" (printf "%dMi" (int $sync.memoryMiB)) "ephemeral-storage" (printf "%dMi" (add 64 (int $sync.volumeMiB))) }}
     requests: {{- toYaml $ask | nindent 6 }}
     limits: {{- toYaml $ask | nindent 6 }}
   securityContext:

@@ -79,7 +79,7 @@ gavel does not have (`gavel check` reads every golden render).
 {{- $map := deepCopy $v.settings -}}
 {{- $http := get $map "http" | default dict -}}
 {{- $_ := set $http "listen" (printf "%s:8080" $v.listenIp) -}}
-{{- if $v.ingress.enabled -}}
+{{- if include "gavel.isBehindAlb" . -}}
 {{- /* an ALB uses a connection for everybody and for up to 60 s: if gavel closed it first, the
 balancer would answer 502 */ -}}
 {{- $_ := set $http "idle_time" ($http.idle_time | default "75s") -}}

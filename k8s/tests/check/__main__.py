@@ -24,6 +24,8 @@ def everything(count):
     count.group("lint, helm 3 and helm 4", renders.lint)
     count.group("what must hold of every render", renders.invariants)
     count.group("what leads to the pods", renders.entries)
+    count.group("what an ALB needs", renders.balancers)
+    count.group("what alerts ask for", renders.monitors)
     count.group("what can be switched off", renders.switches)
     count.group("what would hurt is refused", renders.refusals)
     count.group("what restarts the pods", renders.restarts)

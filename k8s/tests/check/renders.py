@@ -109,6 +109,7 @@ def invariants(count):
         for thing, spec in pods(things):
             name = f"{path.stem}: {thing['kind']} {thing['metadata']['name']}"
             check_pod(count, name, spec)
+            check_disk(count, name, spec)
             if thing["kind"] in ("Deployment", "StatefulSet", "Rollout"):
                 has = "replicas" in thing["spec"]
                 is_scaled = thing["metadata"]["name"] in scaled
@@ -189,6 +190,46 @@ def entries(count):
                 count.that(seen == "/e", f"{path.stem}: gavel sees /e", seen)
                 count.that(all(ref["name"] in services for ref in refs), f"{path.stem}: events go to this fleet", str(refs))
     count.that(combined == {"Ingress", "HTTPRoute"}, "cases combine events with an entry of each kind", str(combined))
+
+
+def check_disk(count, name, spec):
+    """What folders may take, and a log's 64 MiB, is within the pod's limit: it is not evicted."""
+    folders = [volume["emptyDir"].get("sizeLimit", "") for volume in spec["volumes"] if "emptyDir" in volume]
+    stays = [one for one in spec.get("initContainers", []) if one.get("restartPolicy") == "Always"]
+    limits = [one["resources"]["limits"]["ephemeral-storage"] for one in stays + spec["containers"]]
+    taken, limit = sum(map(mib, folders)), sum(map(mib, limits))
+    count.that(taken + 64 * len(limits) <= limit, f"{name}: its disk holds its folders", f"{folders} in {limits}")
+
+
+def mib(text):
+    return int(re.fullmatch("([0-9]+)Mi", text).group(1))
+
+
+def monitors(count):
+    """The job that alerts ask for is the one that the ServiceMonitor gives, whatever the release is called."""
+    asked = set(re.findall(r'job="([^"]+)"', (CHART / "alerts" / "gavel.yaml").read_text()))
+    names = set()
+    for path in cases():
+        things = objects(golden(path))
+        for monitor in [one for one in things if one["kind"] == "ServiceMonitor"]:
+            wanted = monitor["spec"]["selector"]["matchLabels"].items()
+            labels = [one["metadata"]["labels"] for one in things if one["kind"] == "Service"]
+            jobs = {one.get(monitor["spec"]["jobLabel"]) for one in labels if wanted <= one.items()}
+            names.add(dict(wanted)["app.kubernetes.io/name"])
+            count.that(jobs == asked, f"{path.stem}: the job is {asked}", str(jobs))
+    count.that(len(names) > 1, "a case is called something else", str(names))
+
+
+def balancers(count):
+    """Behind an ALB, of an Ingress or of a route, gavel keeps connections longer and believes it."""
+    for path in cases():
+        things = objects(golden(path))
+        values = yaml.safe_load(path.read_text()) or {}
+        route = values.get("httpRoute", {})
+        is_alb = values.get("ingress", {}).get("enabled") or route.get("enabled") and route.get("behind") == "alb"
+        toml = toml_of(things)
+        words = ('\nidle_time = "75s"', '\nstranger_idle_time = "75s"', "\ntrusted_proxies = [")
+        count.that(all((word in toml) == bool(is_alb) for word in words), f"{path.stem}: as behind an ALB: {bool(is_alb)}")
 
 
 def toml_of(things):
