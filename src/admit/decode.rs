@@ -52,10 +52,20 @@ pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d
             Key::Bapp => reader.view.bapp = reader.texts(value, Field::Bapp)?,
             Key::Wseat => reader.view.wseat = reader.texts(value, Field::Wseat)?,
             Key::Bseat => reader.view.bseat = reader.texts(value, Field::Bseat)?,
+            Key::Other if is_protected(entry.name) => return Err(Refusal::DuplicateKey),
             _ => {}
         }
     }
     Ok(root)
+}
+
+/// Whether it is the name of an object that tells of the user, in other letters: readers that look
+/// at no letter case take it for that object, and for them it would pass unread and whole. Some
+/// fold more than ASCII (the long s of `u\u{17f}er`).
+fn is_protected(name: &str) -> bool {
+    // the longest is `device`; a letter that folds to one of these has up to three bytes
+    let is = |own: &str| name.chars().flat_map(char::to_uppercase).eq(own.chars());
+    name.len() <= 18 && ["USER", "DEVICE", "REGS"].into_iter().any(is)
 }
 
 /// `at`: 1 or 2; a custom type (500 and above) is none that we could hold (3.2.1).

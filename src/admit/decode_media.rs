@@ -256,7 +256,7 @@ fn is_markup_request(request: &str, nested: &mut Scratch, text: &mut Vec<u8>) ->
 }
 
 /// Whether a native markup request names at least one asset: as the root of 1.1 and higher, or
-/// in the `native` of 1.0.
+/// in the `native` of 1.0. One that has a key twice, here or there, is none.
 fn asks_for_assets(root: Value<'_>) -> bool {
     let Kind::Object(members) = root.kind() else { return false };
     let mut unique = Unique::default();
@@ -267,12 +267,26 @@ fn asks_for_assets(root: Value<'_>) -> bool {
         }
         has_assets |= match (entry.key, entry.value.kind()) {
             (Key::Assets, Kind::Array(assets)) => assets.len() > 0,
-            (Key::Native, Kind::Object(mut members)) => members.any(|entry| {
-                matches!((entry.key, entry.value.kind()),
-                    (Key::Assets, Kind::Array(assets)) if assets.len() > 0)
-            }),
+            (Key::Native, Kind::Object(members)) => match wrapped_assets(members) {
+                Some(has_any) => has_any,
+                None => return false,
+            },
             _ => false,
         };
     }
     has_assets
+}
+
+/// Whether the `native` of 1.0 names an asset; `None`: it has a key twice.
+fn wrapped_assets(members: Members<'_>) -> Option<bool> {
+    let mut unique = Unique::default();
+    let mut has_assets = false;
+    for entry in members {
+        if !unique.is_new(&entry) {
+            return None;
+        }
+        has_assets |= matches!((entry.key, entry.value.kind()),
+            (Key::Assets, Kind::Array(assets)) if assets.len() > 0);
+    }
+    Some(has_assets)
 }

@@ -92,7 +92,10 @@ fn eids(reader: &mut Reader<'_>, list: Value<'_>, uids: &mut Uids) -> Result<(),
                     if list.len() > reader.limits.uids_max {
                         return Err(Refusal::TooManyEids);
                     }
-                    uid = list.next().map(id).unwrap_or_default();
+                    uid = match list.next() {
+                        Some(first) => id(reader, first)?,
+                        None => Text::default(),
+                    };
                 }
                 _ => {}
             }
@@ -106,9 +109,14 @@ fn eids(reader: &mut Reader<'_>, list: Value<'_>, uids: &mut Uids) -> Result<(),
 }
 
 /// The `id` of a uid; one that is no text is none.
-fn id(uid: Value<'_>) -> Text {
-    let Kind::Object(mut members) = uid.kind() else { return Text::default() };
-    let id = members.find(|entry| entry.key == Key::Id).map(|entry| entry.value);
-    let text = id.filter(|id| matches!(id.kind(), Kind::Text(_)));
-    text.map(Value::text).unwrap_or_default()
+fn id(reader: &mut Reader<'_>, uid: Value<'_>) -> Result<Text, Refusal> {
+    let Kind::Object(members) = uid.kind() else { return Ok(Text::default()) };
+    let mut id = Text::default();
+    let mut walk = Walk::over(members);
+    while let Some(entry) = walk.next(reader)? {
+        if let (Key::Id, Kind::Text(_)) = (entry.key, entry.value.kind()) {
+            id = entry.value.text();
+        }
+    }
+    Ok(id)
 }

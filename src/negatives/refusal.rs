@@ -42,7 +42,8 @@ pub enum Refusal {
     NotAnObject,
     /// Nested deeper than the limit.
     TooDeep,
-    /// An object that the road reads or edits has one key twice.
+    /// An object that the road reads or edits has one key twice, or the request has a `user`,
+    /// `device` or `regs` in another letter case, which some readers take for the same key.
     DuplicateKey,
     /// A number that the road reads does not fit.
     NumberOutOfRange,

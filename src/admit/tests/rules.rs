@@ -187,6 +187,14 @@ fn native_requests_parse_and_ask_for_assets() {
         (r#""native":{"request":"{"}"#, Some(NativeRequest)),
         (r#""native":{"request":"{}"}"#, Some(NativeRequest)),
         (r#""native":{"request":"{\"assets\":[]}"}"#, Some(NativeRequest)),
+        (
+            r#""native":{"request":"{\"native\":{\"assets\":[{}],\"assets\":[]}}"}"#,
+            Some(NativeRequest),
+        ),
+        (
+            r#""native":{"request":{"native":{"assets":[{}],"ver":"1","ver":"2"}}}"#,
+            Some(NativeRequest),
+        ),
         (r#""native":{"request":"{\"native\":{}}"}"#, Some(NativeRequest)),
         (
             r#""native":{"request":"{\"native\":{\"assets\":[{}]},\"native\":1}"}"#,
