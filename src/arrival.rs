@@ -1,6 +1,6 @@
 //! What has come in before anything was parsed: who, when, from where, and the bytes.
 //!
-//! Owns: [`Arrival`] and [`Body`]. Never: a header map, a status code.
+//! Owns: [`Arrival`], [`BrowserSignals`] and [`Body`]. Never: a header map, a status code.
 
 use crate::correlation::Correlation;
 use crate::openrtb::ids::PartnerId;
@@ -27,8 +27,19 @@ pub struct Arrival {
     /// Traffic that is played again, of a partner for which that counts: a test, whatever its body
     /// says.
     pub is_replay: bool,
+    /// Of the user's own browser, where that calls us itself; else nothing is said.
+    pub browser: BrowserSignals,
     /// What it is called in answers, logs, traces and records.
     pub correlation: Correlation,
+}
+
+/// What a browser says of its user's wishes in the headers of each request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrowserSignals {
+    /// Global Privacy Control: `Sec-GPC` is 1.
+    pub is_gpc: bool,
+    /// `DNT` is 1.
+    pub is_do_not_track: bool,
 }
 
 /// The decoded bytes of a request body, exactly as they came (after content decoding).

@@ -5,6 +5,7 @@
 //! Invariant: a partner is authorised under the snapshot that its request keeps.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::arrival::BrowserSignals;
 use crate::coding::Coding;
 use crate::http::auth::authenticate;
 use crate::http::client_addr::client;
@@ -14,7 +15,7 @@ use crate::openrtb::ids::PartnerId;
 use crate::snapshot::Snapshot;
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
-    HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
+    DNT, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Method, Version};
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 
 const OPENRTB_VERSION: HeaderName = HeaderName::from_static("x-openrtb-version");
 const REPLAY: HeaderName = HeaderName::from_static("x-gavel-replay");
+const GPC: HeaderName = HeaderName::from_static("sec-gpc");
 const KEY: HeaderName = HeaderName::from_static("x-gavel-key");
 
 /// A well-formed head of a bid request; whose it is has not been asked.
@@ -102,6 +104,18 @@ pub fn is_replay(parts: &Parts) -> bool {
     parts.headers.contains_key(REPLAY)
 }
 
+/// What the browser says that sends it. `Sec-GPC` knows 1 alone (Global Privacy Control, 3.2);
+/// behind the 1 of `DNT` more may stand (Tracking Preference Expression, 5.2).
+pub fn browser(parts: &Parts) -> BrowserSignals {
+    let says = |name: &HeaderName, is: fn(&[u8]) -> bool| {
+        parts.headers.get_all(name).into_iter().any(|value| is(value.as_bytes().trim_ascii()))
+    };
+    BrowserSignals {
+        is_gpc: says(&GPC, |value| value == b"1"),
+        is_do_not_track: says(&DNT, |value| value.first() == Some(&b'1')),
+    }
+}
+
 /// Who sends it; asked under the snapshot that the request keeps.
 pub fn identify(
     head: &Head<'_>,
@@ -116,8 +130,8 @@ pub fn client_of(parts: &Parts, peer: IpAddr, settings: &HttpSettings) -> IpAddr
     client(peer, &parts.headers, &settings.trusted_proxies, settings.client_header)
 }
 
-/// HTTP/1.1 wants exactly one `Host` (RFC 9112, 3.2); a target in absolute form, or the authority
-/// of HTTP/2, may not name another.
+/// HTTP/1.1 wants exactly one `Host`, and a valid one (RFC 9112, 3.2); a target in absolute form,
+/// or the authority of HTTP/2, may not name another.
 fn check_host(parts: &Parts) -> Result<(), Ambiguity> {
     let mut hosts = parts.headers.get_all(HOST).into_iter();
     let (host, second) = (hosts.next(), hosts.next());
@@ -128,7 +142,31 @@ fn check_host(parts: &Parts) -> Result<(), Ambiguity> {
         }
         _ => false,
     };
-    if is_missing || is_foreign || second.is_some() { Err(Ambiguity::Host) } else { Ok(()) }
+    let target = || parts.uri.authority().is_none_or(|target| is_host(target.as_str()));
+    let is_valid = host.map_or_else(target, |host| host.to_str().is_ok_and(is_host));
+    if is_missing || is_foreign || !is_valid || second.is_some() {
+        return Err(Ambiguity::Host);
+    }
+    Ok(())
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110, 7.2), and so nobody's name and password. Empty is a host that
+/// is not said, in one way. A name is held to its characters (RFC 3986, 3.2.2), and so is what
+/// stands in brackets.
+fn is_host(value: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    let (host, port) = match value.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (value, ""),
+    };
+    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match literal {
+        Some(inside) => {
+            !inside.is_empty() && inside.bytes().all(|byte| is_name(byte) || byte == b':')
+        }
+        None => host.bytes().all(is_name),
+    };
+    is_host && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// hyper takes `gzip, chunked` and repeated headers; both hide a body from the next reader.
@@ -258,6 +296,7 @@ mod tests {
             ("http://GAVEL.example/openrtb2/a", &[], Ok(())),
             ("http://evil.example/openrtb2/a", &[], host),
             ("http://gavel.example:81/openrtb2/a", &[], host),
+            ("http://me@gavel.example/openrtb2/a", &[], host),
             ("/openrtb2/a", &[("transfer-encoding", "chunked")], Ok(())),
             ("/openrtb2/a", &[("transfer-encoding", "Chunked")], Ok(())),
             ("/openrtb2/a", &[("transfer-encoding", "gzip, chunked")], coding),
@@ -274,6 +313,59 @@ mod tests {
         let hostless = parts("/openrtb2/a", &[]);
         let denied = read(&hostless, &HttpSettings::default(), false).unwrap_err();
         assert_eq!(denied, Denial::Ambiguous(Ambiguity::Host));
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for (host, is_good) in [
+            ("gavel.example", true),
+            ("gavel.example:8080", true),
+            ("gavel.example:", true),
+            ("192.0.2.1:80", true),
+            ("[2001:db8::1]", true),
+            ("[2001:db8::1]:8080", true),
+            ("", true),
+            ("a b", false),
+            ("a,b", true),
+            ("me@gavel.example", false),
+            ("gavel.example/x", false),
+            ("gavel.example?x", false),
+            ("gavel.example#x", false),
+            ("gavel.example:80:80", false),
+            ("gavel.example:http", false),
+            ("2001:db8::1", false),
+            ("[2001:db8::1", false),
+            ("2001:db8::1]", false),
+            ("[]", false),
+            ("[2001:db8::1]x", false),
+            ("\"gavel.example\"", false),
+            ("gav\tel", false),
+        ] {
+            let parts = parts("/openrtb2/a", &[("host", host)]);
+            let read = read(&parts, &HttpSettings::default(), false);
+            assert_eq!(read.is_ok(), is_good, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_says_what_its_user_wants_with_a_1() {
+        for (name, value, is_gpc, is_do_not_track) in [
+            ("sec-gpc", "1", true, false),
+            ("sec-gpc", " 1 ", true, false),
+            ("sec-gpc", "0", false, false),
+            ("sec-gpc", "10", false, false),
+            ("sec-gpc", "", false, false),
+            ("dnt", "1", false, true),
+            ("dnt", "1xyz", false, true),
+            ("dnt", "0", false, false),
+            ("dnt", "", false, false),
+            ("x", "1", false, false),
+        ] {
+            let said = browser(&parts("/openrtb2/a", &[(name, value)]));
+            assert_eq!(said, BrowserSignals { is_gpc, is_do_not_track }, "{name}: {value}");
+        }
+        let twice = parts("/openrtb2/a", &[("sec-gpc", "0"), ("sec-gpc", "1"), ("dnt", "1")]);
+        assert_eq!(browser(&twice), BrowserSignals { is_gpc: true, is_do_not_track: true });
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub enum Denial {
 /// What could be read in two ways (request smuggling).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ambiguity {
-    /// HTTP/1.1 without exactly one `Host`, or one that differs from the request's target.
+    /// HTTP/1.1 without exactly one `Host`, or one that is none, or differs from the request's target.
     Host,
     /// A `Transfer-Encoding` other than one `chunked`.
     TransferEncoding,

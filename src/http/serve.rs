@@ -5,7 +5,7 @@
 //! Invariant: once a request's bidders may have been called, its road is walked to its end,
 //! whether or not the client still waits; a panic on the road costs that request only.
 
-use crate::arrival::{Arrival, Body};
+use crate::arrival::{Arrival, Body, BrowserSignals};
 use crate::clock;
 use crate::coding::Coding;
 use crate::correlation::Correlation;
@@ -32,7 +32,7 @@ use crate::telemetry::slots::{Slot, UNKNOWN};
 use http::Request;
 use http::header::{EXPECT, HeaderValue, ORIGIN};
 use http::request::Parts;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -188,13 +188,12 @@ impl<R: Road> Front<R> {
         let at = clock::monotonic();
         let open = line.watch.open();
         let (parts, body) = request.into_parts();
-        let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
         let mut reply = match self.desk_of(&parts, &line) {
             // boxed: what is rare must not make the future of each request larger
             Some(desk) => Box::pin(self.event(desk, parts, body, (at, &line))).await,
             None => self.request(parts, body, (at, &line)).await,
         };
-        self.finish(&mut reply, &line, length);
+        self.finish(&mut reply, &line);
         drop(open);
         Ok(reply)
     }
@@ -262,12 +261,12 @@ impl<R: Road> Front<R> {
     }
 
     /// Says that the connection ends, where it does.
-    fn finish(&self, reply: &mut Reply, line: &Line, length: Option<usize>) {
+    fn finish(&self, reply: &mut Reply, line: &Line) {
         let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
         if is_last && !line.is_h2 {
             reply::close_after(reply);
         }
-        line.watch.done(length);
+        line.watch.done();
     }
 
     /// An event from upstream: neither a partner's limits nor the worker's admission hold it back.
@@ -348,9 +347,20 @@ impl<R: Road> Front<R> {
         let wall = self.gates.wall_at(at);
         let is_replay =
             agreed.is_some_and(|agreed| agreed.honours_replay) && head::is_replay(parts);
-        let is_trial = false;
-        let arrival =
-            Arrival { at, wall, client, partner, serial, is_trial, is_replay, correlation };
+        // of a partner's server the headers say nothing of the user
+        let is_direct = agreed.is_some_and(|agreed| agreed.is_direct);
+        let browser = if is_direct { head::browser(parts) } else { BrowserSignals::default() };
+        let arrival = Arrival {
+            at,
+            wall,
+            client,
+            partner,
+            serial,
+            is_trial: false,
+            is_replay,
+            browser,
+            correlation,
+        };
         Ok(Admitted { snapshot, arrival, styles, slot, permit })
     }
 

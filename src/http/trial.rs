@@ -8,7 +8,7 @@
 //! operator. Invariants: its `test` is 1, so that nothing of it is billable; one at a time on each
 //! worker; only a request that came this way has `Arrival::is_trial`.
 
-use crate::arrival::{Arrival, Body};
+use crate::arrival::{Arrival, Body, BrowserSignals};
 use crate::clock;
 use crate::correlation::Mint;
 use crate::exchange::Verdict;
@@ -208,6 +208,7 @@ impl<R: Road> TrialSeat<R> {
             correlation,
             is_trial: true,
             is_replay: false,
+            browser: BrowserSignals::default(),
         };
         let (road, body) = (Rc::clone(&self.road), Body(ask.body));
         // in a task of its own: a panic ends there, and a drain waits for it

@@ -213,6 +213,7 @@ async fn serve<R: Road, H>(road: Rc<R>, walker: Rc<Walker<H>>, idle: Weak<Idle<H
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrival::BrowserSignals;
     use crate::clock;
     use crate::correlation::Correlation;
     use crate::exchange::Verdict;
@@ -269,6 +270,7 @@ mod tests {
             serial: 1,
             is_trial: false,
             is_replay: false,
+            browser: BrowserSignals::default(),
             correlation: Correlation::default(),
         };
         Errand {

@@ -346,10 +346,6 @@ impl Watch {
         if self.stage.get() == Stage::Idle && !bytes.is_empty() {
             self.begin_head();
         }
-        // hyper reads on only when it has used all that came before.
-        if self.open.get() == 0 {
-            self.lines.settle();
-        }
         self.lines.feed(bytes);
     }
 
@@ -358,11 +354,11 @@ impl Watch {
         self.due.set(self.ledger.now.get().wrapping_add(self.ledger.header));
     }
 
-    /// A request with a body of so many bytes is done; `None`: it was not said how many.
-    pub fn done(&self, body_bytes: Option<usize>) {
+    /// A request is done.
+    pub fn done(&self) {
         // HTTP/2 has frames, not lines.
         if !self.is_h2.get() {
-            self.is_begun.set(self.lines.done(body_bytes));
+            self.is_begun.set(self.lines.done());
         }
     }
 

@@ -1,7 +1,8 @@
 //! Framing that two readers could read differently, and what gavel says to each: the golden list.
 
-use crate::server::{Server, post, status};
+use crate::server::{Server, post, read_answer, status};
 use gavel::http::HttpSettings;
+use std::io::Write as _;
 use std::time::Duration;
 
 const OK_BODY: &str = "Content-Length: 2\r\n\r\n{}";
@@ -102,6 +103,16 @@ fn of_gavel() -> Vec<Probe> {
             "400",
         ),
         (
+            "a host that is none",
+            format!("POST /openrtb2/acme HTTP/1.1\r\nHost: a b\r\n{OK_BODY}"),
+            "400",
+        ),
+        (
+            "a host with a user",
+            format!("POST /openrtb2/acme HTTP/1.1\r\nHost: me@a\r\n{OK_BODY}"),
+            "400",
+        ),
+        (
             "gzip, chunked",
             with("Transfer-Encoding: gzip, chunked\r\n", "2\r\n{}\r\n0\r\n\r\n"),
             "400",
@@ -167,6 +178,29 @@ fn of_methods() -> Vec<Probe> {
             "400",
         ),
     ]
+}
+
+#[test]
+fn a_bare_line_feed_is_found_behind_what_was_sent_ahead() {
+    let server = Server::start(HttpSettings::default());
+    let sized = post("/openrtb2/acme", "", "{}");
+    let chunked = with("Transfer-Encoding: chunked\r\n", "2\r\n{}\r\n0\r\n\r\n");
+    let bare = sized.replacen("\r\n", "\n", 1);
+    for ahead in [format!("{sized}{sized}"), format!("{chunked}{sized}"), chunked] {
+        let answer = server.probe(format!("{ahead}{bare}{sized}").as_bytes());
+        let answers: Vec<&str> = answer.split("HTTP/1.1 ").skip(1).collect();
+        let statuses: Vec<&str> = answers.iter().filter_map(|answer| answer.get(..3)).collect();
+        let honest = ahead.matches("POST").count();
+        assert_eq!(statuses, [&vec!["200"; honest][..], &["400"]].concat(), "{answer}");
+    }
+    // Alone again, on a connection on which requests were sent ahead.
+    let mut stream = server.connect();
+    stream.write_all(format!("{sized}{sized}").as_bytes()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(status(&read_answer(&mut stream)), "200");
+    }
+    stream.write_all(bare.as_bytes()).unwrap();
+    assert_eq!(status(&read_answer(&mut stream)), "400");
 }
 
 #[test]

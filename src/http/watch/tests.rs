@@ -162,7 +162,7 @@ fn a_head_that_begins_behind_a_request_has_the_time_of_a_head() {
     for (watch, behind) in [(&quiet, ""), (&ahead, "POST /")] {
         watch.has_read(format!("GET / HTTP/1.1\r\n\r\n{behind}").as_bytes());
         let open = watch.open();
-        watch.done(Some(0));
+        watch.done();
         drop(open);
     }
     at(&ledger, 4900, Phase::Ready);
@@ -180,7 +180,7 @@ fn a_head_is_not_due_while_the_answer_before_it_is_not_taken() {
     let watch = known(&ledger);
     watch.has_read(b"GET / HTTP/1.1\r\n\r\nPOST /");
     let open = watch.open();
-    watch.done(Some(0));
+    watch.done();
     drop(open);
     watch.write_blocked();
     at(&ledger, 1900, Phase::Ready);
