@@ -3,6 +3,7 @@
 //! Owns: [`Facts`] and its parts, shared by the stages that fill and read them.
 //! Invariant: unknown stays `None`; a fact never claims more than its source.
 
+use crate::arrival::BrowserSignals;
 use crate::openrtb::ids::Country;
 use crate::request::{Key, Object, ValidRequest};
 use std::net::IpAddr;
@@ -18,8 +19,11 @@ const WIFI: &str = "\"connectiontype\":2";
 /// Everything that was found out by enrichment.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// The user's address: `device.ip`/`ipv6` where valid, else the client that called us.
+    /// The user's address: the client's, where users call us themselves and it is public; else
+    /// the first public one of `device.ip` and `ipv6`.
     pub address: Option<IpAddr>,
+    /// What the user's browser said beside the body, where it calls us itself.
+    pub browser: BrowserSignals,
     /// By address. Shared: it is cached per network and generation.
     pub geo: Option<Arc<Geo>>,
     /// By `sua`, then `ua`. Shared: it is cached per user agent and generation.

@@ -66,11 +66,11 @@ impl List {
 #[rustfmt::skip]
 pub enum Key {
     Other,
-    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, App, Asset, Assets, At, Attr, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
+    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, App, Asset, Assets, At, Attr, Atts, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
     Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
     Connectiontype, Consent, Content, Coppa, Country, Crid, Cur, Customdata, Data, Dealid, Deals, Device,
     Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Durfloors, Eids, Exp, Expdir, Ext,
-    Format, Gdpr, Gender, Geo, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
+    Format, Gdpr, Gender, Geo, Gpc, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
     Ipservice, Ipv6, Keywords, Kwarray, Language, Lastfix, Lat, Lmt, Lon, Lurl, Macmd5, Macsha1, Make,
     Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Multiplier, Name, Native, Nbr, Nodes, Nurl, Os,
     Osv, Page, Placement, Platform, Plcmt, Pmp, Poddedupe, Poddur, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
@@ -241,6 +241,8 @@ pub struct DeviceFields {
     pub ifa: Text,
     pub is_limited: bool,
     pub is_do_not_track: bool,
+    /// `ext.atts` is 1 or 2: the app may not track the user, or was denied it.
+    pub is_tracking_denied: bool,
     pub connectiontype: Option<u8>,
     pub country: Option<Country>,
     pub region: Text,
@@ -276,6 +278,8 @@ pub struct UserFields {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RegsFields {
     pub is_coppa: bool,
+    /// Global Privacy Control: `gpc` is 1.
+    pub is_gpc: bool,
     pub gdpr: Option<bool>,
     pub us_privacy: Text,
     pub gpp: Text,

@@ -1,7 +1,8 @@
 //! The device that will show the ad.
 //!
 //! Owns: the reading of `Device` (3.2.18), `Geo` (3.2.19) and `UserAgent` (3.2.29).
-//! Invariant: a flag that protects the user (`lmt`, `dnt`) is 0, or counts as set, or is refused.
+//! Invariant: a flag that protects the user (`lmt`, `dnt`) is 0, or counts as set, or is refused;
+//! an `ext.atts` that cannot be read is a malformed signal.
 
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
@@ -66,8 +67,8 @@ pub fn device(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// `device.ext`, where the structured user agent stood before 2.6. There it is nobody's rule: one
-/// that cannot be read is none.
+/// `device.ext`, with `atts` and the structured user agent, which stood there before 2.6. There it
+/// is nobody's rule: one that cannot be read is none.
 fn device_ext(
     reader: &mut Reader<'_>,
     members: Members<'_>,
@@ -75,11 +76,25 @@ fn device_ext(
     let (object, mut walk) = reader.record(members);
     let mut sua = None;
     while let Some(entry) = walk.next(reader)? {
-        if let (Key::Sua, Kind::Object(members)) = (entry.key, entry.value.kind()) {
-            sua = user_agent(reader, members).ok();
+        match (entry.key, entry.value.kind()) {
+            (Key::Sua, Kind::Object(members)) => sua = user_agent(reader, members).ok(),
+            (Key::Atts, _) => app_tracking(reader, entry.value),
+            _ => {}
         }
     }
     Ok((object, sua))
+}
+
+/// `atts`, what iOS lets the app do (`skadnetwork.md`): 0 not determined, 1 restricted, 2 denied,
+/// 3 authorised. One that is none of these is a signal that cannot be read.
+fn app_tracking(reader: &mut Reader<'_>, value: Value<'_>) {
+    let is_empty = matches!(value.kind(), Kind::Text(""));
+    match reader.integer(value, Field::DeviceAtts) {
+        Ok(status) if !is_empty && matches!(status, None | Some(0..=3)) => {
+            reader.view.device.is_tracking_denied = matches!(status, Some(1 | 2));
+        }
+        _ => reader.view.regs.is_malformed = true,
+    }
 }
 
 /// An object of which nothing is read, but whose members may be taken out.

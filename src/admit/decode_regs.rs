@@ -24,6 +24,7 @@ pub struct Signal<'d> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Signals<'d> {
     coppa: Option<bool>,
+    is_gpc: bool,
     gdpr: Option<bool>,
     us_privacy: Signal<'d>,
     gpp: Signal<'d>,
@@ -48,6 +49,7 @@ pub fn regs(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
     }
 
     reader.view.regs.is_coppa = here.coppa == Some(true) || in_ext.coppa == Some(true);
+    reader.view.regs.is_gpc = here.is_gpc || in_ext.is_gpc;
     reader.view.regs.gdpr = match (here.gdpr, in_ext.gdpr) {
         (Some(one), Some(other)) if one != other => {
             reader.view.regs.is_malformed = true;
@@ -67,6 +69,7 @@ fn signals<'d>(reader: &mut Reader<'_>, mut walk: Walk<'d>) -> Result<Signals<'d
         let value = entry.value;
         match entry.key {
             Key::Coppa => read.coppa = zero_or_one(reader, value, Field::RegsCoppa)?,
+            Key::Gpc => read.is_gpc = global_privacy_control(reader, value),
             Key::Gdpr => read.gdpr = zero_or_one(reader, value, Field::RegsGdpr)?,
             Key::UsPrivacy => read.us_privacy = signal(reader, value, Field::RegsUsPrivacy)?,
             Key::Gpp => read.gpp = signal(reader, value, Field::RegsGpp)?,
@@ -97,6 +100,21 @@ fn zero_or_one(
             Ok(Some(_)) | Err(_) => Err(Refusal::RegsValue),
         },
     }
+}
+
+/// `gpc`: what the user's browser said in `Sec-GPC`, a string (`gpc.md` of the official
+/// extensions to 2.x, which has it in `regs.ext`; read in both places, like all others).
+fn global_privacy_control(reader: &mut Reader<'_>, value: Value<'_>) -> bool {
+    match value.kind() {
+        Kind::Text(flag @ ("0" | "1")) => return flag == "1",
+        Kind::Number(Number::Unsigned(number @ (0 | 1))) => {
+            reader.leniencies.note(Field::RegsGpc);
+            return number == 1;
+        }
+        Kind::Null => reader.leniencies.note(Field::RegsGpc),
+        _ => reader.view.regs.is_malformed = true,
+    }
+    false
 }
 
 /// A string that tells the user's choice; of another type it is malformed, not absent.

@@ -13,9 +13,9 @@ pub enum LenientField {
     InventoryId, InventoryName, InventoryDomain, InventoryPage, InventoryBundle, InventoryStoreurl,
     InventoryCat, Publisher, PublisherId, Device, DeviceUa, DeviceIp, DeviceIpv6, DeviceType,
     DeviceMake, DeviceModel, DeviceOs, DeviceOsv, DeviceLanguage, DeviceIfa, DeviceLmt, DeviceDnt,
-    DeviceConnectiontype, DeviceExt, Geo, GeoCountry, GeoRegion, GeoType, Sua, SuaPlatform,
+    DeviceConnectiontype, DeviceExt, DeviceAtts, Geo, GeoCountry, GeoRegion, GeoType, Sua, SuaPlatform,
     SuaBrowsers, SuaMobile, SuaModel, User, UserId, UserBuyeruid, UserConsent, UserEids, UserExt,
-    Regs, RegsCoppa, RegsGdpr, RegsUsPrivacy, RegsGpp, RegsGppSid, RegsExt, Source, SourceExt,
+    Regs, RegsCoppa, RegsGpc, RegsGdpr, RegsUsPrivacy, RegsGpp, RegsGppSid, RegsExt, Source, SourceExt,
     Schain, ImpId, ImpInstl, ImpSecure, ImpExp, ImpBidfloor, ImpBidfloorcur, ImpQty, ImpExt, Banner,
     BannerFormat, BannerSize, BannerBattr, Video, Audio, StreamMimes, StreamMinduration,
     StreamMaxduration, StreamMaxextended, StreamPod, StreamRqddurs, StreamBattr, Mincpmpersec, Durfloors,
@@ -32,10 +32,10 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
     "inventory.page", "inventory.bundle", "inventory.storeurl", "inventory.cat", "publisher",
     "publisher.id", "device", "device.ua", "device.ip", "device.ipv6", "device.devicetype",
     "device.make", "device.model", "device.os", "device.osv", "device.language", "device.ifa",
-    "device.lmt", "device.dnt", "device.connectiontype", "device.ext", "geo", "geo.country",
+    "device.lmt", "device.dnt", "device.connectiontype", "device.ext", "device.ext.atts", "geo", "geo.country",
     "geo.region", "geo.type", "device.sua", "device.sua.platform", "device.sua.browsers",
     "device.sua.mobile", "device.sua.model", "user", "user.id", "user.buyeruid", "user.consent",
-    "user.eids", "user.ext", "regs", "regs.coppa", "regs.gdpr", "regs.us_privacy", "regs.gpp",
+    "user.eids", "user.ext", "regs", "regs.coppa", "regs.gpc", "regs.gdpr", "regs.us_privacy", "regs.gpp",
     "regs.gpp_sid", "regs.ext", "source", "source.ext", "source.schain", "imp.id", "imp.instl",
     "imp.secure", "imp.exp", "imp.bidfloor", "imp.bidfloorcur", "imp.qty", "imp.ext", "banner",
     "banner.format", "banner.size", "banner.battr", "video", "audio", "stream.mimes",
@@ -48,7 +48,7 @@ pub static LABELS: [&str; LenientField::ALL.len()] = [
 impl LenientField {
     /// All, in the order of their discriminants.
     #[rustfmt::skip]
-    pub const ALL: [Self; 101] = [
+    pub const ALL: [Self; 103] = [
         Self::Id, Self::Test, Self::At, Self::Tmax, Self::Cur, Self::Wseat, Self::Bseat, Self::Acat,
         Self::Bcat, Self::Badv, Self::Bapp, Self::Cattax, Self::Imp, Self::Site, Self::App,
         Self::Dooh, Self::InventoryId, Self::InventoryName, Self::InventoryDomain,
@@ -56,10 +56,10 @@ impl LenientField {
         Self::Publisher, Self::PublisherId, Self::Device, Self::DeviceUa, Self::DeviceIp,
         Self::DeviceIpv6, Self::DeviceType, Self::DeviceMake, Self::DeviceModel, Self::DeviceOs,
         Self::DeviceOsv, Self::DeviceLanguage, Self::DeviceIfa, Self::DeviceLmt, Self::DeviceDnt,
-        Self::DeviceConnectiontype, Self::DeviceExt, Self::Geo, Self::GeoCountry, Self::GeoRegion,
+        Self::DeviceConnectiontype, Self::DeviceExt, Self::DeviceAtts, Self::Geo, Self::GeoCountry, Self::GeoRegion,
         Self::GeoType, Self::Sua, Self::SuaPlatform, Self::SuaBrowsers, Self::SuaMobile,
         Self::SuaModel, Self::User, Self::UserId, Self::UserBuyeruid, Self::UserConsent,
-        Self::UserEids, Self::UserExt, Self::Regs, Self::RegsCoppa, Self::RegsGdpr,
+        Self::UserEids, Self::UserExt, Self::Regs, Self::RegsCoppa, Self::RegsGpc, Self::RegsGdpr,
         Self::RegsUsPrivacy, Self::RegsGpp, Self::RegsGppSid, Self::RegsExt, Self::Source,
         Self::SourceExt, Self::Schain, Self::ImpId, Self::ImpInstl, Self::ImpSecure, Self::ImpExp,
         Self::ImpBidfloor, Self::ImpBidfloorcur, Self::ImpQty, Self::ImpExt, Self::Banner, Self::BannerFormat,

@@ -134,7 +134,8 @@ pub struct Targeting {
     pub is_deal_only: bool,
     /// Calls only where nothing restricts what may be told of the user.
     pub is_consent_needed: bool,
-    /// Calls only for users with a `buyeruid` or an eid of one of `eid_sources`.
+    /// Calls only for users with a `buyeruid` (one without a `buyeruid_source`) or an eid of one of
+    /// `eid_sources`.
     pub is_matched_only: bool,
     /// In lower case.
     pub eid_sources: Vec<String>,

@@ -71,8 +71,10 @@ pub struct Roster {
     shelves: Shelves,
     /// Who wants users only of whom all may be told.
     consent_needed: Bits,
-    /// Who wants known users only, and by which eid source each knows them.
+    /// Who wants known users only, who of them has a source of ids of its own, and by which eid
+    /// source each knows them.
     matched_only: Bits,
+    sourced_only: Bits,
     eid_sources: Table<String, Bits>,
     seating: Seating,
     wants: Wants,
@@ -156,6 +158,11 @@ impl Roster {
             matched_only: Bits::of(count, |at| {
                 bidders.get(at).is_some_and(|bidder| bidder.targeting.is_matched_only)
             }),
+            sourced_only: Bits::of(count, |at| {
+                bidders.get(at).is_some_and(|bidder| {
+                    bidder.targeting.is_matched_only && bidder.wire.buyeruid_source.is_some()
+                })
+            }),
             eid_sources: index::listed(bidders, |own| &own.eid_sources),
             seating: Seating::compile(bidders),
             wants: Wants::compile(bidders),
@@ -223,10 +230,13 @@ impl Roster {
             scratch.pass.remove(&self.consent_needed);
             scratch.sieve_pass(NotCalled::Privacy);
         }
-        if self.matched_only.is_empty() || (allows_ids && is_known) {
+        // A `buyeruid` says nothing to whoever has a source of its own: it is not sent there.
+        let strangers =
+            if allows_ids && is_known { &self.sourced_only } else { &self.matched_only };
+        if strangers.is_empty() {
             return;
         }
-        scratch.part.copy(&self.matched_only);
+        scratch.part.copy(strangers);
         if allows_ids {
             for source in ask.request.texts(user.eid_sources) {
                 fold(source, &mut scratch.fold);

@@ -21,9 +21,10 @@
 //! | `at` | replaced or inserted where the partner forces another type |
 //! | `bcat`, `badv`, `bapp` | the partner's entries that are not in it yet (letter case aside) are appended; created where absent or `null`. `bcat` only where `cattax` is absent or 1 (Content Category 1.0), which the partner's list is written in, and where `acat` is empty: only one of the two may be used (3.2.1) |
 //! | `device` and its `geo` | looked-up members that are absent are appended ([`Facts::device_members`], [`Facts::geo_members`]); either object is created where absent or `null` |
-//! | `device.ip`, `device.ipv6` | for a partner whose users call us themselves: the public address that the user was seen at ([`Facts::address`]), where absent; without its low bits under a strict disclosure |
-//! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
-//! | `user.buyeruid` | for a bidder with a `buyeruid_source`: where absent or empty, the first uid of the first of `user.eids` (or `user.ext.eids`) from there; never under a strict disclosure |
+//! | `device.ip`, `device.ipv6` | for a partner whose users call us themselves, where neither is the public address that the user was seen at ([`Facts::address`]): that one of the two is this address, without its low bits under a strict disclosure, and the other is left out |
+//! | `device.dnt`, `regs.ext.gpc` | for such a partner: 1 and "1" where the browser says so in `DNT` and `Sec-GPC`; `device`, `regs` and `regs.ext` are created for it |
+//! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped, reduced to their form or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
+//! | `user.buyeruid` | for a bidder with a `buyeruid_source`: the first uid of the first of `user.eids` (or `user.ext.eids`) from there, else left out; never there under a strict disclosure |
 //! | `source.schain` | our node is appended where the partner has one (see below) |
 //! | `regs.{gdpr,us_privacy,gpp,gpp_sid}`, `user.{consent,eids}`, `source.schain`, `imp[].rwdd` | each stands once: for a 2.6 bidder there, for a 2.5 bidder in the object's `ext` (created where absent or `null`); see below |
 //!

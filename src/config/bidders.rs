@@ -70,8 +70,9 @@ fn wire(table: &mut Table) -> Wire {
         buyeruid_source: table.parsed(
             "buyeruid_source",
             "a source, such as a domain",
-            "Source of `user.eids` whose id is sent as `user.buyeruid` where there is \
-             none; one of `eid_sources`, too.",
+            "Source of `user.eids` whose id is sent as `user.buyeruid`; one of `eid_sources`, too. \
+             A `buyeruid` that came is then somebody else's: it is not sent, also where there is \
+             no such id.",
             words::lower,
         ),
         headers: table.list(
@@ -137,7 +138,8 @@ fn targeting(table: &mut Table) -> Targeting {
         is_matched_only: t.flag(
             "matched_users_only",
             false,
-            "Call only for users with a `buyeruid` or an id from one of `eid_sources`.",
+            "Call only for users with an id from one of `eid_sources`, or, without a \
+             `buyeruid_source`, with a `buyeruid`.",
         ),
         eid_sources: t.list("eid_sources", "a source, such as a domain", "See above.", lower),
         floor_ceiling: t.decimal(

@@ -65,7 +65,9 @@ pub fn read(mut table: Table) -> Option<(Partner, Vec<FloorRule>)> {
         is_direct: t.flag(
             "direct",
             false,
-            "Users call us themselves: the address that a call comes from is the user's.",
+            "Users call us themselves: the address that a call comes from is the user's, and \
+             bidders get it in place of another in the request; `Sec-GPC: 1` and `DNT: 1` count, \
+             and are told, like `regs.ext.gpc` and `device.dnt`.",
         ),
         is_secure: t.flag(
             "secure",

@@ -85,6 +85,7 @@ pub fn facts(
         devicetype: own.devicetype.or_else(|| device.as_deref()?.devicetype),
         geo,
         device,
+        ..Facts::default()
     }
 }
 

@@ -271,7 +271,9 @@ impl Exchange {
         };
         let client = partner.is_direct.then_some(arrival.client);
         let databases = &snapshot.databases;
-        let facts = enrich::facts(&request, client, databases, &mut scratch.enrich, arrival.wall);
+        let mut facts =
+            enrich::facts(&request, client, databases, &mut scratch.enrich, arrival.wall);
+        facts.browser = arrival.browser;
         if let Err(refusal) = enrich::traffic(&request, &facts, partner) {
             return Err(stop.by(refusal, (request, Some(&facts)), &mut scratch.admit));
         }

@@ -7,10 +7,10 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 166] = [
+const NAMES: [(&str, Key); 168] = [
     ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
     ("allimps", Key::Allimps), ("api", Key::Api), ("app", Key::App), ("asset",
-    Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("audio",
+    Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("atts", Key::Atts), ("audio",
     Key::Audio), ("badv", Key::Badv), ("banner", Key::Banner), ("bapp", Key::Bapp), ("battr",
     Key::Battr), ("bcat", Key::Bcat), ("bid", Key::Bid), ("bidfloor", Key::Bidfloor),
     ("bidfloorcur", Key::Bidfloorcur), ("bidid", Key::Bidid), ("brand", Key::Brand), ("brands",
@@ -24,7 +24,7 @@ const NAMES: [(&str, Key); 166] = [
     Key::Didmd5), ("didsha1", Key::Didsha1), ("dnt", Key::Dnt), ("domain", Key::Domain), ("dooh",
     Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("durfloors", Key::Durfloors), ("eids",
     Key::Eids), ("exp", Key::Exp), ("expdir", Key::Expdir), ("ext", Key::Ext), ("format",
-    Key::Format), ("gdpr", Key::Gdpr), ("gender", Key::Gender), ("geo", Key::Geo), ("gpp",
+    Key::Format), ("gdpr", Key::Gdpr), ("gender", Key::Gender), ("geo", Key::Geo), ("gpc", Key::Gpc), ("gpp",
     Key::Gpp), ("gpp_sid", Key::GppSid), ("group", Key::Group), ("h", Key::H), ("hmax", Key::Hmax),
     ("hmin", Key::Hmin), ("hratio", Key::Hratio), ("hwv", Key::Hwv), ("id", Key::Id), ("ifa",
     Key::Ifa), ("imp", Key::Imp), ("impid", Key::Impid), ("instl", Key::Instl), ("ip", Key::Ip),

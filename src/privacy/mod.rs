@@ -6,12 +6,18 @@
 //! Invariant: a signal that we cannot read, or cannot judge without decoding it, is the strictest
 //! one; nothing a request says makes the reading laxer again.
 //!
-//! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `regs.gdpr` 1 · a consent
-//! string without a `gdpr` flag that says 0 · `us_privacy` with the opt-out, or of another form
-//! than version 1's four characters · a `gpp_sid` other than -1 and 0 (not applicable) · a GPP
-//! string without such a `gpp_sid` · a signal of the wrong type.
+//! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `device.ext.atts` 1 or 2
+//! (the user may not, or would not, be tracked by the app; `skadnetwork.md`) · Global Privacy
+//! Control, `regs.ext.gpc` 1 (`gpc.md`) · `regs.gdpr` 1 · a consent string without a `gdpr` flag
+//! that says 0 · `us_privacy` with the opt-out, or of another form than version 1's four
+//! characters · a `gpp_sid` other than -1 · a GPP string without a `gpp_sid` · a signal of the
+//! wrong type. What a user's own browser says in `Sec-GPC` and `DNT` counts like `gpc` and `dnt`.
+//!
+//! `coppa` is stricter than all others, and so it is first. It is never malformed: a request with
+//! a `coppa` that is neither 0 nor 1 is refused.
 
 pub mod disclosure;
+pub mod form;
 
 use crate::facts::Facts;
 use crate::request::{RegsFields, ValidRequest};
@@ -20,14 +26,18 @@ use disclosure::Disclosure;
 /// The signal that made the reading strict: the first that applies, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Signal {
-    /// A privacy signal was there and not readable.
-    Malformed,
     /// `regs.coppa` is 1.
     Coppa,
+    /// A privacy signal was there and not readable.
+    Malformed,
     /// `device.lmt` is 1.
     Limited,
-    /// `device.dnt` is 1.
+    /// `device.dnt` is 1, or the browser's `DNT` is.
     DoNotTrack,
+    /// `device.ext.atts` is 1 (restricted) or 2 (denied).
+    AppTracking,
+    /// `regs.ext.gpc` is 1, or the browser's `Sec-GPC` is.
+    GlobalPrivacyControl,
     /// `regs.gdpr` is 1, or a consent string stands without that flag.
     Gdpr,
     /// `us_privacy` opts out of sale, or is no such string.
@@ -40,10 +50,12 @@ impl Signal {
     /// Short stable code for explanations and metric labels.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Malformed => "malformed",
             Self::Coppa => "coppa",
+            Self::Malformed => "malformed",
             Self::Limited => "lmt",
             Self::DoNotTrack => "dnt",
+            Self::AppTracking => "atts",
+            Self::GlobalPrivacyControl => "gpc",
             Self::Gdpr => "gdpr",
             Self::UsPrivacy => "us_privacy",
             Self::Gpp => "gpp",
@@ -66,22 +78,30 @@ impl Consent {
 
     /// What any bidder may be sent. One answer for all bidders until consent is read per vendor.
     pub fn disclosure(self) -> Disclosure {
-        if self.restriction.is_some() { Disclosure::STRICT } else { Disclosure::FULL }
+        match self.restriction {
+            None => Disclosure::FULL,
+            Some(Signal::Coppa) => Disclosure::CHILD,
+            Some(_) => Disclosure::STRICT,
+        }
     }
 }
 
-/// Reads the request's signals. Looked-up facts never loosen them, and do not tighten them yet:
-/// a country alone is no signal.
-pub fn decide(request: &ValidRequest, _facts: &Facts) -> Consent {
-    let view = &request.view;
-    let restriction = if view.regs.is_malformed {
-        Some(Signal::Malformed)
-    } else if view.regs.is_coppa {
+/// Reads the request's signals and the browser's. Looked-up facts never loosen them, and do not
+/// tighten them yet: a country alone is no signal.
+pub fn decide(request: &ValidRequest, facts: &Facts) -> Consent {
+    let (view, browser) = (&request.view, facts.browser);
+    let restriction = if view.regs.is_coppa {
         Some(Signal::Coppa)
+    } else if view.regs.is_malformed {
+        Some(Signal::Malformed)
     } else if view.device.is_limited {
         Some(Signal::Limited)
-    } else if view.device.is_do_not_track {
+    } else if view.device.is_do_not_track || browser.is_do_not_track {
         Some(Signal::DoNotTrack)
+    } else if view.device.is_tracking_denied {
+        Some(Signal::AppTracking)
+    } else if view.regs.is_gpc || browser.is_gpc {
+        Some(Signal::GlobalPrivacyControl)
     } else if is_gdpr(&view.regs, !view.user.consent.is_empty()) {
         Some(Signal::Gdpr)
     } else if is_us_opt_out(request.text(view.regs.us_privacy)) {
@@ -114,18 +134,19 @@ fn is_us_opt_out(text: &str) -> bool {
 }
 
 /// Until sections are decoded, one that applies is taken for an opt-out, and so is a string that
-/// does not say which of its sections apply.
+/// does not say which of its sections apply. Only -1 says that none does; 0 is not yet determined
+/// (GPP, CMP API, "applicableSections").
 fn is_gpp_restricted(request: &ValidRequest) -> bool {
     let regs = &request.view.regs;
     let sections = request.numbers(regs.gpp_sid);
-    let applies = sections.iter().any(|section| !matches!(section, -1 | 0));
+    let applies = sections.iter().any(|section| *section != -1);
     applies || (sections.is_empty() && !regs.gpp.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arrival::Body;
+    use crate::arrival::{Body, BrowserSignals};
     use crate::request::{List, Text, View};
     use bytes::Bytes;
 
@@ -149,16 +170,45 @@ mod tests {
     #[test]
     fn each_flag_restricts_alone() {
         type Set = fn(Text, &mut View);
-        let cases: [(Set, Signal); 6] = [
+        let cases: [(Set, Signal); 8] = [
             (|_, view| view.regs.is_malformed = true, Signal::Malformed),
             (|_, view| view.regs.is_coppa = true, Signal::Coppa),
             (|_, view| view.device.is_limited = true, Signal::Limited),
             (|_, view| view.device.is_do_not_track = true, Signal::DoNotTrack),
+            (|_, view| view.device.is_tracking_denied = true, Signal::AppTracking),
+            (|_, view| view.regs.is_gpc = true, Signal::GlobalPrivacyControl),
             (|_, view| view.regs.gdpr = Some(true), Signal::Gdpr),
             (|text, view| view.user.consent = text, Signal::Gdpr),
         ];
         for (set, signal) in cases {
             assert_eq!(restriction("CPc", set), Some(signal), "{}", signal.label());
+        }
+    }
+
+    #[test]
+    fn a_child_is_told_least_of_whatever_else_is_said() {
+        let consent = |set: fn(Text, &mut View)| decide(&request("", set), &Facts::default());
+        let child = consent(|_, view| {
+            view.regs.is_coppa = true;
+            view.regs.is_malformed = true;
+            view.device.is_limited = true;
+        });
+        assert_eq!(child.disclosure(), Disclosure::CHILD);
+        let limited = consent(|_, view| view.device.is_limited = true);
+        assert_eq!(limited.disclosure(), Disclosure::STRICT);
+        assert_eq!(consent(|_, _| ()).disclosure(), Disclosure::FULL);
+    }
+
+    #[test]
+    fn what_the_browser_says_restricts_like_the_body() {
+        for (is_gpc, is_do_not_track, signal) in [
+            (false, false, None),
+            (true, false, Some(Signal::GlobalPrivacyControl)),
+            (false, true, Some(Signal::DoNotTrack)),
+        ] {
+            let browser = BrowserSignals { is_gpc, is_do_not_track };
+            let facts = Facts { browser, ..Facts::default() };
+            assert_eq!(decide(&request("", |_, _| ()), &facts).restriction, signal);
         }
     }
 
@@ -193,11 +243,13 @@ mod tests {
 
     #[test]
     fn a_gpp_section_that_we_cannot_judge_restricts() {
-        let cases: [(&[i32], bool, bool); 7] = [
+        let cases: [(&[i32], bool, bool); 9] = [
             (&[], false, false),
             (&[], true, true),
             (&[-1], true, false),
-            (&[0], true, false),
+            (&[0], true, true),
+            (&[0], false, true),
+            (&[-1, 0], true, true),
             (&[7], true, true),
             (&[-1, 2], false, true),
             (&[8], false, true),

@@ -99,6 +99,103 @@ fn signals_are_read_in_both_places_and_the_strictest_counts() {
 }
 
 #[test]
+fn global_privacy_control_is_a_string_of_one_digit_in_either_place() {
+    for place in [r#""regs":{M}"#, r#""regs":{"ext":{M}}"#] {
+        for (value, is_gpc, is_malformed) in [
+            (r#""1""#, true, false),
+            ("1", true, false),
+            (r#""0""#, false, false),
+            ("0", false, false),
+            ("null", false, false),
+            (r#""""#, false, true),
+            (r#"" 1""#, false, true),
+            (r#""yes""#, false, true),
+            ("2", false, true),
+            ("-1", false, true),
+            ("1.0", false, true),
+            ("true", false, true),
+            ("[1]", false, true),
+            ("{}", false, true),
+        ] {
+            let root = place.replace('M', &format!("\"gpc\":{value}"));
+            let regs = admitted(&request(&root, "")).view.regs;
+            assert_eq!((regs.is_gpc, regs.is_malformed), (is_gpc, is_malformed), "{root}");
+        }
+    }
+    for regs in [r#"{"gpc":"0","ext":{"gpc":"1"}}"#, r#"{"gpc":"1","ext":{"gpc":"0"}}"#] {
+        assert!(admitted(&request(&format!("\"regs\":{regs}"), "")).view.regs.is_gpc, "{regs}");
+    }
+    assert!(!admitted(&request("", "")).view.regs.is_gpc);
+}
+
+#[test]
+fn an_app_that_may_not_track_is_told_by_a_status_of_four() {
+    for (value, is_denied, is_malformed) in [
+        ("0", false, false),
+        ("1", true, false),
+        ("2", true, false),
+        ("3", false, false),
+        (r#""2""#, true, false),
+        ("2.0", true, false),
+        ("null", false, false),
+        (r#""""#, false, true),
+        ("4", false, true),
+        ("-1", false, true),
+        ("1.5", false, true),
+        (r#""denied""#, false, true),
+        ("true", false, true),
+        ("[2]", false, true),
+        (r#"{"id":"x"}"#, false, true),
+        ("18446744073709551616", false, true),
+    ] {
+        for rest in ["", r#","regs":{"coppa":0}"#] {
+            let root = format!(r#""device":{{"ext":{{"atts":{value}}}}}{rest}"#);
+            let view = admitted(&request(&root, "")).view;
+            let read = (view.device.is_tracking_denied, view.regs.is_malformed);
+            assert_eq!(read, (is_denied, is_malformed), "{root}");
+        }
+    }
+}
+
+#[test]
+fn what_tells_of_the_user_stands_in_its_own_letters() {
+    for name in
+        ["User", "USER", "uSer", "Device", "DEVICE", "Regs", "REGS", "u\u{17f}er", "REG\u{17f}"]
+    {
+        for value in ["{}", "null", r#"{"id":"x"}"#] {
+            roots(&[(&format!(r#""{name}":{value}"#), Some(DuplicateKey))]);
+        }
+        roots(&[(
+            &format!(r#""user":{{}},"regs":{{}},"device":{{}},"{name}":1"#),
+            Some(DuplicateKey),
+        )]);
+    }
+    roots(&[
+        (r#""\u0055ser":{}"#, Some(DuplicateKey)),
+        (r#""users":{},"use":1,"devic":1,"reg":1,"Ext":{},"Imp":[],"Site":{}"#, None),
+        (r#""ext":{"User":{},"Regs":{}},"regs":{"Coppa":1},"device":{"Geo":{}}"#, None),
+    ]);
+}
+
+#[test]
+fn an_id_is_read_where_it_stands_once() {
+    let eids =
+        |uid: &str| format!(r#""user":{{"eids":[{{"source":"a.example","uids":[{uid}]}}]}}"#);
+    roots(&[
+        (&eids(r#"{"id":"1","atype":1}"#), None),
+        (&eids(r#"{"id":"1","id":"2"}"#), Some(DuplicateKey)),
+        (&eids(r#"{"id":"1","ext":{},"ext":{}}"#), Some(DuplicateKey)),
+        (&eids(r#"{"id":"1","\u0069d":"2"}"#), Some(DuplicateKey)),
+        // of this one nothing is read
+        (&eids(r#"{"id":"1"},{"id":"2","id":"3"}"#), None),
+        (&eids(r#""1""#), None),
+    ]);
+    let request = admitted(&request(&eids(r#"{"atype":1,"id":"u"}"#), ""));
+    let uid = request.view.texts[request.view.user.eid_uids.range()][0];
+    assert_eq!(request.text(uid), "u");
+}
+
+#[test]
 fn eids_and_schain_are_read_in_both_places_within_limits() {
     let list = |count: usize, one: &str| vec![one; count].join(",");
     let eids = |count| format!("\"eids\":[{}]", list(count, r#"{"source":"a.example"}"#));

@@ -53,6 +53,7 @@ fn bidder(dice: &mut Dice) -> Bidder {
     own.is_consent_needed = dice.one_in(6);
     own.is_matched_only = dice.one_in(6);
     own.eid_sources = dice.some(NAMES);
+    bidder.wire.buyeruid_source = dice.one_in(3).then(|| dice.pick(NAMES).to_owned());
     own.floor_ceiling =
         dice.one_in(4).then(|| Cpm::from_micros(i64::try_from(dice.roll(5)).unwrap() * 500_000));
     bidder.seats.allowed = dice.some(SEATS);
@@ -189,7 +190,7 @@ impl Naive<'_> {
         let eids = user["eids"].as_array().unwrap().iter();
         let mut sources = eids.filter_map(|eid| eid["source"].as_str());
         self.request["regs"]["coppa"] == 0
-            && (user["buyeruid"] != ""
+            && (user["buyeruid"] != "" && bidder.wire.buyeruid_source.is_none()
                 || sources.any(|one| {
                     let mut own = bidder.targeting.eid_sources.iter();
                     own.any(|own| *own == one.to_lowercase())

@@ -11,6 +11,19 @@ use crate::privacy::disclosure::Disclosure;
 use crate::request::{Text, ValidRequest};
 use std::ops::Range;
 
+/// What becomes of `user.buyeruid`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Buyeruid {
+    /// As far as the disclosure allows it: the bidder has no source of its own.
+    #[default]
+    AsItCame,
+    /// The id by which the bidder knows the user, whatever stands there.
+    Own(Text),
+    /// Left out: the bidder has a source, and nobody has synchronised this user with it there. What
+    /// stands there is somebody else's id, which it would take for one of its own (3.2.20).
+    Foreign,
+}
+
 /// Bidders of one kind get one draft.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kind {
@@ -18,8 +31,7 @@ pub struct Kind {
     pub disclosure: Disclosure,
     /// What floors and `cur` are written in; `None`: as they came.
     pub currency: Option<Currency>,
-    /// The id by which the bidder knows the user; empty: none is inserted.
-    pub buyeruid: Text,
+    pub buyeruid: Buyeruid,
     /// Whether `wseat` and `bseat` are written for each bidder.
     pub has_seats: bool,
 }
@@ -28,26 +40,29 @@ impl Kind {
     /// Of one bidder, for one request.
     pub fn of(subject: &Subject<'_>, bidder: &Bidder, disclosure: Disclosure) -> Self {
         let (wire, seats) = (&bidder.wire, &bidder.seats);
-        let may_know = disclosure.is_full() && subject.request.view.user.buyeruid.is_empty();
-        let source = wire.buyeruid_source.as_deref().filter(|_| may_know);
+        let source = wire.buyeruid_source.as_deref().filter(|_| disclosure.is_full());
         Self {
             version: wire.version,
             disclosure,
             currency: wire.currency.filter(|own| subject.pricing.takes(*own)),
-            buyeruid: source.map(|source| uid(subject.request, source)).unwrap_or_default(),
+            buyeruid: source.map(|source| buyeruid(subject.request, source)).unwrap_or_default(),
             has_seats: !seats.allowed.is_empty() || !seats.blocked.is_empty(),
         }
     }
 }
 
-/// The first id of a source, which is told in any letter case.
-fn uid(request: &ValidRequest, source: &str) -> Text {
+/// By the first id of a source, which is told in any letter case.
+fn buyeruid(request: &ValidRequest, source: &str) -> Buyeruid {
     let user = &request.view.user;
     let uids = request.view.texts.get(user.eid_uids.range()).unwrap_or_default();
     let mut known = request.texts_bytes(user.eid_sources).zip(uids);
     let found =
         known.find(|(one, uid)| one.eq_ignore_ascii_case(source.as_bytes()) && !uid.is_empty());
-    found.map(|(_, uid)| *uid).unwrap_or_default()
+    match found {
+        Some((_, uid)) => Buyeruid::Own(*uid),
+        None if user.buyeruid.is_empty() => Buyeruid::AsItCame,
+        None => Buyeruid::Foreign,
+    }
 }
 
 /// A place of a draft that differs from bidder to bidder; the range is what stands in it.

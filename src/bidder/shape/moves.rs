@@ -25,6 +25,9 @@ pub const SECURE: &Name = &(Key::Secure, "\"secure\":");
 pub const BUYERUID: &Name = &(Key::Buyeruid, "\"buyeruid\":");
 pub const IP: &Name = &(Key::Ip, "\"ip\":");
 pub const IPV6: &Name = &(Key::Ipv6, "\"ipv6\":");
+pub const DNT: &Name = &(Key::Dnt, "\"dnt\":");
+/// Of `regs.ext` in any version.
+pub const GPC: &Name = &(Key::Gpc, "\"gpc\":");
 pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
 
 /// What becomes of one member of an object.
@@ -35,7 +38,7 @@ pub struct Change<'v> {
     pub value: Option<&'v [u8]>,
 }
 
-/// Changes of one object: no more than the longest table and one, or an imp's four.
+/// Changes of one object: no more than the longest table and one, an imp's four or a device's three.
 pub type Changes<'v> = SmallVec<[Change<'v>; 5]>;
 
 /// Changes of an object and of its `ext`.
@@ -68,7 +71,7 @@ impl<'v> Moves<'v> {
         (object, ext): (&Object, &Object),
         version: OpenRtbVersion,
         names: &'static [Name],
-        is_kept: impl Fn(Key) -> bool,
+        is_kept: impl Fn(Key, &[u8]) -> bool,
     ) {
         let (right, wrong) = match version {
             OpenRtbVersion::V25 => (ext, object),
@@ -76,10 +79,8 @@ impl<'v> Moves<'v> {
         };
         for member in request.members(wrong) {
             let Some(name) = names.iter().find(|name| name.0 == member.key) else { continue };
-            if !is_kept(name.0) {
-                continue;
-            }
-            let Some(value) = present(request, member) else { continue };
+            let value = present(request, member).filter(|value| is_kept(name.0, value));
+            let Some(value) = value else { continue };
             let other = request.member(right, name.0).and_then(|other| present(request, other));
             if other.is_none_or(|other| other == value) {
                 self.set(version, name, value);

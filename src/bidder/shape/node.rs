@@ -7,6 +7,7 @@ use super::moves::{Change, Moves};
 use super::walk::Walk;
 use crate::bidder::splice::Members;
 use crate::privacy::disclosure::{Fate, Place, write_rounded, write_truncated};
+use crate::privacy::form::Form;
 use crate::request::{Element, Key, Member, Object};
 
 /// One object with what becomes of its members.
@@ -91,11 +92,26 @@ impl<'a> Walk<'a, '_> {
         let raw_key = if member.key == Key::Other { self.raw_key(member) } else { b"" };
         match self.disclosure.fate(place, member.key, raw_key) {
             Fate::Keep => true,
+            Fate::As(form) => self.keep_as(form, member),
             Fate::Drop => false,
             Fate::Enter => self.ext(node, member),
             Fate::Round => self.round(member),
             Fate::Truncate => self.truncate(member),
         }
+    }
+
+    /// A member as far as it is of its form.
+    fn keep_as(&mut self, form: Form, member: &Member) -> bool {
+        let request = self.request;
+        let value = request.value(member);
+        if !form.holds(value) {
+            return false;
+        }
+        if !form.is_whole(value) {
+            self.to.replace_value(member, b"");
+            form.copy(value, &mut self.to.out);
+        }
+        true
     }
 
     fn ext(&mut self, node: &Node<'_>, member: &Member) -> bool {

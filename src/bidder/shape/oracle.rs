@@ -31,7 +31,15 @@ struct Case {
     partner: Partner,
     bidder: Bidder,
     facts: Facts,
-    is_strict: bool,
+    /// Nothing is withheld, what is strict, or what is strict of a child.
+    level: Level,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Full,
+    Strict,
+    Child,
 }
 
 /// A path without the positions in its arrays.
@@ -141,7 +149,16 @@ impl Case {
         bidder.wire.currency =
             dice.one_in(3).then(|| Currency::parse(dice.pick(&["USD", "EUR", "JPY"])).unwrap());
         bidder.wire.buyeruid_source = dice.one_in(2).then(|| "e".to_owned());
-        Self { partner, bidder, facts, is_strict: dice.one_in(2) }
+        let level = match dice.roll(4) {
+            0 | 1 => Level::Full,
+            2 => Level::Strict,
+            _ => Level::Child,
+        };
+        Self { partner, bidder, facts, level }
+    }
+
+    fn is_strict(&self) -> bool {
+        self.level != Level::Full
     }
 
     fn has_seats(&self) -> bool {
@@ -178,17 +195,11 @@ impl Case {
         let geo = [".user.geo", ".device.geo"].iter().find_map(|geo| path.strip_prefix(geo));
         let strict = match geo {
             Some(rest) => {
-                let kept = [
-                    ".type",
-                    ".ipservice",
-                    ".country",
-                    ".region",
-                    ".regionfips104",
-                    ".metro",
-                    ".city",
-                    ".utcoffset",
-                ];
-                !rest.is_empty() && !kept.contains(&rest)
+                let kept =
+                    [".type", ".ipservice", ".country", ".region", ".regionfips104", ".utcoffset"];
+                let is_kept = kept.contains(&rest)
+                    || self.level == Level::Strict && [".metro", ".city"].contains(&rest);
+                !rest.is_empty() && !is_kept
             }
             None if path.starts_with(".user.") => {
                 !under(".user.consent") && !under(".user.ext.consent") && path != ".user.ext"
@@ -196,7 +207,7 @@ impl Case {
             None if path.starts_with(".device.ext.") => !under(".device.ext.atts"),
             None => path.strip_prefix(".device.").is_some_and(|rest| {
                 let kept = concat!(
-                    " dnt lmt ua sua devicetype make model os osv hwv h w language carrier ",
+                    " dnt lmt ua devicetype make model os osv hwv h w language carrier ",
                     "connectiontype ppi pxratio js geofetch flashver langb mccmnc ext geo ",
                 );
                 let first = rest.split(['.', '[']).next().unwrap();
@@ -211,7 +222,7 @@ impl Case {
             || !self.partner.margin.open.is_none()
                 && is_floor(path, [".imp[]", ".imp[].video", ".imp[].audio"])
             || !self.partner.margin.on_deals.is_none() && is_floor(path, [".imp[].pmp.deals[]"; 3])
-            || path == ".device.ip" && self.partner.is_direct && !is_in_input
+            || [".device.ip", ".device.ipv6"].contains(&path) && self.partner.is_direct
             || path == ".imp[].secure" && self.partner.is_secure
             || path == ".allimps"
             || self.has_seats() && (under(".wseat") || under(".bseat"))
@@ -219,7 +230,7 @@ impl Case {
                 && (under(".cur") || [".imp[].bidfloor", ".imp[].bidfloorcur"].contains(&path))
             || path == ".user.buyeruid" && self.bidder.wire.buyeruid_source.is_some()
             || !is_in_input && filled.contains(&path)
-            || self.is_strict && strict
+            || self.is_strict() && strict
     }
 
     fn check(&self, text: &str, dice: &mut Dice) -> Option<()> {
@@ -238,7 +249,11 @@ impl Case {
             partner: &self.partner,
             pricing: &pricing,
         };
-        let disclosure = if self.is_strict { Disclosure::STRICT } else { Disclosure::FULL };
+        let disclosure = match self.level {
+            Level::Full => Disclosure::FULL,
+            Level::Strict => Disclosure::STRICT,
+            Level::Child => Disclosure::CHILD,
+        };
         let mut scratch = ShapeScratch::default();
         let mut body = Vec::new();
         let shaped = scratch.begin(subject).shape(
@@ -289,7 +304,7 @@ impl Case {
             let is_frame = FRAMES.contains(&numberless(&plain).as_str());
             if !is_frame && !self.may_change(&plain, old.contains_key(path)) {
                 assert_eq!(old.get(path), new.get(path), "{path}");
-            } else if is_frame && !self.is_strict && old.contains_key(path) {
+            } else if is_frame && !self.is_strict() && old.contains_key(path) {
                 assert!(new.contains_key(path), "{path} is gone");
             }
         }
@@ -305,7 +320,7 @@ impl Case {
         for (object, names) in MOVES {
             let object = object.trim_start_matches('.');
             for name in names.iter().filter(|name| **name != "rwdd") {
-                if self.is_strict && *name == "eids" {
+                if self.is_strict() && *name == "eids" {
                     assert_eq!(at(after, "user", false, "eids"), None);
                     assert_eq!(at(after, "user", true, "eids"), None);
                     continue;

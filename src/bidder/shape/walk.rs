@@ -5,7 +5,7 @@
 
 use super::Subject;
 use super::common::Common;
-use super::kind::{Filling, Hole, Kind};
+use super::kind::{Buyeruid, Filling, Hole, Kind};
 use super::moves::{self, Change, Moves, Name};
 use super::node::Node;
 use crate::bidder::OpenRtbVersion;
@@ -17,6 +17,10 @@ use crate::request::stream::SpotPrice;
 use crate::request::{Element, Imp, Key, Member, Object, ValidRequest};
 use std::net::IpAddr;
 use std::ops::Range;
+
+/// What `Sec-GPC: 1` becomes (`gpc.md`), and where nothing is that it could go into.
+const GPC_SET: &[u8] = b"\"1\"";
+const NEW_REGS: &[u8] = b"{\"ext\":{\"gpc\":\"1\"}}";
 
 /// The walk through one request.
 pub struct Walk<'a, 'd> {
@@ -88,7 +92,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             }
             Key::Device => self.device(member),
             Key::User => self.user(member),
-            Key::Regs => self.regs(),
+            Key::Regs => self.regs(member),
             Key::Source => self.source(member, chain),
             _ => {}
         }
@@ -116,6 +120,9 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
         if lacks(Key::Device) {
             self.insert_built(end, "\"device\":", Self::new_device);
+        }
+        if lacks(Key::Regs) && self.subject.facts.browser.is_gpc {
+            self.insert(end, "\"regs\":", NEW_REGS);
         }
         if lacks(Key::Source) && !chain.is_empty() {
             self.insert(end, "\"source\":", b"");
@@ -233,11 +240,21 @@ impl<'a, 'd> Walk<'a, 'd> {
         member.is_none_or(|member| self.request.value(member) == b"null")
     }
 
-    fn regs(&mut self) {
+    /// The browser's signal is told where there is one: who sees the header must (`gpc.md`).
+    fn regs(&mut self, member: &Member) {
         let objects = &self.request.view.objects;
-        let Some(object) = &objects.regs else { return };
+        let is_gpc = self.subject.facts.browser.is_gpc;
+        let Some(object) = &objects.regs else {
+            if is_gpc {
+                self.to.replace_value(member, NEW_REGS);
+            }
+            return;
+        };
         let ext = objects.regs_ext.as_ref();
-        let moves = self.moves((object, ext), None, moves::REGS);
+        let mut moves = self.moves((object, ext), None, moves::REGS);
+        if is_gpc {
+            moves.ext.push(Change { name: moves::GPC, value: Some(GPC_SET) });
+        }
         self.node(&Node { ext, ..Node::new(None, object, &moves) });
     }
 
@@ -247,9 +264,13 @@ impl<'a, 'd> Walk<'a, 'd> {
         let ext = objects.user_ext.as_ref();
         let mut uid = Vec::new();
         let mut moves = self.moves((object, ext), Some(Place::User), moves::USER);
-        if !self.kind.buyeruid.is_empty() {
-            write_string(self.request.text(self.kind.buyeruid), &mut uid);
-            moves.own.push(Change { name: moves::BUYERUID, value: Some(&uid) });
+        match self.kind.buyeruid {
+            Buyeruid::AsItCame => {}
+            Buyeruid::Own(text) => {
+                write_string(self.request.text(text), &mut uid);
+                moves.own.push(Change { name: moves::BUYERUID, value: Some(&uid) });
+            }
+            Buyeruid::Foreign => moves.own.push(Change { name: moves::BUYERUID, value: None }),
         }
         let geo = objects.user_geo.as_ref();
         self.node(&Node { ext, geo, ..Node::new(Some(Place::User), object, &moves) });
@@ -265,17 +286,17 @@ impl<'a, 'd> Walk<'a, 'd> {
         };
         let (ext, geo) = (objects.device_ext.as_ref(), objects.device_geo.as_ref());
         let (mut text, mut moves) = (Vec::new(), Moves::default());
-        if let Some((name, address)) = self.observed() {
+        if let Some(([name, other], address)) = self.observed() {
             self.write_address(address, &mut text);
             moves.own.push(Change { name, value: Some(&text) });
+            moves.own.push(Change { name: other, value: None });
+        }
+        if self.subject.facts.browser.is_do_not_track {
+            moves.own.push(Change { name: moves::DNT, value: Some(b"1") });
         }
         let node = Node { ext, geo, ..Node::new(Some(Place::Device), object, &moves) };
         let mut end = self.node(&node);
-        for &(key, text) in self.common.device.iter() {
-            if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
-                self.insert(&mut end, text, b"");
-            }
-        }
+        self.device_members(&mut end);
         if self.request.member(object, Key::Geo).is_none() {
             self.insert_built(&mut end, "\"geo\":", Self::new_geo);
         }
@@ -319,9 +340,8 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
         // An `ext` that is not there has no member.
         let none = Object::default();
-        let is_kept = |key| {
-            let fate = place.map_or(Fate::Keep, |place| self.disclosure.fate(place, key, b""));
-            fate == Fate::Keep
+        let is_kept = |key, value: &[u8]| {
+            place.is_none_or(|place| self.disclosure.fate(place, key, b"").keeps(value))
         };
         let objects = (object, ext.unwrap_or(&none));
         moves.relocate(self.request, objects, self.version, names, is_kept);
@@ -335,11 +355,20 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
     }
 
+    /// Appends what was looked up about the device.
+    fn device_members(&mut self, end: &mut Members) {
+        for &(key, text) in self.common.device.iter() {
+            if self.disclosure.fate(Place::Device, key, b"").keeps_ours() {
+                self.insert(end, text, b"");
+            }
+        }
+    }
+
     /// Appends what was looked up about the place.
     pub fn geo_members(&mut self, end: &mut Members) {
         for &(key, text) in self.common.geo.iter() {
             match self.disclosure.fate(Place::Geo, key, b"") {
-                Fate::Keep => self.insert(end, text, b""),
+                fate if fate.keeps_ours() => self.insert(end, text, b""),
                 Fate::Round => {
                     let mut rounded = Vec::with_capacity(8);
                     let Some((name, value)) = text.split_once(':') else { continue };
@@ -353,16 +382,20 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
     }
 
-    /// The address that a user of a direct partner was seen at, where the request names none of
-    /// its family.
-    fn observed(&self) -> Option<(&'static Name, IpAddr)> {
+    /// The address that a user of a direct partner was seen at, where the request does not name
+    /// it, with the member for it and the one of the other family. What was looked up is of this
+    /// address: beside another one, place and carrier would be those of another device.
+    fn observed(&self) -> Option<([&'static Name; 2], IpAddr)> {
         let address = self.subject.facts.address.filter(|_| self.subject.partner.is_direct)?;
         let own = &self.request.view.device;
-        let (name, known) = match address {
-            IpAddr::V4(_) => (moves::IP, own.ip),
-            IpAddr::V6(_) => (moves::IPV6, own.ipv6),
-        };
-        (known.is_none() && is_public(address)).then_some((name, address))
+        let mut named = [own.ip, own.ipv6].into_iter().flatten();
+        if !is_public(address) || named.any(|own| own.to_canonical() == address) {
+            return None;
+        }
+        Some(match address {
+            IpAddr::V4(_) => ([moves::IP, moves::IPV6], address),
+            IpAddr::V6(_) => ([moves::IPV6, moves::IP], address),
+        })
     }
 
     fn write_address(&self, address: IpAddr, out: &mut Vec<u8>) {
@@ -372,17 +405,16 @@ impl<'a, 'd> Walk<'a, 'd> {
 
     /// A `device` of nothing but what was looked up.
     fn new_device(&mut self, end: &mut Members) {
-        if let Some((name, address)) = self.observed() {
+        if let Some(([name, _], address)) = self.observed() {
             self.insert(end, name.1, b"");
             let mut text = Vec::new();
             self.write_address(address, &mut text);
             self.to.out.extend_from_slice(&text);
         }
-        for &(key, text) in self.common.device.iter() {
-            if self.disclosure.fate(Place::Device, key, b"") == Fate::Keep {
-                self.insert(end, text, b"");
-            }
+        if self.subject.facts.browser.is_do_not_track {
+            self.insert(end, moves::DNT.1, b"1");
         }
+        self.device_members(end);
         self.insert_built(end, "\"geo\":", Self::new_geo);
     }
 

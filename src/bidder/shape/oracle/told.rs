@@ -56,9 +56,10 @@ pub fn check(case: &Case, before: &Value, after: &Value, offered: &[usize]) {
     }
     check_user(case, before, after);
     let is_seen = case.partner.is_direct && case.facts.address.is_some();
-    if is_seen && before["device"]["ip"].is_null() && is_object_or_null(&before["device"]) {
-        let address = if case.is_strict { "192.0.2.0" } else { "192.0.2.77" };
+    if is_seen && is_object_or_null(&before["device"]) {
+        let address = if case.is_strict() { "192.0.2.0" } else { "192.0.2.77" };
         assert_eq!(after["device"]["ip"], address);
+        assert!(after["device"].get("ipv6").is_none());
     }
     for (at, sent) in offered.iter().zip(after["imp"].as_array().unwrap()) {
         let given = &before["imp"][at];
@@ -79,12 +80,8 @@ pub fn check(case: &Case, before: &Value, after: &Value, offered: &[usize]) {
 fn check_user(case: &Case, before: &Value, after: &Value) {
     let Some(source) = &case.bidder.wire.buyeruid_source else { return };
     let user = &before["user"];
-    if case.is_strict {
+    if case.is_strict() {
         assert!(after["user"].get("buyeruid").is_none());
-        return;
-    }
-    if !matches!(user["buyeruid"].as_str(), None | Some("")) {
-        assert_eq!(after["user"]["buyeruid"], user["buyeruid"]);
         return;
     }
     let lists = [&user["eids"], &user["ext"]["eids"]];
@@ -92,7 +89,9 @@ fn check_user(case: &Case, before: &Value, after: &Value) {
     let id = |eid: &Value| eid["uids"][0]["id"].as_str().map(str::to_owned);
     let of_source = |eid: &&Value| eid["source"].as_str() == Some(source.as_str());
     let known = eids.find(|eid| of_source(eid) && id(eid).is_some()).and_then(id);
-    let expected = known.map_or_else(|| user["buyeruid"].clone(), Value::from);
+    let is_foreign = !matches!(user["buyeruid"].as_str(), None | Some(""));
+    let none = if is_foreign { Value::Null } else { user["buyeruid"].clone() };
+    let expected = known.map_or(none, Value::from);
     assert_eq!(after["user"]["buyeruid"], expected);
 }
 
