@@ -77,6 +77,12 @@ fn unfit(config: &Config, settings: &Settings) -> Option<String> {
     if config.retention != RetentionPolicy::Limits {
         return Some("its retention is not `limits`: what a reader has taken goes".to_owned());
     }
+    if config.max_messages_per_subject > 0 {
+        let most = config.max_messages_per_subject;
+        return Some(format!(
+            "it keeps {most} messages of a subject (`max_msgs_per_subject`): newer ones push older ones out"
+        ));
+    }
     config.no_ack.then(|| "it acknowledges nothing (`no_ack`)".to_owned())
 }
 
@@ -90,6 +96,12 @@ fn weaknesses(config: &Config, settings: &Settings) -> Vec<String> {
     let is_bounded = config.max_bytes > 0 || config.max_messages > 0;
     if is_bounded && config.discard == DiscardPolicy::Old {
         found.push("when it is full it drops the oldest messages (discard old)".to_owned());
+    }
+    if !config.max_age.is_zero() {
+        found.push(format!(
+            "it drops messages after {} s (`max_age`), read or not",
+            config.max_age.as_secs()
+        ));
     }
     if config.duplicate_window < settings.repeat_window {
         let (have, want) = (config.duplicate_window.as_secs(), settings.repeat_window.as_secs());
@@ -131,6 +143,7 @@ mod tests {
             (Config { subjects: vec!["gavel.event.>".to_owned()], ..good() }, "subjects"),
             (Config { retention: RetentionPolicy::WorkQueue, ..good() }, "retention"),
             (Config { no_ack: true, ..good() }, "no_ack"),
+            (Config { max_messages_per_subject: 1, ..good() }, "max_msgs_per_subject"),
         ] {
             let why = unfit(&bad, &settings).unwrap();
             assert!(why.contains(word), "{why}");
@@ -138,6 +151,7 @@ mod tests {
         for (weak, word) in [
             (Config { num_replicas: 1, ..good() }, "copies"),
             (Config { max_bytes: 1, discard: DiscardPolicy::Old, ..good() }, "oldest"),
+            (Config { max_age: Duration::from_secs(8), ..good() }, "max_age"),
             (Config { duplicate_window: Duration::from_secs(120), ..good() }, "repeat"),
         ] {
             assert_eq!(unfit(&weak, &settings), None);

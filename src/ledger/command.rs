@@ -71,7 +71,9 @@ pub fn run(args: LedgerArgs, out: &mut dyn Write) -> Result<Vec<String>, LedgerF
     };
     let temp = args.temp.unwrap_or_else(std::env::temp_dir);
     let memory = usize::from(args.memory) << 20;
-    let mut tally = Tally::new(question.clone(), &temp, memory, sources.len() == 1);
+    // an export may be of several replicas, or of a stream that has records twice
+    let is_alone = matches!(sources.as_slice(), [Source::Journal(_)]);
+    let mut tally = Tally::new(question.clone(), &temp, memory, is_alone);
     let mut faults = Faults::default();
     for source in &sources {
         source.read(&RealDisk, &mut faults, &mut |item| tally.take(item))?;

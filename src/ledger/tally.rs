@@ -67,8 +67,8 @@ pub struct Stake {
 pub type Show<'s> = dyn FnMut(&Finding<'_>) -> io::Result<()> + 's;
 
 impl Tally {
-    /// For a question, in so many bytes of memory and files of a folder. `is_alone`: there is one
-    /// source only.
+    /// For a question, in so many bytes of memory and files of a folder. `is_alone`: all
+    /// is of one journal, which has no record twice.
     pub fn new(question: Question, dir: &Path, memory: usize, is_alone: bool) -> Self {
         let others = if is_alone { 0 } else { memory / 2 };
         Self {

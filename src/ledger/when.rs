@@ -9,10 +9,10 @@ use jiff::{Timestamp, Unit};
 
 /// Microseconds since the epoch of a date (its first moment, in UTC) or a time of RFC 3339.
 pub fn parse(text: &str) -> Result<u64, String> {
+    // a date in another spelling may say a time zone, which would not count
+    let is_date = text.len() == "2026-11-29".len() && !text.contains(['T', 't', ' ']);
     let stamp = match text.parse::<Date>() {
-        Ok(date) if !text.contains(['T', 't', ' ']) => {
-            date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
-        }
+        Ok(date) if is_date => date.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()),
         _ => text.parse::<Timestamp>(),
     };
     stamp.ok().and_then(|stamp| u64::try_from(stamp.as_microsecond()).ok()).ok_or_else(|| {
@@ -54,6 +54,9 @@ mod tests {
             ("1969-12-31", None),
             ("2026-02-30", None),
             ("2026-11-29T13:00:00", None),
+            ("2026-12-01[Europe/Berlin]", None),
+            ("2026-12-01T00:00:00[Europe/Berlin]", None),
+            ("20261201", None),
             ("yesterday", None),
             ("", None),
         ] {

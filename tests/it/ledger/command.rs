@@ -198,6 +198,13 @@ fn an_export_is_as_good_as_its_journal_and_both_together_are_no_more() {
         }
         assert_eq!(found, expected, "{paths:?}");
     }
+    let (once, twice) = (std::fs::read(&lines).unwrap(), root.path().join("twice.jsonl"));
+    std::fs::write(&twice, once.repeat(2)).unwrap();
+    let (mut found, expected) = (json(&by, &[&twice]), json(&by, &[&a]));
+    for how_often in ["event_records_read", "event_records_again"] {
+        found[how_often] = expected[how_often].clone();
+    }
+    assert_eq!(found, expected);
 }
 
 #[test]
