@@ -5,6 +5,7 @@
 //! Invariant: what is answered as done is durable, or was no event of ours; which of the two
 //! nobody is told.
 
+use crate::journal::Refused;
 use crate::macros::Macros;
 use crate::money::Cpm;
 use crate::money_event::{EventType, MoneyEvent, URL_BYTES_MAX};
@@ -18,6 +19,7 @@ use http::request::Parts;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Where they come.
 pub const PATH: &str = "/e/";
@@ -64,6 +66,12 @@ pub struct EventDesk {
     most: u32,
     scratch: RefCell<Vec<u8>>,
 }
+
+/// How long an event is tried again that no upstream brings. In a shorter outage of the broker
+/// nothing is lost; in a longer one no auction is held by then.
+const KEPT_FOR: Duration = Duration::from_secs(60);
+/// And how often.
+const KEPT_EVERY: Duration = Duration::from_secs(1);
 
 /// One that waits.
 struct Waiting(Rc<Cell<u32>>);
@@ -131,8 +139,8 @@ impl EventDesk {
     }
 
     /// Makes events durable that no upstream brings: they follow from our own answer, and those of
-    /// one answer have one place among those that wait. Where that fails, or there is no place, they
-    /// are counted so, for nobody comes again with them.
+    /// one answer have one place among those that wait. Nobody comes again with them, so they are
+    /// tried again for [`KEPT_FOR`]. Where that fails, or there is no place, they are counted so.
     pub fn keep(&self, events: Vec<MoneyEvent>) -> impl Future<Output = ()> + use<> {
         let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
         let place = self.wait();
@@ -142,12 +150,7 @@ impl EventDesk {
                     cells.event(event.event, EventEnd::Busy);
                     continue;
                 }
-                let end = match log.count_once(&event).await {
-                    Counted::New => EventEnd::New,
-                    Counted::Repeat => EventEnd::Repeat,
-                    Counted::Refused(_) | Counted::Forgotten => EventEnd::Refused,
-                };
-                cells.event(event.event, end);
+                cells.event(event.event, kept(&log, &event).await);
             }
         }
     }
@@ -169,6 +172,23 @@ impl EventDesk {
             event.loss_reason = told.loss.unwrap_or(0);
         }
         Ok(event)
+    }
+}
+
+/// Tries until it is durable, or can never be.
+async fn kept(log: &EventLog, event: &MoneyEvent) -> EventEnd {
+    let until = Instant::now() + KEPT_FOR;
+    loop {
+        match log.count_once(event).await {
+            Counted::New => return EventEnd::New,
+            Counted::Repeat => return EventEnd::Repeat,
+            Counted::Refused(Refused::Busy | Refused::Failed | Refused::Broker)
+                if Instant::now() < until =>
+            {
+                sleep(KEPT_EVERY).await;
+            }
+            Counted::Refused(_) | Counted::Forgotten => return EventEnd::Refused,
+        }
     }
 }
 

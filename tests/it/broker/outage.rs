@@ -11,9 +11,16 @@ use gavel::broker::link::Link;
 use gavel::broker::message::of_event;
 use gavel::broker::{BrokerFault, Settings};
 use gavel::clock;
+use gavel::http::events::EventDesk;
+use gavel::journal;
+use gavel::journal::disk::real::RealDisk;
 use gavel::journal::handle::Once;
 use gavel::journal::ticket::Ticket;
-use gavel::money_event::codec::write_event;
+use gavel::money_event::codec::{identify, write_event};
+use gavel::notice::event_log::EventLog;
+use gavel::telemetry::hub::{Hub, TelemetrySettings};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -118,6 +125,35 @@ fn an_event_waits_for_a_broker_that_is_back_in_time() {
     assert!(!stored.is_repeat);
     assert!(link.block_on(link.publish(&message)).unwrap().is_repeat);
     running.close();
+}
+
+#[test]
+fn a_win_that_follows_from_an_answer_waits_longer_than_an_upstream_would() {
+    let Some(mut nats) = Nats::start() else { return };
+    let settings = Settings { wait: Duration::from_millis(200), ..nats.settings() };
+    let (link, running) = Link::start(settings).unwrap();
+    wait_until("the broker is there", || link.health().is_well());
+    nats.die();
+    wait_until("it is missed", || !link.health().is_well());
+    let dir = tempfile::tempdir().unwrap();
+    let settings = journal::Settings { ballast_bytes: 0, ..journal::Settings::new(dir.path()) };
+    let opened = journal::open::open(settings, Arc::new(RealDisk), identify).unwrap();
+    let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+    let log = EventLog::Broker(opened.journal.clone(), link.clone());
+    let desk = EventDesk::new(log, Rc::new(hub.worker(0).unwrap()), 1);
+    let won = event(1, STEPS[0]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut kept = std::pin::pin!(desk.keep(vec![won.clone()]));
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut kept).await;
+        assert!(early.is_err(), "it was given up");
+        nats.come_back();
+        kept.await;
+    });
+    let again = link.block_on(link.publish(&of_event("gavel", &won))).unwrap();
+    assert!(again.is_repeat, "the stream has it");
+    running.close();
+    opened.running.close();
 }
 
 #[test]
