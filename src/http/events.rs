@@ -5,6 +5,7 @@
 //! Invariant: what is answered as done is durable, or was no event of ours; which of the two
 //! nobody is told.
 
+use crate::clock;
 use crate::journal::Refused;
 use crate::macros::Macros;
 use crate::money::Cpm;
@@ -19,7 +20,7 @@ use http::request::Parts;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// Where they come.
 pub const PATH: &str = "/e/";
@@ -177,13 +178,13 @@ impl EventDesk {
 
 /// Tries until it is durable, or can never be.
 async fn kept(log: &EventLog, event: &MoneyEvent) -> EventEnd {
-    let until = Instant::now() + KEPT_FOR;
+    let until = clock::monotonic() + KEPT_FOR;
     loop {
         match log.count_once(event).await {
             Counted::New => return EventEnd::New,
             Counted::Repeat => return EventEnd::Repeat,
             Counted::Refused(Refused::Busy | Refused::Failed | Refused::Broker)
-                if Instant::now() < until =>
+                if clock::monotonic() < until =>
             {
                 sleep(KEPT_EVERY).await;
             }

@@ -12,7 +12,7 @@ use prost::Message;
 use std::path::{Path, PathBuf};
 
 const REQUEST: &str = r#"{"id":"r-1","tmax":5000,"imp":[{"id":"1","banner":{"w":300,"h":250}}],
-    "site":{"id":"s"},"device":{"ip":"203.0.113.9","ifa":"ifa-canary"},"user":{"buyeruid":"uid-canary"}}"#;
+    "site":{"id":"s"},"device":{"ip":"203.0.113.9","ifa":"ifa-linnet"},"user":{"buyeruid":"uid-linnet"}}"#;
 const ANSWER: &str = r#"{"id":"r-1","seatbid":[{"bid":[{"id":"b","impid":"1","price":1,"adm":"<p>","w":300,"h":250}]}]}"#;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
@@ -103,9 +103,9 @@ fn a_traced_request_is_one_span_with_a_child_for_each_call_at_the_collector() {
     }
     for message in collector.seen() {
         let sent = String::from_utf8_lossy(&message.body).into_owned();
-        assert!(!sent.contains("canary") && !sent.contains("203.0.113"), "nothing personal");
+        assert!(!sent.contains("linnet") && !sent.contains("203.0.113"), "nothing personal");
     }
-    assert!(!server.log.concat().contains("canary"));
+    assert!(!server.log.concat().contains("linnet"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn refusals_are_told_with_the_id_of_the_answer_and_not_more_often_than_allowed()
     let mut ids = Vec::new();
     for _ in 0..20 {
         let headers = [("x-request-id", "jo@mail.example"), ("traceparent", "junk")];
-        let reply = client.post("/openrtb2/pub", &headers, b"{\"ifa\":\"canary\"}").unwrap();
+        let reply = client.post("/openrtb2/pub", &headers, b"{\"ifa\":\"linnet\"}").unwrap();
         assert_eq!(reply.status, 400);
         ids.push(reply.header("x-request-id").unwrap().to_owned());
     }
@@ -198,7 +198,7 @@ fn refusals_are_told_with_the_id_of_the_answer_and_not_more_often_than_allowed()
     assert_eq!(server.terminate(), Some(0));
     let lines = server.log.iter().filter(|line| line.contains("request refused")).count();
     assert!(lines <= seconds, "{lines} lines in {seconds} s");
-    assert!(!server.log.concat().contains("canary") && !server.log.concat().contains("jo@mail"));
+    assert!(!server.log.concat().contains("linnet") && !server.log.concat().contains("jo@mail"));
 }
 
 #[test]
@@ -206,9 +206,9 @@ fn a_refusal_before_the_partner_was_known_names_none() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::ready(&config(folder.path(), "", &[]));
     let mut client = Client::connect(server.public.unwrap());
-    let reply = client.post("/openrtb2/canary", &[], REQUEST.as_bytes()).unwrap();
+    let reply = client.post("/openrtb2/linnet", &[], REQUEST.as_bytes()).unwrap();
     assert_eq!(reply.status, 401);
     let told = server.wait_log("request refused");
     assert_eq!((&told["reason"], told.get("partner")), (&"unauthorised".into(), None), "{told}");
-    assert!(!server.log.concat().contains("canary"), "its word for itself is not repeated");
+    assert!(!server.log.concat().contains("linnet"), "its word for itself is not repeated");
 }
