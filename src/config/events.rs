@@ -1,12 +1,13 @@
 //! `[journal]`, `[broker]` and `[events]`: what is kept of auctions and events, and our own notice URLs.
 //!
-//! Owns: names, defaults and ranges of their keys, and the relations between them. Never: a folder
+//! Owns: names, defaults and ranges of their keys, the relations between them, and to the keys that are
+//! in force. Never: a folder
 //! that is opened, a key that is shown.
 
-use super::broker;
+use super::fault::{Found, Place};
 use super::files::Files;
 use super::reader::Table;
-use super::words;
+use super::{Config, Report, broker, words};
 use crate::journal::{self, JournalFault};
 use crate::token::SKEW;
 use crate::token::issuer::{BASE_CHARS_MAX, Issuer};
@@ -130,6 +131,23 @@ fn base(text: &str) -> Option<String> {
     is_good.then(|| text.to_owned())
 }
 
+/// Whether the tokens that are out are still taken: each names its key by a number, under which there
+/// is one secret for as long as a process runs.
+pub fn check_keys(config: &Config, in_force: &Config, main: &Path) -> Result<(), Report> {
+    let issuers = config.rules.issuer.as_ref().zip(in_force.rules.issuer.as_ref());
+    let replaced = issuers.and_then(|(new, old)| new.keys.replaced(&old.keys));
+    let Some(id) = replaced else { return Ok(()) };
+    let place = Place { file: main.display().to_string(), path: "events.keys".to_owned() };
+    let wanted = format!(
+        "a new `id` with a new secret: tokens that the present secret of {id} has signed are out"
+    );
+    Err(Report(vec![place.fault(
+        Found::Value(format!("another secret for id {id}")),
+        wanted,
+        None,
+    )]))
+}
+
 fn keys(t: &mut Table, folder: &Path, files: &Files) -> Option<Keys> {
     let mut read: Vec<Key> = Vec::new();
     for mut one in t.sections("keys") {
@@ -154,7 +172,7 @@ fn key(t: &mut Table, folder: &Path, files: &Files) -> Option<Key> {
         0..=255_u8,
         "Stands in each token that the key signs. The first key of the list signs, all are taken: \
          a new one goes behind the old one, then before it, and the old one goes when its last \
-         token has ended.",
+         token has ended. Another secret under a number that is in force is not taken.",
     );
     let good = |text: &str| {
         let text = text.trim();

@@ -15,7 +15,7 @@ use crate::bidder::resolve::Addresses;
 use crate::capture::recorder::Recorder;
 use crate::clock;
 use crate::config::files::Files;
-use crate::config::{self, Config, Report, checksums};
+use crate::config::{self, Config, Report, checksums, events};
 use crate::enrich::databases::{Databases, RenewCheck, Renewal};
 use crate::lifecycle::spare::Spare;
 use crate::limits::bank::Bank;
@@ -212,7 +212,10 @@ impl Publisher {
             let before = links(&self.now.files);
             let result = match config::load_from(&self.parts.main, &files) {
                 Ok(config) => match checksums::check(&config, &files) {
-                    Ok(()) => Ok(config),
+                    Ok(()) => {
+                        let kept = events::check_keys(&config, &self.now.config, &self.parts.main);
+                        kept.map(|()| config).map_err(|report| (report, "invalid"))
+                    }
                     Err(report) => Err((report, "checksum")),
                 },
                 Err(report) => {

@@ -103,6 +103,16 @@ impl Keys {
         Self { signs, others }
     }
 
+    fn all(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.signs).chain(&self.others)
+    }
+
+    /// A key of `before` whose number another secret has now: none of its tokens would be taken.
+    pub fn replaced(&self, before: &Self) -> Option<u8> {
+        let is_replaced = |old: &&Key| self.all().any(|new| new.id == old.id && new != *old);
+        before.all().find(is_replaced).map(|old| old.id)
+    }
+
     /// Appends a token. Never longer than [`TOKEN_CHARS_MAX`].
     pub fn issue(&self, claims: &Claims<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         scratch.clear();

@@ -257,6 +257,31 @@ fn replayed_traffic_is_a_test_for_a_partner_that_agreed_to_it() {
 }
 
 #[test]
+fn another_secret_under_a_key_that_is_out_is_not_taken() {
+    let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
+    let file = config(dir.path(), "one", &bidder, &events(&[ONE]));
+    let mut server = Server::ready(&file);
+    let sold = path(&auction(&server, REQUEST), "burl", &[]);
+    let journal = dir.path().join("one");
+    let other = ONE.replace("first", "other");
+    write(&file, journal.to_str().unwrap(), &bidder, &events(&[&other]));
+    server.hang_up();
+    let told = server.wait_log("not taken: the last good one stays in force");
+    let fault = told["fault"].as_str().unwrap();
+    assert!(fault.contains("events.keys") && fault.contains("another secret for id 1"), "{fault}");
+    assert!(!fault.contains("secret of this test"), "{fault}");
+    assert_eq!(send(&server, "GET", &sold, "").status, 204);
+    let new = r#"gavel_events_total{event="billing",result="new"}"#;
+    assert!((server.metric(new) - 1.0).abs() < f64::EPSILON, "{}", server.metrics());
+    // a number of its own is what it needs
+    let other = other.replace("id = 1", "id = 3");
+    write(&file, journal.to_str().unwrap(), &bidder, &events(&[&other, ONE]));
+    server.hang_up();
+    server.wait_log("published");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
 fn keys_are_rotated_by_a_reload_and_either_replica_takes_either_token() {
     let (dir, bidder) = (tempfile::tempdir().unwrap(), bidder());
     let (one, two) =
