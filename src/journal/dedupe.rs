@@ -6,7 +6,9 @@
 //! still counts the event once, by its id).
 //!
 //! Ids are kept by the step of time in which their token ends: the same token always ends in the
-//! same step, so that one look suffices, and a step is dropped whole.
+//! same step, so that one look suffices, and a step is dropped whole. What was dropped, or not kept at
+//! the start, is never counted again. It is that, and not what a clock says, that refuses an event: a
+//! step from which nothing was dropped is open, however late it is.
 
 use super::published::lock;
 use super::ticket::Ticket;
@@ -126,13 +128,15 @@ impl Dedupe {
         }
     }
 
-    /// An event was found in the journal.
+    /// An event was found in the journal. One that is over is not kept, and never counts again.
     pub fn remember(&self, id: EventId, expires_s: u64, now_s: u64) {
-        if self.is_over(expires_s / self.step_s, now_s) {
-            return;
-        }
-        if let Some(shard) = self.shard(id) {
-            self.keep(&mut lock(shard), id, expires_s);
+        let Some(shard) = self.shard(id) else { return };
+        let shard = &mut *lock(shard);
+        let step = expires_s / self.step_s;
+        if self.is_over(step, now_s) {
+            shard.forgotten = shard.forgotten.max(step + 1);
+        } else {
+            self.keep(shard, id, expires_s);
         }
     }
 
@@ -154,7 +158,16 @@ impl Dedupe {
         (step + 1).saturating_mul(self.step_s) <= now_s
     }
 
-    /// Drops the steps that are over.
+    /// Nothing whose token ended before this counts: records of it may have been removed.
+    pub fn close_before(&self, end_s: u64) {
+        for shard in &self.shards {
+            let shard = &mut *lock(shard);
+            shard.forgotten = shard.forgotten.max(end_s / self.step_s);
+        }
+    }
+
+    /// Drops the steps that are over. `now_s` must not jump forward: an event whose step was dropped
+    /// is refused, also where its token lives by the clock that is set right.
     pub fn forget(&self, now_s: u64) {
         for shard in &self.shards {
             let mut dropped = Vec::new();
@@ -162,11 +175,9 @@ impl Dedupe {
             while let Some(entry) = shard.steps.first_entry()
                 && self.is_over(*entry.key(), now_s)
             {
-                shard.forgotten = entry.key() + 1;
+                shard.forgotten = shard.forgotten.max(entry.key() + 1);
                 dropped.push(entry.remove());
             }
-            let over = now_s / self.step_s;
-            shard.forgotten = shard.forgotten.max(over);
             let count = dropped.iter().map(HashSet::len).sum();
             self.count.fetch_sub(count, Ordering::Relaxed);
         }
@@ -231,10 +242,23 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_over_at_the_start_is_not_kept() {
+    fn one_that_was_over_at_the_start_is_not_kept_and_not_counted_again() {
         let index = index();
         index.remember(ID, 100, 110);
         assert!(index.is_empty());
+        assert!(matches!(index.claim(ID, 100), Claim::Forgotten));
+        // also by a clock that was far ahead then: what was not counted before is open
+        index.forget(1_000_000);
+        assert!(matches!(index.claim(ID, 100), Claim::Forgotten));
+        assert!(matches!(index.claim(ID, 110), Claim::New(_)));
+    }
+
+    #[test]
+    fn what_ended_before_the_newest_segment_is_not_counted() {
+        let index = index();
+        index.close_before(115);
+        assert!(matches!(index.claim(ID, 109), Claim::Forgotten));
+        assert!(matches!(index.claim(ID, 110), Claim::New(_)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::published::Published;
 use super::queue::{Item, Queue};
 use super::ticket::Ticket;
 use super::{Condition, Refused, Settings};
+use crate::clock::Anchor;
 use crate::money_event::EventId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Parts {
     pub balance: Arc<Book>,
     pub cursors: Arc<Cursors>,
     pub chores: Arc<Chores>,
+    /// When it was opened.
+    pub start: Anchor,
 }
 
 /// What became of an event that counts once.

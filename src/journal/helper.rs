@@ -2,15 +2,17 @@
 //!
 //! Owns: making segments ahead, probing what failed, removing what is done with. Never: a record.
 //! Invariant: a segment is removed only when every sink has passed it, it is older than `keep_for`
-//! (or in the way, where the journal gives way), and nothing in it is damaged.
+//! (or in the way, where the journal gives way), and nothing in it is damaged. Neither that nor what
+//! is forgotten follows a jump of the wall clock.
 
 use super::Place;
 use super::Settings;
+use super::age::Ages;
 use super::handle::Journal;
 use super::maker::Maker;
 use super::published::{Segment, Table, lock};
 use super::survey::path_of;
-use crate::clock;
+use crate::clock::{self, Anchor, Steady, Turn};
 use std::io;
 use std::mem;
 use std::path::PathBuf;
@@ -20,6 +22,10 @@ use std::time::{Duration, Instant};
 
 /// So many probes pass before the ballast is put back after the disk was full.
 const BALLAST_PROBES: u32 = 30;
+
+/// After so long with the wall clock somewhere else no token of before is alive (they live for 7 days
+/// at most, or less than `keep_for`, and may be early and late).
+const BELIEVE_AFTER_MAX: Duration = Duration::from_secs(8 * 86_400);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -90,10 +96,10 @@ impl Barred {
 }
 
 /// Starts it.
-pub fn start(journal: Journal, maker: Maker) -> io::Result<JoinHandle<()>> {
+pub fn start(journal: Journal, maker: Maker, ages: Ages) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name("gavel-segments".to_owned())
-        .spawn(move || Helper { journal, maker, barred: Barred::default(), calm: 0 }.run())
+        .spawn(move || Helper::new(journal, maker, ages).run())
 }
 
 struct Helper {
@@ -102,9 +108,17 @@ struct Helper {
     barred: Barred,
     /// Probes since the ballast was last missing.
     calm: u32,
+    steady: Steady,
+    ages: Ages,
 }
 
 impl Helper {
+    fn new(journal: Journal, maker: Maker, ages: Ages) -> Self {
+        let believe_after = maker.settings.keep_for.min(BELIEVE_AFTER_MAX);
+        let steady = Steady::new(journal.parts().start, believe_after);
+        Self { journal, maker, barred: Barred::default(), calm: 0, steady, ages }
+    }
+
     fn run(mut self) {
         self.maker.load_ballast();
         let every = self.maker.settings.probe_every;
@@ -124,7 +138,7 @@ impl Helper {
             let now = clock::monotonic();
             if now >= probe_at {
                 probe_at = now + every;
-                self.probe();
+                self.probe(Anchor::now());
             }
         }
     }
@@ -144,12 +158,15 @@ impl Helper {
         lock(&parts.chores.asked).wanted.take_if(|wanted| *wanted == place);
     }
 
-    fn probe(&mut self) {
+    fn probe(&mut self, now: Anchor) {
         self.barred = Barred::default();
         self.journal.parts().queue.tell_tick();
-        let wall = clock::wall();
-        self.journal.parts().dedupe.forget(wall.as_secs());
-        self.retain(wall);
+        let (time, turn) = self.steady.look(now);
+        if let Some(turn) = turn {
+            tell(turn);
+        }
+        self.journal.parts().dedupe.forget(time.as_secs());
+        self.retain(now.monotonic());
         if self.maker.published.parts().has_no_ballast {
             self.calm += 1;
             if self.calm >= BALLAST_PROBES {
@@ -161,13 +178,15 @@ impl Helper {
         }
     }
 
-    fn retain(&self, now: Duration) {
+    fn retain(&mut self, now: Instant) {
         let table = self.maker.published.table();
+        self.ages.note(&table, now);
         let least = self.journal.parts().cursors.least();
-        let done = done_with(&table, &self.maker.settings, least, now);
-        if done.is_empty() {
-            return;
-        }
+        let age = |ordinal| self.ages.of(ordinal, now);
+        let done = done_with(&table, &self.maker.settings, least, age);
+        let (Some(oldest), Some(newest)) = (done.first(), done.last()) else { return };
+        let (segments, from, to) = (done.len(), oldest.first, newest.next);
+        tracing::info!(segments, from, to, "journal: segments that are done with are removed");
         let ordinals: Vec<u64> = done.iter().map(|segment| segment.ordinal).collect();
         self.maker.published.forget(&ordinals);
         let dirs = &self.maker.dirs;
@@ -184,16 +203,36 @@ impl Helper {
     }
 }
 
+fn tell(turn: Turn) {
+    match turn {
+        Turn::Ahead(by) => tracing::warn!(
+            seconds = by.as_secs(),
+            "journal: the wall clock jumped ahead; nothing is forgotten or removed for that"
+        ),
+        Turn::Behind(by) => {
+            tracing::warn!(seconds = by.as_secs(), "journal: the wall clock jumped back");
+        }
+        Turn::Back => tracing::info!("journal: the wall clock is back where it should be"),
+        Turn::Believed => tracing::info!("journal: the wall clock has stayed, and is believed"),
+    }
+}
+
 /// The segments that may go: from the oldest on, all that every sink has passed (`least`) and that
 /// are older than `keep_for`, while the rest is at least `keep_bytes`. Damaged ones stay. Where the
 /// journal gives way, also younger ones: the one in use and the one made ahead always have room.
-pub fn done_with(table: &Table, settings: &Settings, least: u64, now: Duration) -> Vec<Segment> {
+/// `age_of` says how long ago the segment of a number was begun.
+pub fn done_with(
+    table: &Table,
+    settings: &Settings,
+    least: u64,
+    age_of: impl Fn(u64) -> Duration,
+) -> Vec<Segment> {
     let mut rest: u64 = table.segments.iter().map(|segment| segment.file_bytes).sum();
     let mut done = Vec::new();
     for pair in table.segments.windows(2) {
         let [segment, behind] = pair else { break };
         // its last record is older than the first one of the next
-        let age = now.saturating_sub(Duration::from_micros(behind.begun_us));
+        let age = age_of(behind.ordinal);
         let left = rest.saturating_sub(segment.file_bytes);
         let has_room = rest.saturating_add(settings.segment_bytes.saturating_mul(2))
             <= settings.disk_bytes_max;
@@ -212,6 +251,94 @@ pub fn done_with(table: &Table, settings: &Settings, least: u64, now: Duration) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::disk::real::RealDisk;
+    use crate::journal::handle::Once;
+    use crate::journal::open::{Opened, open};
+    use crate::money_event::codec::{identify, write_event};
+    use crate::money_event::{EventId, EventType, MoneyEvent};
+    use std::sync::Arc;
+
+    const HOUR_S: u64 = 3_600;
+
+    fn opened(settings: &Settings) -> Opened {
+        open(settings.clone(), Arc::new(RealDisk), identify).unwrap()
+    }
+
+    /// A helper whose time is the test's; the journal's own does not probe within a minute.
+    fn helper(journal: &Journal) -> Helper {
+        let parts = journal.parts();
+        let maker = Maker {
+            disk: Arc::clone(&parts.disk),
+            settings: Arc::clone(&parts.settings),
+            dirs: Arc::new(parts.settings.dirs()),
+            published: Arc::clone(&parts.published),
+        };
+        let found = parts.published.table();
+        let ages = Ages::new(&found, parts.settings.keep_for, parts.start.monotonic());
+        Helper::new(journal.clone(), maker, ages)
+    }
+
+    /// Takes an event; whether it is new (or not, or forgotten).
+    fn bill(journal: &Journal, id: u128, expires_s: u64) -> Option<bool> {
+        let event = EventType::Billing;
+        let event = MoneyEvent { event, id: EventId(id), expires_s, ..MoneyEvent::default() };
+        let mut payload = Vec::new();
+        write_event(&event, &mut payload);
+        match journal.append_once(event.id, expires_s, event.event.kind(), payload) {
+            Once::New(ticket) => ticket.wait().map(|_| true).ok(),
+            Once::Seen => Some(false),
+            _ => None,
+        }
+    }
+
+    /// So long after the start, with the wall clock so far ahead.
+    fn after(journal: &Journal, at_s: u64, jump_s: u64) -> Anchor {
+        let (start, at) = (journal.parts().start, Duration::from_secs(at_s));
+        Anchor::of(start.monotonic() + at, start.wall() + at + Duration::from_secs(jump_s))
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_costs_no_record_and_no_event() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            segment_bytes: 64 << 10,
+            commit_bytes_max: 16 << 10,
+            record_bytes_max: 4 << 10,
+            ballast_bytes: 0,
+            probe_every: Duration::from_secs(60),
+            ..Settings::new(dir.path())
+        };
+        let Opened { journal, running, .. } = opened(&settings);
+        let end_s = journal.parts().start.wall().as_secs() + HOUR_S;
+        assert_eq!(bill(&journal, 1, end_s), Some(true));
+        for _ in 0..60 {
+            journal.append_durable(9, vec![7; 4_000]).unwrap().wait().unwrap();
+        }
+        let segments = journal.status().segments;
+        assert!(segments > 3);
+        let mut one = helper(&journal);
+        for (at_s, jump_s) in [(1, 0), (2, 72 * HOUR_S), (3, 72 * HOUR_S), (4, 0), (5, 0)] {
+            one.probe(after(&journal, at_s, jump_s));
+            assert_eq!(journal.status().segments, segments, "{at_s}");
+            assert_eq!(bill(&journal, 1, end_s), Some(false), "{at_s}");
+            assert_eq!(bill(&journal, u128::from(at_s) * 10, end_s), Some(true), "{at_s}");
+        }
+        running.close();
+
+        let Opened { journal, running, .. } = opened(&settings);
+        let mut one = helper(&journal);
+        one.probe(after(&journal, 1, 0));
+        assert_eq!(bill(&journal, 20, end_s), Some(false));
+        assert_eq!(bill(&journal, 2, end_s), Some(true));
+        // it goes on by the time that goes by, and nothing is counted twice
+        one.probe(after(&journal, 49 * HOUR_S, 0));
+        assert!(journal.status().segments < segments);
+        for id in [1, 2, 3] {
+            assert_eq!(bill(&journal, id, end_s), None);
+        }
+        assert_eq!(bill(&journal, 4, end_s + 50 * HOUR_S), Some(true));
+        running.close();
+    }
 
     fn table() -> Table {
         let segment = |ordinal: u64| Segment {
@@ -228,12 +355,17 @@ mod tests {
         Table { segments: (1..=5).map(segment).collect(), next: 60 }
     }
 
+    /// Each was begun at the second of its number.
+    fn begun_before(now_s: u64) -> impl Fn(u64) -> Duration {
+        move |ordinal| Duration::from_secs(now_s.saturating_sub(ordinal))
+    }
+
     #[test]
     fn a_segment_goes_when_it_is_passed_and_old_and_not_damaged() {
         let settings = Settings { keep_for: Duration::from_secs(10), ..Settings::new("unused") };
         let gone = |least, now_s, keep_bytes| -> Vec<u64> {
             let settings = Settings { keep_bytes, ..settings.clone() };
-            let done = done_with(&table(), &settings, least, Duration::from_secs(now_s));
+            let done = done_with(&table(), &settings, least, begun_before(now_s));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };
         assert_eq!(gone(u64::MAX, 1_000, 0), [1, 3, 4]);
@@ -254,7 +386,7 @@ mod tests {
                 gives_way,
                 ..Settings::new("unused")
             };
-            let done = done_with(&table(), &settings, least, Duration::from_secs(10));
+            let done = done_with(&table(), &settings, least, begun_before(10));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };
         // five of 100 bytes, and room for two more is wanted; the second is damaged

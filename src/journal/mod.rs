@@ -28,6 +28,7 @@
 //! `DIR/ballast` room that is given up when the disk is full, `DIR/lock`. Segments of the spill
 //! folder are of the same series.
 
+pub mod age;
 pub mod balance;
 pub mod command;
 pub mod cursor;
@@ -93,7 +94,8 @@ pub struct Settings {
     /// Most bytes of segments in each of the folders.
     pub disk_bytes_max: u64,
     /// Segments are kept for so long, also where every sink has passed them: for the index of
-    /// duplicates (at least as long as a token lives) and for the ledger.
+    /// duplicates (at least as long as a token lives) and for the ledger. The time in which no journal
+    /// is open counts in part only: see [`age`].
     pub keep_for: Duration,
     /// ... and beyond it while all segments together are smaller than this.
     pub keep_bytes: u64,

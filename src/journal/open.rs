@@ -4,6 +4,7 @@
 //! was never acknowledged is cut; damage is renamed, reported and kept; whatever step is interrupted,
 //! the next start does it again.
 
+use super::age::Ages;
 use super::balance::Book;
 use super::cursor::{self, Cursor, Cursors};
 use super::dedupe::Dedupe;
@@ -18,7 +19,7 @@ use super::store::Store;
 use super::survey::{Survey, Surveyed, path_of, survey};
 use super::walk::{End, Piece, Record};
 use super::{Dirs, JournalFault, Settings, helper, writer};
-use crate::clock;
+use crate::clock::{self, Anchor};
 use crate::money_event::EventId;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -246,8 +247,8 @@ pub fn open(
     disk: Arc<dyn Disk>,
     identify: Identify,
 ) -> Result<Opened, JournalFault> {
-    let begun = clock::monotonic();
-    let now_s = clock::wall().as_secs();
+    let start = Anchor::now();
+    let now_s = start.wall().as_secs();
     let dedupe = Dedupe::new(settings.ids_max, settings.id_step);
     let recovered = recover(&*disk, &settings, &mut |record| {
         if record.tag.class == Class::Durable
@@ -257,7 +258,9 @@ pub fn open(
         }
     })?;
     let mut report = recovered.report;
-    report.took = clock::monotonic().saturating_duration_since(begun);
+    report.took = clock::monotonic().saturating_duration_since(start.monotonic());
+    dedupe.close_before(newest(&recovered.table, start).as_secs());
+    let ages = Ages::new(&recovered.table, settings.keep_for, start.monotonic());
     let balance = Book::new(recovered.cursors.keys().cloned().zip(recovered.pending));
     let settings = Arc::new(settings);
     let published = Arc::new(Published::new(recovered.table, recovered.next_ordinal));
@@ -283,15 +286,22 @@ pub fn open(
         balance: Arc::new(balance),
         cursors: Arc::new(Cursors::new(recovered.cursors)),
         chores: Arc::default(),
+        start,
     };
     let journal = Journal::new(parts);
     let threads = vec![
         writer::start(journal.clone(), store).map_err(JournalFault::Thread)?,
-        helper::start(journal.clone(), maker).map_err(JournalFault::Thread)?,
+        helper::start(journal.clone(), maker, ages).map_err(JournalFault::Thread)?,
     ];
     log(&report);
     let running = Running { journal: journal.clone(), threads, lock: recovered.lock };
     Ok(Opened { journal, report, running })
+}
+
+/// When the newest segment was begun; one that says later than now was begun by a wrong clock.
+fn newest(table: &Table, now: Anchor) -> Duration {
+    let begun = table.segments.iter().map(|segment| Duration::from_micros(segment.begun_us));
+    begun.filter(|begun| *begun <= now.wall()).max().unwrap_or_default()
 }
 
 fn log(report: &Report) {

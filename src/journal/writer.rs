@@ -90,7 +90,7 @@ impl Writer {
             }
         }
         self.commit(&[], Duration::ZERO);
-        self.store.close(now_us());
+        self.store.close(self.steady_us());
         self.ask_helper();
         self.journal.parts().chores.stop();
         self.journal.parts().published.wake();
@@ -122,7 +122,7 @@ impl Writer {
             self.commit(&work.items, self.journal.parts().settings.mark_after);
         }
         if work.is_idle {
-            let _ = self.store.mark(now_us());
+            let _ = self.store.mark(self.steady_us());
         }
         let after = self.journal.condition();
         if after > before {
@@ -148,7 +148,7 @@ impl Writer {
             .chain(drops.map(count))
             .collect();
         let begun = clock::monotonic();
-        let result = self.store.commit(&entries, now_us());
+        let result = self.store.commit(&entries, self.steady_us());
         let took = clock::monotonic().saturating_duration_since(begun);
         let bytes = items.iter().map(|item| item.payload.len() as u64).sum();
         self.judge(took);
@@ -202,6 +202,12 @@ impl Writer {
         }
     }
 
+    /// What a segment's header says of when it was begun: the time between two of them is right
+    /// whatever the wall clock does meanwhile.
+    fn steady_us(&self) -> u64 {
+        micros(self.journal.parts().start.wall_at(clock::monotonic()))
+    }
+
     fn ask_helper(&mut self) {
         let leftovers = self.store.take_leftovers();
         self.journal.parts().chores.ask(self.store.wants(), leftovers);
@@ -209,5 +215,9 @@ impl Writer {
 }
 
 fn now_us() -> u64 {
-    u64::try_from(clock::wall().as_micros()).unwrap_or(u64::MAX)
+    micros(clock::wall())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
