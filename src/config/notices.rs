@@ -105,7 +105,9 @@ fn sender(t: &mut Table) -> SenderSettings {
             "letters_max",
             d.letters_max,
             100..=100_000_000,
-            "Notices put aside or dead; with more, nothing new is read from the journal.",
+            "Notices put aside or dead; of more, the oldest dead ones give way. A bidder has \
+             at most as many put aside as it leaves for others: what comes beyond waits in \
+             the journal, and holds up nobody else.",
         ),
         tick: d.tick,
     }

@@ -60,8 +60,8 @@ pub struct Job {
 pub enum Source {
     /// Best effort: nothing.
     Loss,
-    /// A durable record of a batch that is not committed yet: it is put aside.
-    Record { batch: u64, sequence: u64, kind: u8, payload: Vec<u8> },
+    /// A durable record before which the cursor stands: it is put aside, or held.
+    Record { sequence: u64, kind: u8, payload: Vec<u8> },
     /// It was put aside, under this number: it is tried again, or dead.
     Letter(u64),
     /// The broker keeps it: it goes back there.

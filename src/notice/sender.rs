@@ -8,12 +8,15 @@
 //!
 //! A record's road: read ahead from the journal into the window -> its bidder's lane -> a try. Taken:
 //! done. Not taken, or no turn in time: a letter, pending, with its tries and when it is due; the
-//! window goes on. From the letters it is tried again until it is delivered or dead. What the broker
+//! window goes on. From the letters it is tried again until it is delivered or dead. Where its bidder
+//! has its share of letters it is held: it waits in the journal (`disk`). What the broker
 //! keeps instead of the journal comes as a parcel (`parcels`) and goes back there.
 
+mod disk;
 mod parcels;
 
 use super::courier::Failure;
+use super::held::Held;
 use super::lane::{Gate, Job, Lane, LaneSettings, Source};
 use super::schedule::{RetrySettings, micros};
 use super::shelf::Shelf;
@@ -23,7 +26,6 @@ use super::{Notice, orders};
 use crate::broker::feed::Parcel;
 use crate::clock;
 use crate::journal::dead::{Change, Letter, LetterState};
-use crate::money_event::EventType;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +46,7 @@ pub struct SenderSettings {
     pub in_flight_max: usize,
     /// Auctions whose loss notices wait for the thread.
     pub losses_max: usize,
-    /// Letters open at once; with more, nothing new is read from the journal.
+    /// Letters open at once; of more, the oldest dead ones give way, and records are held.
     pub letters_max: usize,
     /// How often the thread looks for what is new or due.
     pub tick: Duration,
@@ -83,6 +85,8 @@ pub struct Sender {
     /// Where durable notices are; `None`: there is no journal.
     shelf: Option<Shelf>,
     window: Window,
+    /// Records that find no room as letters.
+    held: Held,
     lanes: BTreeMap<String, Lane>,
     flights: JoinSet<Result<(), Failure>>,
     jobs: HashMap<Id, Job>,
@@ -112,6 +116,7 @@ impl Sender {
             tally,
             shelf,
             window: Window::default(),
+            held: Held::default(),
             lanes: BTreeMap::new(),
             flights: JoinSet::new(),
             jobs: HashMap::new(),
@@ -179,6 +184,7 @@ impl Sender {
     fn turn(&mut self) {
         self.look();
         self.read();
+        self.take_up();
         self.start();
         self.write();
     }
@@ -225,46 +231,8 @@ impl Sender {
                 one.oldest_us = Some(one.oldest_us.map_or(job.first_us, |us| us.min(job.first_us)));
             }
         }
+        self.held.add_to(&mut waiting);
         self.tally.is_waiting(waiting);
-    }
-
-    /// Letters whose time is over without a turn are dead, too.
-    fn give_up(&mut self, now_us: u64) {
-        let Some(store) = &self.shelf else { return };
-        let end_us = now_us.saturating_sub(micros(self.settings.retry.span));
-        for (number, bidder, due_us) in store.older_than(end_us) {
-            let tries = store.tries(number);
-            // one that is under way is judged when it ends
-            let lane = self.lanes.get_mut(&bidder);
-            if lane.is_some_and(|lane| lane.forget(due_us, number)) {
-                let reason = format!("not delivered in time, after {tries} tries");
-                tracing::warn!(%bidder, number, %reason, "a notice is dead");
-                let state = LetterState::Dead;
-                self.changes.push(Change { number, state, tries, reason, ..Change::default() });
-            }
-        }
-    }
-
-    /// Reads ahead, as far as the window has room.
-    fn read(&mut self) {
-        let now_us = self.now_us();
-        while self.window.has_room() && self.letters.is_empty() {
-            let Some(batch) = self.shelf.as_mut().and_then(Shelf::read) else { return };
-            let store = &self.shelf;
-            let known = |sequence| store.as_ref().and_then(|store| store.state_of(sequence));
-            let at = (now_us, clock::timer());
-            let (id, jobs, unreadable) = self.window.open(batch, &known, at);
-            for letter in unreadable {
-                self.tally.count(EventType::default(), Ended::Dead);
-                self.bury(id, letter);
-            }
-            for job in jobs {
-                let bidder = job.bidder.clone();
-                if let Some(job) = self.lane(&bidder).queue(job, clock::timer()) {
-                    self.set_aside(job, "left alone", None);
-                }
-            }
-        }
     }
 
     /// Loss notices of an auction: now or never.
@@ -391,7 +359,7 @@ impl Sender {
         match job.source {
             Source::Loss => {}
             Source::Parcel(receipt) => receipt.delivered(),
-            Source::Record { batch, .. } => self.window.delivered(batch),
+            Source::Record { sequence, .. } => self.window.delivered(sequence),
             Source::Letter(number) => {
                 let state = LetterState::Delivered;
                 self.changes.push(Change { number, state, ..Change::default() });
@@ -427,7 +395,7 @@ impl Sender {
                 }
                 self.changes.push(Change { number, state, tries, due_us, since_us: 0, reason });
             }
-            Source::Record { batch, sequence, kind, payload } => {
+            Source::Record { sequence, kind, payload } => {
                 let letter = Letter {
                     sink: super::shelf::SINK.to_owned(),
                     reason,
@@ -439,54 +407,11 @@ impl Sender {
                     group: job.bidder,
                     due_us,
                 };
-                if state == LetterState::Dead {
-                    self.bury(batch, letter);
-                } else {
-                    self.park(batch, letter);
+                match state {
+                    LetterState::Dead => self.bury(letter),
+                    _ => self.letters.push(letter),
                 }
             }
-        }
-    }
-
-    fn park(&mut self, batch: u64, letter: Letter) {
-        self.window.is_set_aside(batch, false);
-        self.letters.push(letter);
-    }
-
-    fn bury(&mut self, batch: u64, letter: Letter) {
-        let (bidder, reason) = (&letter.group, &letter.reason);
-        tracing::warn!(%bidder, sequence = letter.sequence, %reason, "a notice is dead");
-        self.window.is_set_aside(batch, true);
-        self.letters.push(Letter { due_us: 0, ..letter });
-    }
-
-    /// Makes durable what has come of notices: letters first, then the cursor.
-    fn write(&mut self) {
-        let Some(store) = &mut self.shelf else { return };
-        if !self.letters.is_empty() {
-            let Some(put) = store.put(&self.letters) else { return };
-            self.letters.clear();
-            for (number, bidder, due_us) in put {
-                self.lane(&bidder).aside.insert((due_us, number));
-            }
-        }
-        let Some(store) = &mut self.shelf else { return };
-        if !self.changes.is_empty() {
-            let Some(pending) = store.change(&self.changes) else { return };
-            self.changes.clear();
-            for (number, bidder, due_us) in pending {
-                self.lane(&bidder).aside.insert((due_us, number));
-            }
-        }
-        let now = clock::timer();
-        let is_due = self.passed.is_none_or(|passed| now.duration_since(passed) >= PASS_EVERY);
-        if (is_due || !self.window.has_room())
-            && let Some(store) = &mut self.shelf
-            && let Some(done) = self.window.done()
-            && store.pass(&done)
-        {
-            self.passed = Some(now);
-            self.window.passed();
         }
     }
 }

@@ -4,6 +4,7 @@
 //! fault of the disk is logged and answered with `None`: the caller keeps what it has and comes
 //! again.
 
+use super::room::Room;
 use super::tally::Waiting;
 use super::window::Done;
 use crate::clock;
@@ -12,13 +13,13 @@ use crate::journal::dead::known::Known;
 use crate::journal::dead::{Change, DeadLetters, Letter, LetterState};
 use crate::journal::disk::Disk;
 use crate::journal::handle::Journal;
-use crate::journal::sink::{Batch, Sink};
+use crate::journal::sink::{Batch, Reader, Sink};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing::error;
+use tracing::{error, warn};
 
 /// The name of the journal's sink.
 pub const SINK: &str = "notices";
@@ -26,6 +27,9 @@ pub const SINK: &str = "notices";
 /// Records of a batch, and their bytes.
 const BATCH_RECORDS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Records that are walked over to reach one that was held; what is farther away is looked for.
+const SKIP_MAX: u64 = 16_384;
 
 /// A fault that lasts is logged this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
@@ -38,6 +42,10 @@ pub type Pending = (u64, String, u64);
 pub struct Shelf {
     sink: Sink,
     letters: DeadLetters,
+    room: Room,
+    journal: Journal,
+    /// Reads again what was held.
+    again: Reader,
     dir: PathBuf,
     complained: Cell<Option<Instant>>,
 }
@@ -51,9 +59,16 @@ impl Shelf {
     ) -> Result<Option<Self>, JournalFault> {
         let Some(sink) = Sink::new(journal, SINK) else { return Ok(None) };
         let letters = DeadLetters::open(disk, journal.settings(), letters_max)?;
+        let mut room = Room::new(letters_max);
+        for (number, one) in letters.known() {
+            room.note(&one.group, number, (None, one.state));
+        }
         let shelf = Self {
+            again: Reader::from(journal, sink.cursor().next),
             sink,
             letters,
+            room,
+            journal: journal.clone(),
             dir: journal.settings().dir.clone(),
             complained: Cell::new(None),
         };
@@ -111,6 +126,21 @@ impl Shelf {
         }
     }
 
+    /// Records from one on that was read before.
+    pub fn read_again(&mut self, from: u64) -> Option<Batch> {
+        let place = self.again.place();
+        if !(place..place.saturating_add(SKIP_MAX)).contains(&from) {
+            self.again = Reader::from(&self.journal, from);
+        }
+        let read = self.again.read(BATCH_RECORDS_MAX, BATCH_BYTES_MAX);
+        read.inspect_err(|fault| self.complain("read the journal again", fault)).ok()
+    }
+
+    /// How many letters there may be, and of whom.
+    pub fn room(&self) -> &Room {
+        &self.room
+    }
+
     /// Not at each of the tries that follow.
     fn complain(&self, what: &str, fault: &JournalFault) {
         let now = clock::monotonic();
@@ -147,23 +177,75 @@ impl Shelf {
         })
     }
 
-    /// Puts letters aside: those that are due are pending, the others dead. Answers the pending ones.
-    pub fn put(&mut self, letters: &[Letter]) -> Option<Vec<Pending>> {
+    /// Puts letters aside, as many as there is room for: those that are due are pending, the others
+    /// dead. Answers the pending ones, and takes what it has put out of the list; where the disk
+    /// refuses, the list stays.
+    pub fn put(&mut self, letters: &mut Vec<Letter>) -> Option<(Vec<Pending>, Vec<Letter>)> {
+        let (fits, full) = self.fitting(letters);
+        self.make_way(fits.iter().filter(|one| self.state_of(one.sequence).is_none()).count())?;
         let (pending, dead): (Vec<Letter>, Vec<Letter>) =
-            letters.iter().cloned().partition(|letter| letter.due_us > 0);
-        let dead = self.letters.put(&dead, LetterState::Dead);
-        let numbers = dead.and_then(|_| self.letters.put(&pending, LetterState::Pending));
-        let numbers =
-            numbers.inspect_err(|fault| self.complain("put letters aside", fault)).ok()?;
+            fits.iter().cloned().partition(|letter| letter.due_us > 0);
+        self.put_as(&dead, LetterState::Dead)?;
+        let numbers = self.put_as(&pending, LetterState::Pending)?;
+        *letters = full;
         let put = numbers.into_iter().zip(pending);
-        Some(put.map(|(number, letter)| (number, letter.group, letter.due_us)).collect())
+        let put = put.map(|(number, letter)| (number, letter.group, letter.due_us)).collect();
+        Some((put, fits))
+    }
+
+    /// Those that there is room for, and the others.
+    fn fitting(&self, letters: &[Letter]) -> (Vec<Letter>, Vec<Letter>) {
+        let (mut room, mut taken) = (BTreeMap::new(), 0);
+        letters.iter().cloned().partition(|letter| {
+            let left = room
+                .entry(letter.group.clone())
+                .or_insert_with(|| self.room.for_pending(&letter.group));
+            let free = self.room.for_dead(taken);
+            let is_there = self.state_of(letter.sequence).is_some();
+            let fits = is_there || free > 0 && (letter.due_us == 0 || *left > 0);
+            if fits && !is_there {
+                taken += 1;
+                *left = left.saturating_sub(usize::from(letter.due_us > 0));
+            }
+            fits
+        })
+    }
+
+    /// Dead letters go where there is no room for so many new ones.
+    fn make_way(&mut self, new: usize) -> Option<()> {
+        for (bidder, numbers) in self.room.give_way(new) {
+            warn!(%bidder, letters = numbers.len(), "the oldest dead letters give way: there are too many");
+            self.purge(&numbers, "gave way to a newer one")?;
+        }
+        Some(())
+    }
+
+    fn put_as(&mut self, letters: &[Letter], state: LetterState) -> Option<Vec<u64>> {
+        let were: Vec<_> = letters.iter().map(|one| self.state_of(one.sequence)).collect();
+        let put = self.letters.put(letters, state);
+        let numbers = put.inspect_err(|fault| self.complain("put letters aside", fault)).ok()?;
+        for ((number, letter), was) in numbers.iter().zip(letters).zip(were) {
+            self.room.note(&letter.group, *number, (was, state));
+        }
+        Some(numbers)
     }
 
     /// What became of letters; answers those that are to be tried again.
     pub fn change(&mut self, changes: &[Change]) -> Option<Vec<Pending>> {
+        let about = |change: &Change| {
+            let known = self.letters.get(change.number)?;
+            Some((change.number, (known.group.clone(), known.state)))
+        };
+        let mut were: BTreeMap<_, _> = changes.iter().filter_map(about).collect();
         if let Err(fault) = self.letters.change_all(changes) {
             self.complain("write what became of letters", &fault);
             return None;
+        }
+        for Change { number, state, .. } in changes {
+            if let Some((bidder, was)) = were.get_mut(number) {
+                self.room.note(bidder, *number, (Some(*was), *state));
+                *was = *state;
+            }
         }
         let of = |state| changes.iter().filter(move |change| change.state == state);
         let count = |state| of(state).count() as u64;

@@ -5,7 +5,7 @@ use crate::journal::disk::real::RealDisk;
 use crate::journal::open::{Opened, open};
 use crate::journal::{Settings, handle::Journal};
 use crate::money_event::codec::{identify, write_event};
-use crate::money_event::{EventId, MoneyEvent};
+use crate::money_event::{EventId, EventType, MoneyEvent};
 use crate::notice::guard::Blocked;
 use crate::notice::orders::{Order, place};
 use crate::notice::shelf::SINK;
@@ -13,6 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::path::Path;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
+
+mod full;
 
 fn journal(dir: &Path) -> Opened {
     let settings = Settings {
@@ -53,6 +55,7 @@ struct World {
     down: RefCell<Vec<&'static str>>,
     slow: RefCell<Vec<&'static str>>,
     poison: RefCell<Option<(String, Failure)>>,
+    blocked: RefCell<Vec<&'static str>>,
     tries: Cell<usize>,
     got: RefCell<Vec<String>>,
 }
@@ -66,6 +69,9 @@ impl World {
         }
         if self.down.borrow().contains(&bidder) {
             return Err(Failure::Connect);
+        }
+        if self.blocked.borrow().contains(&bidder) {
+            return Err(Failure::Blocked(Blocked::Port));
         }
         if let Some((_, failure)) = self.poison.borrow().as_ref().filter(|(bad, _)| *bad == url) {
             return Err(*failure);
@@ -87,15 +93,19 @@ struct Running {
     losses: mpsc::Sender<Vec<Notice>>,
 }
 
+fn deliver(world: &Rc<World>) -> Deliver {
+    let world = Rc::clone(world);
+    Rc::new(move |bidder, url| {
+        let world = Rc::clone(&world);
+        Box::pin(async move { world.deliver(&bidder, url).await })
+    })
+}
+
 fn start(world: &Rc<World>, journal: &Journal, settings: SenderSettings) -> Running {
     let shelf = Shelf::open(journal, Arc::new(RealDisk), settings.letters_max).unwrap();
     let (stop, tally) = (Arc::new(AtomicBool::new(false)), Arc::new(Tally::default()));
     let (losses, plans) = mpsc::channel(settings.losses_max);
-    let world = Rc::clone(world);
-    let deliver: Deliver = Rc::new(move |bidder, url| {
-        let world = Rc::clone(&world);
-        Box::pin(async move { world.deliver(&bidder, url).await })
-    });
+    let deliver = deliver(world);
     let sender = Sender::new(settings, deliver, Arc::clone(&tally), shelf, 7);
     let task = spawn_local(sender.run((plans, tokio::sync::mpsc::channel(1).1), Arc::clone(&stop)));
     Running { task, stop, tally, losses }
