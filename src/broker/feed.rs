@@ -89,6 +89,12 @@ impl Owed {
 }
 
 impl Receipt {
+    /// Nothing is owed to anybody.
+    #[cfg(test)]
+    pub fn nobodys() -> Self {
+        Self(None)
+    }
+
     /// The bidder has it.
     pub fn delivered(self) {
         self.tell(AckKind::Ack);
@@ -100,8 +106,8 @@ impl Receipt {
     }
 
     /// It is given up: a message says so, and why, before the stream is told that nobody sends it any
-    /// more. Where that is interrupted it comes again: with time left it is tried once more, and a
-    /// bidder that takes it then has a dead notice beside it; else it dies as the same dead notice.
+    /// more. Where that is interrupted it comes again and is tried once more where its bidder is not
+    /// left alone; a bidder that takes it then has a dead notice beside it, else it dies as the same one.
     pub fn dead(mut self, reason: String, tries: u32) {
         let Some(owed) = self.0.take() else { return };
         owed.link.clone().finish(async move {

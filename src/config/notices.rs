@@ -164,7 +164,9 @@ fn retry(t: &mut Table) -> RetrySettings {
             "tries_max",
             d.tries_max,
             1..=100,
-            "Tries of a durable notice before it is a dead letter.",
+            "Tries of a durable notice before it is a dead letter. With `events.ack = \
+             \"broker\"` the stream counts how often one was taken, not its tries: there the \
+             gaps follow from its age, to about so many tries, and only `retry_for` ends it.",
         ),
         steady_gap: t.duration(
             "retry_gap",

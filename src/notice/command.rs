@@ -175,6 +175,14 @@ impl Row {
     }
 }
 
+impl Row {
+    /// What its number of tries is: the broker counts how often a notice was taken, and not every time
+    /// was a try.
+    fn counted(&self) -> &'static str {
+        if self.sequence.is_some() { "tries" } else { "taken" }
+    }
+}
+
 impl Choice {
     fn is_empty(&self) -> bool {
         let Self { letters, event, bidder, older } = self;
@@ -288,7 +296,7 @@ fn lines(rows: &[Row]) -> String {
             "letter": row.number,
             "state": row.state.label(),
             "bidder": row.bidder,
-            "tries": row.tries,
+            (row.counted()): row.tries,
             "reason": row.reason,
             "since_us": row.since_us,
             "due_us": (row.due_us > 0).then_some(row.due_us),
@@ -310,7 +318,14 @@ fn lines(rows: &[Row]) -> String {
 fn table(rows: &[Row], now_us: u64) -> String {
     let mut out = format!(
         "{:>8} {:<8} {:<8} {:<32} {:<20} {:>5} {:>9} {}\n",
-        "letter", "state", "type", "event", "bidder", "tries", "minutes", "reason"
+        "letter",
+        "state",
+        "type",
+        "event",
+        "bidder",
+        rows.first().map_or("tries", Row::counted),
+        "minutes",
+        "reason"
     );
     for row in rows {
         let _ = writeln!(

@@ -31,6 +31,9 @@ impl Default for RetrySettings {
 /// By how much each gap behind the steady ones is longer than the one before.
 const GROWTH: u64 = 4;
 
+/// So long before its time is over a notice comes once more.
+const LAST_BEFORE: Duration = Duration::from_secs(10);
+
 impl RetrySettings {
     /// The gap behind so many failed tries, before chance is added.
     pub fn gap(&self, tries: u32) -> Duration {
@@ -56,6 +59,32 @@ impl RetrySettings {
         let most = micros(self.gap(tries)).saturating_mul(2).saturating_add(1);
         let wait = chance.checked_rem(most).unwrap_or(0);
         Some(now_us.saturating_add(wait).min(first_us.saturating_add(micros(self.span))))
+    }
+
+    /// The gap behind a failed try of a notice that is so old, where nobody has counted its tries: as
+    /// if each gap so far had been as long as it is on average.
+    pub fn gap_at(&self, age: Duration) -> Duration {
+        let mut end = Duration::ZERO;
+        let mut gaps = (1..self.tries_max).map(|tries| self.gap(tries));
+        let gap = gaps.find(|gap| {
+            end = end.saturating_add(*gap);
+            age < end
+        });
+        gap.unwrap_or_else(|| self.gap(self.tries_max.saturating_sub(1).max(1)))
+    }
+
+    /// When one whose tries nobody has counted comes again: after the gap on average, and once more
+    /// shortly before its time is over. `None`: it is over.
+    pub fn again(&self, gap: Duration, first_us: u64, now_us: u64, chance: u64) -> Option<u64> {
+        if self.is_over(first_us, now_us) {
+            return None;
+        }
+        let end_us = first_us.saturating_add(micros(self.span));
+        let last_us = end_us
+            .saturating_sub(micros(LAST_BEFORE.min(self.span.checked_div(10).unwrap_or_default())));
+        let most = micros(gap).saturating_mul(2).saturating_add(1);
+        let due_us = now_us.saturating_add(chance.checked_rem(most).unwrap_or(0));
+        Some(due_us.min(if now_us < last_us { last_us } else { end_us }))
     }
 
     /// Whether no try begins any more.
@@ -144,6 +173,28 @@ mod tests {
         assert_eq!(retry.next(1, 0, day, 0), None);
         assert_eq!(retry.next(1, 0, day - 1, u64::MAX / 2 + 1), Some(day));
         assert_eq!(retry.next(11, 0, 5, 7), Some(12));
+    }
+
+    #[test]
+    fn where_tries_are_not_counted_the_age_says_how_long_the_gap_is() {
+        let retry = RetrySettings::default();
+        let gaps = [0, 59, 60, 312, 314, 30_000, 90_000].map(|age| {
+            let gap = retry.gap_at(Duration::from_secs(age));
+            gap.as_secs()
+        });
+        assert_eq!(gaps, [10, 10, 253, 253, 1012, 64818, 64818]);
+        let once = RetrySettings { tries_max: 1, ..retry };
+        assert_eq!(once.gap_at(Duration::ZERO), once.span);
+    }
+
+    #[test]
+    fn what_waits_comes_once_more_before_its_time_is_over() {
+        let retry = RetrySettings { span: Duration::from_secs(60), ..RetrySettings::default() };
+        let (gap, late) = (Duration::from_secs(40), 80_000_000);
+        assert_eq!(retry.again(gap, 0, 5, 7), Some(12));
+        assert_eq!(retry.again(gap, 0, 5, late), Some(54_000_000));
+        assert_eq!(retry.again(gap, 0, 54_000_000, late), Some(60_000_000));
+        assert_eq!(retry.again(gap, 0, 60_000_000, 0), None);
     }
 
     proptest! {

@@ -174,6 +174,11 @@ mod tests {
         assert_eq!((row.number, row.tries, row.since_us, row.died_us), (8, 4, 5, Some(9)));
         let told = [row.kind.as_str(), row.bidder.as_str(), row.reason.as_str()];
         assert_eq!(told, ["win", "b", "status 400"]);
+        // what is counted is not tries
+        let line: serde_json::Value =
+            serde_json::from_str(&lines(std::slice::from_ref(&row))).unwrap();
+        assert_eq!((&line["taken"], &line["tries"]), (&4.into(), &serde_json::Value::Null));
+        assert!(table(std::slice::from_ref(&row), 9).lines().next().unwrap().contains(" taken "));
         let told = [row.event, row.auction, row.url].map(Option::unwrap);
         assert_eq!(told, ["0a", "x", "u"]);
     }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 mod full;
+mod late;
 
 fn journal(dir: &Path) -> Opened {
     let settings = Settings {
