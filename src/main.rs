@@ -165,7 +165,7 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn check(path: &Path) -> ExitCode {
-    match app::load::load(path) {
+    match app::load::check(path) {
         Ok((config, databases)) => {
             let ok = format!(
                 "ok: {} partners, {} bidders, {} databases in {} files",

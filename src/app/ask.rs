@@ -4,7 +4,7 @@
 //! request over loopback or a unix socket.
 
 use crate::config::files::Files;
-use crate::config::{self, Config};
+use crate::config::{self, Reading};
 use crate::http::admin::AdminAddress;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,11 +18,16 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// More than any answer.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 
-/// Where the admin listener of this configuration is; the error is a line for people.
+/// Where the admin listener of this configuration is, also of one with faults: it is then that
+/// somebody asks. The error is a line for people.
 pub fn address(main: &Path) -> Result<AdminAddress, String> {
-    match config::load_from(main, &Files::on_disk()) {
-        Ok(Config { edge, .. }) => Ok(edge.admin.address),
-        Err(report) => Err(format!("say where the admin listener is with --admin: {report}")),
+    let Reading { result, named } = config::read_from(main, &Files::on_disk());
+    match (named, result) {
+        (Some(named), _) => Ok(named.admin),
+        (None, Ok(config)) => Ok(config.edge.admin.address),
+        (None, Err(report)) => {
+            Err(format!("say where the admin listener is with --admin: {report}"))
+        }
     }
 }
 

@@ -93,10 +93,19 @@ pub async fn open(events: &Events) -> Result<Books, String> {
     if report.lost > 0 {
         error!(lost = report.lost, "records of the journal are lost: see `gavel journal verify`");
     }
+    // whatever fails from here on leaves no thread: dropped, the journal ends, and its folder is free
     let broker = events.broker.as_ref().map(|settings| Link::start(settings.clone()));
     let link = broker.transpose().map_err(|fault| format!("broker: {}", chain(&fault)))?;
     let relay = link.as_ref().and_then(|(link, _)| Relay::start(&journal, link.clone()));
-    let relay = relay.transpose().map_err(|fault| format!("cannot start a thread: {fault}"))?;
+    let relay = match relay.transpose() {
+        Ok(relay) => relay,
+        Err(fault) => {
+            if let Some((_, running)) = link {
+                running.close();
+            }
+            return Err(format!("cannot start a thread: {fault}"));
+        }
+    };
     let log = match (events.ack, &link) {
         (Ack::Broker, Some((link, _))) => EventLog::Broker(journal, link.clone()),
         _ => EventLog::Local(journal),
@@ -113,6 +122,21 @@ async fn opened(settings: Settings) -> Result<Opened, String> {
     });
     thread.map_err(|fault| format!("cannot start a thread: {fault}"))?;
     read.await.unwrap_or_else(|_| Err("the recovering thread died".to_owned()))
+}
+
+/// Closes them on a thread of its own, and waits for it.
+pub async fn close(books: Books) {
+    let (told, closed) = tokio::sync::oneshot::channel();
+    let thread = std::thread::Builder::new().name("gavel-close".to_owned()).spawn(move || {
+        books.close();
+        // the receiver waits for it
+        let _ = told.send(());
+    });
+    match thread {
+        // an error: it panicked, and what it had is dropped
+        Ok(_) => closed.await.unwrap_or_default(),
+        Err(fault) => error!(%fault, "the journal is not closed"),
+    }
 }
 
 /// Tells readiness how the journal is, for as long as the process runs. Where it takes nothing,

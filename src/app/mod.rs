@@ -2,7 +2,8 @@
 //!
 //! Owns: the order of a start and of a stop. Never: a rule, a byte of a request.
 //! Invariant: a fault at the start does not end the process (unless asked to): it stays up, not
-//! ready, with the whole report on `/ready`, where an operator finds it.
+//! ready, with the whole report on `/ready`, where an operator finds it, and serves once the fault
+//! is gone.
 
 pub mod ask;
 mod books;
@@ -10,6 +11,7 @@ mod console;
 mod health;
 pub mod load;
 mod log;
+mod lookout;
 mod memory;
 mod notices;
 pub mod pack;
@@ -17,23 +19,21 @@ mod push;
 mod queue;
 mod rates;
 mod reload;
+mod start;
 mod status;
 mod team;
 mod traces;
 
 use crate::config::Config;
-use crate::enrich::databases::Databases;
 use crate::http::admin::{self, Admin, AdminRoutes};
 use crate::http::ops::{self, OpsSettings};
 use crate::http::trial::TrialDesk;
 use crate::lifecycle::{Lifecycle, Phase};
-use crate::reload::chain;
 use crate::reload::progress::Progress;
 use crate::runtime::listener;
-use crate::runtime::queue::QueueWatch;
 use books::Books;
 use console::{Console, ConsoleParts, ConsoleSettings};
-use load::StartFault;
+use start::Up;
 use status::Status;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -95,50 +95,32 @@ pub fn serve(args: &ServeArgs) -> ExitCode {
 
 async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let mut stop = Stop::install()?;
+    // from here on it ends nothing, however early it comes
+    let mut hangup = signal(SignalKind::hangup())?;
     let lifecycle = Arc::new(Lifecycle::default());
     let progress = Arc::new(Progress::default());
     let status = Rc::new(Status::new(Arc::clone(&lifecycle), Arc::clone(&progress)));
-    let rules = lifecycle.needs("configuration");
-    let serving = lifecycle.needs("public listener");
-    let administered = lifecycle.needs("admin listener");
+    let parts = start::Parts::of(&lifecycle);
     let operations = open_operations(args.operations, &status)?;
     info!(listener = "operations", address = %operations, "listening");
 
-    let started = tokio::select! {
-        started = load::start(args.config.clone(), args.keep.clone()) => started,
+    let up = tokio::select! {
+        up = start::up(args, (&lifecycle, &parts), &status, &mut hangup) => up,
         () = stop.asked() => return Ok(ExitCode::SUCCESS),
     };
-    let load::Started { in_force, degraded } = match started {
-        Ok(started) => started,
-        Err(fault) => return wait_faulty(args, fault, &rules, &status, &mut stop).await,
-    };
+    let Some(up) = up else { return Ok(ExitCode::from(EX_CONFIG)) };
+    let Up { config, in_force, degraded, admin, books, mut team, queue } = up;
     if let Some(why) = &degraded {
         error!(%why, "degraded");
     }
     progress.state().degraded = degraded;
-    let mut config = in_force.config.clone();
     for warning in config.warnings() {
         warn!(warning, "configuration");
     }
-    config.edge.listen = args.listen.unwrap_or(config.edge.listen);
-    rules.ready();
-    let admin = match admin::bind(config.edge.admin.clone()) {
-        Ok(admin) => admin,
-        Err(fault) => {
-            let fault = StartFault::new(vec![chain(&fault)]);
-            return wait_faulty(args, fault, &administered, &status, &mut stop).await;
-        }
-    };
-    administered.ready();
-    let databases = Arc::clone(&in_force.databases);
-    let Mustered { books, mut team, queue } = match muster(&config, databases, &lifecycle).await {
-        Ok(mustered) => mustered,
-        Err(fault) => return wait_faulty(args, fault, &serving, &status, &mut stop).await,
-    };
     announce(&config, &team);
     info!(listener = "admin", address = %admin.address(), "listening");
     let [admin, console] = open_admin(admin, &team, &status, &progress);
-    let reloading = reload::start(args, &team, in_force, &progress);
+    let reloading = reload::start(args, &team, (in_force, hangup), &progress);
     let beside = [
         admin,
         console,
@@ -149,7 +131,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     let pushing = push::start(&config.telling, &status, team.take_traces());
     let watching = watch_over(&config, &team, &status);
     status.runs(team.vitals());
-    serving.ready();
+    parts.ready();
     info!(workers = team.workers(), "ready");
 
     stop.asked().await;
@@ -162,25 +144,6 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     lifecycle.advance(Phase::Stopped);
     info!(cut = ended.cut, panicked = ended.panicked, "stopped");
     Ok(if ended.panicked == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Who serves, and what they write to.
-struct Mustered {
-    books: Books,
-    team: Team,
-    queue: QueueWatch,
-}
-
-/// The journal first, then those who write to it.
-async fn muster(
-    config: &Config,
-    databases: Arc<Databases>,
-    lifecycle: &Arc<Lifecycle>,
-) -> Result<Mustered, StartFault> {
-    let fault = |line| StartFault::new(vec![line]);
-    let books = books::open(&config.events).await.map_err(fault)?;
-    let (team, queue) = Team::start(config, databases, lifecycle, &books).map_err(fault)?;
-    Ok(Mustered { books, team, queue })
 }
 
 /// Says that it goes, and takes what still comes, for as long as is configured; `true`: a second
@@ -230,26 +193,6 @@ fn end_at_last(after: Duration) {
     if let Err(fault) = watchdog {
         warn!(%fault, "nobody will end a drain that hangs");
     }
-}
-
-/// Up, not ready, and saying why, until somebody ends it.
-async fn wait_faulty(
-    args: &ServeArgs,
-    fault: StartFault,
-    part: &crate::lifecycle::ReadyHandle,
-    status: &Status,
-    stop: &mut Stop,
-) -> io::Result<ExitCode> {
-    for line in &fault.lines {
-        error!(fault = %line, "cannot serve");
-    }
-    if args.exit_on_fault {
-        return Ok(ExitCode::from(EX_CONFIG));
-    }
-    part.missing(format!("{} faults, see `faults`", fault.lines.len()));
-    status.is_faulty(fault.lines);
-    stop.asked().await;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn open_operations(address: SocketAddr, status: &Rc<Status>) -> io::Result<SocketAddr> {

@@ -37,7 +37,13 @@ pub struct Sending {
     outbox: Outbox,
     tally: Arc<Tally>,
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+    }
 }
 
 impl Sending {
@@ -90,7 +96,7 @@ impl Sending {
             });
         });
         let thread = thread.map_err(|fault| fault.to_string())?;
-        Ok(Self { outbox, tally, stop, thread })
+        Ok(Self { outbox, tally, stop, thread: Some(thread) })
     }
 
     /// For the workers.
@@ -103,10 +109,10 @@ impl Sending {
         Arc::clone(&self.tally)
     }
 
-    /// Ends it, after the tries that are under way. Blocks.
-    pub fn end(self) {
+    /// Ends it, after the tries that are under way. Blocks; dropping does the same and does not.
+    pub fn end(mut self) {
         self.stop.store(true, Ordering::Release);
-        if self.thread.join().is_err() {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             error!("the thread that sends notices panicked");
         }
     }

@@ -14,13 +14,18 @@ use crate::telemetry::spans::AuctionSpan;
 use bytes::Bytes;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, timeout};
 use tracing::{error, info, warn};
 
 /// Where metrics go below the endpoint (OTLP/HTTP).
 const METRICS: &str = "/v1/metrics";
+
+/// For the last of both, whatever `telemetry.otlp.time` is: a process that ends waits no longer for
+/// a collector that hangs. A fifth of the slack that a drain has (`app::OVERDUE`).
+const LAST: Duration = Duration::from_secs(3);
 
 /// Numbers and traces on their way; dropped, no more are sent.
 pub struct Pushing {
@@ -54,20 +59,25 @@ pub fn start(telling: &Telling, status: &Rc<Status>, traces: Option<TraceEnd>) -
     Some(Pushing { settings, tls, task, tracing })
 }
 
-/// Sends what came since the last message, and ends.
+/// Sends what came since the last message, and ends within [`LAST`].
 pub async fn finish(pushing: Option<Pushing>, status: &Status) {
-    if let Some(pushing) = pushing {
-        pushing.finish(status).await;
+    let Some(pushing) = pushing else { return };
+    if timeout(LAST, pushing.finish(status)).await.is_err() {
+        warn!("the collector was given up: the last metrics or traces did not arrive");
     }
 }
 
 impl Pushing {
+    /// Both at once: one that hangs does not cost the other.
     async fn finish(self, status: &Status) {
         self.task.abort();
-        if let Some(tracing) = self.tracing {
-            tracing.finish().await;
-        }
-        if let Err(fault) = once(&self.settings, &self.tls, status).await {
+        let traces = async {
+            if let Some(tracing) = self.tracing {
+                tracing.finish().await;
+            }
+        };
+        let (sent, ()) = tokio::join!(once(&self.settings, &self.tls, status), traces);
+        if let Err(fault) = sent {
             warn!(fault = chain(&fault), "the last metrics did not arrive at the collector");
         }
     }

@@ -10,7 +10,7 @@ use crate::reload::publisher::{InForce, Publisher, PublisherParts};
 use crate::reload::watch::{Waker, Watch, WatchSettings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::task::{JoinHandle, spawn_local};
 use tracing::{error, warn};
 
@@ -22,16 +22,14 @@ const NICE: i32 = 5;
 pub struct Reloading {
     stop: Arc<AtomicBool>,
     waker: Waker,
-    asker: Option<JoinHandle<()>>,
+    asker: JoinHandle<()>,
 }
 
 impl Drop for Reloading {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Release);
         self.waker.wake();
-        if let Some(asker) = &self.asker {
-            asker.abort();
-        }
+        self.asker.abort();
     }
 }
 
@@ -39,7 +37,7 @@ impl Drop for Reloading {
 pub fn start(
     args: &ServeArgs,
     team: &Team,
-    in_force: InForce,
+    (in_force, hangup): (InForce, Signal),
     progress: &Arc<Progress>,
 ) -> Option<Reloading> {
     let stop = Arc::new(AtomicBool::new(false));
@@ -78,16 +76,13 @@ pub fn start(
         error!(%fault, "nothing will be reloaded");
         return None;
     }
-    Some(Reloading { stop, asker: ask_by_signal(&waker), waker })
+    let asker = spawn_local(ask_by_signal(hangup, waker.clone()));
+    Some(Reloading { stop, waker, asker })
 }
 
 /// SIGHUP asks to look now.
-fn ask_by_signal(waker: &Waker) -> Option<JoinHandle<()>> {
-    let mut hangup = signal(SignalKind::hangup()).ok()?;
-    let waker = waker.clone();
-    Some(spawn_local(async move {
-        while hangup.recv().await.is_some() {
-            waker.wake();
-        }
-    }))
+async fn ask_by_signal(mut hangup: Signal, waker: Waker) {
+    while hangup.recv().await.is_some() {
+        waker.wake();
+    }
 }

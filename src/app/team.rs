@@ -103,7 +103,6 @@ impl Team {
         let net = Net::new(config.engine.net.clone(), count, Arc::clone(&bank))
             .map_err(|fault| chain(&fault))?;
         let net = Arc::new(net);
-        tokio::task::spawn_local(Arc::clone(&net.resolver).run());
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
@@ -122,6 +121,8 @@ impl Team {
             settings: config.edge.accept,
         };
         let acceptor = acceptor::spawn(bound.listener, parts).map_err(|fault| fault.to_string())?;
+        // the last of all: whatever failed before leaves no task behind
+        tokio::task::spawn_local(Arc::clone(&net.resolver).run());
         let (queue, notices, broker) = (watch.cell(), sending.tally(), books.link());
         let vitals =
             Vitals { recorder, hub, live: Arc::clone(&live), queue, notices, journal, broker };

@@ -29,8 +29,12 @@ const LINGER: Duration = Duration::from_secs(1);
 pub struct Tracing {
     task: JoinHandle<()>,
     stop: Rc<Notify>,
-    /// For what is still there at the end.
-    last: Duration,
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// Sends what comes out of `road`.
@@ -39,18 +43,17 @@ pub fn start(
     tls: Tls,
     (road, hub): (Receiver<AuctionSpan>, Arc<Hub>),
 ) -> Tracing {
-    let (stop, last) = (Rc::new(Notify::new()), settings.time.saturating_mul(2));
+    let stop = Rc::new(Notify::new());
     let task = spawn_local(send(Sending { settings, tls, hub }, road, Rc::clone(&stop)));
-    Tracing { task, stop, last }
+    Tracing { task, stop }
 }
 
 impl Tracing {
-    /// Sends what is still there, and ends.
+    /// Sends what is still there, and ends; dropped meanwhile, it ends at once.
     pub async fn finish(mut self) {
         self.stop.notify_one();
-        if timeout(self.last, &mut self.task).await.is_err() {
-            self.task.abort();
-        }
+        // an error: it panicked, and there is nothing more to wait for
+        let _ = (&mut self.task).await;
     }
 }
 

@@ -5,6 +5,9 @@
 use super::{BrokerFault, Settings};
 use crate::clock;
 use async_nats::ConnectOptions;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::path::Path;
 use std::time::Duration;
 
 /// A silent peer is noticed after two of these.
@@ -44,6 +47,42 @@ pub async fn options(settings: &Settings) -> Result<ConnectOptions, BrokerFault>
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
     Ok(options)
+}
+
+/// Files that a connection is made with, by their keys.
+pub fn files(settings: &Settings) -> Vec<(&'static str, &Path)> {
+    let identity = settings.identity.as_ref();
+    [
+        ("credentials_file", settings.credentials.as_ref()),
+        ("password_file", settings.user.as_ref().map(|(_, path)| path)),
+        ("ca_file", settings.ca_file.as_ref()),
+        ("cert_file", identity.map(|(certificate, _)| certificate)),
+        ("key_file", identity.map(|(_, key)| key)),
+    ]
+    .into_iter()
+    .filter_map(|(key, path)| Some((key, path?.as_path())))
+    .collect()
+}
+
+/// Whether one of them is what its key says; the error is for people, without a byte of it.
+pub fn check(key: &str, path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let none = |what: &str| format!("{shown} holds no {what}");
+    let text = std::fs::read(path).map_err(|fault| format!("{shown} cannot be read: {fault}"))?;
+    match key {
+        "ca_file" | "cert_file" => match CertificateDer::pem_slice_iter(&text).next() {
+            Some(Ok(_)) => Ok(()),
+            _ => Err(none("certificate")),
+        },
+        "key_file" => {
+            PrivateKeyDer::from_pem_slice(&text).map(drop).map_err(|_| none("private key"))
+        }
+        "credentials_file" => {
+            let text = String::from_utf8_lossy(&text);
+            ConnectOptions::with_credentials(&text).map(drop).map_err(|_| none("credentials"))
+        }
+        _ => String::from_utf8(text).map(drop).map_err(|_| none("text")),
+    }
 }
 
 /// A pause before a further attempt: half of it fixed, half by chance, twice as long each time.

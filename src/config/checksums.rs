@@ -7,7 +7,7 @@
 use super::fault::Fault;
 use super::files::Files;
 use super::reader::Table;
-use super::{Config, Report, shown};
+use super::{Report, shown};
 use aws_lc_rs::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -28,8 +28,8 @@ pub fn read(root: &mut Table, folder: &Path) -> Option<PathBuf> {
 }
 
 /// Whether each file that was read is the one in the list, where there is a list.
-pub fn check(config: &Config, files: &Files) -> Result<(), Report> {
-    let Some(path) = &config.checksums else { return Ok(()) };
+pub fn check(list: Option<&Path>, files: &Files) -> Result<(), Report> {
+    let Some(path) = list else { return Ok(()) };
     let of_list = |wanted: String| Report(vec![Fault::of_file(&shown(path), wanted)]);
     let list = files.read(path, LIST_BYTES_MAX).map_err(of_list)?;
     let list = String::from_utf8_lossy(&list);

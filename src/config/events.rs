@@ -149,14 +149,15 @@ pub fn check_keys(config: &Config, in_force: &Config, main: &Path) -> Result<(),
 }
 
 fn keys(t: &mut Table, folder: &Path, files: &Files) -> Option<Keys> {
-    let mut read: Vec<Key> = Vec::new();
+    let (mut read, mut ids): (Vec<Key>, Vec<u8>) = Default::default();
     for mut one in t.sections("keys") {
-        let Some(key) = key(&mut one, folder, files) else { continue };
-        if read.iter().any(|other| other.id == key.id) {
+        let (id, secret) = key(&mut one, folder, files);
+        if id.is_some_and(|id| ids.contains(&id)) {
             one.fault_of("id", "a number that no other key has", None);
         }
         one.end();
-        read.push(key);
+        ids.extend(id);
+        read.extend(id.zip(secret).map(|(id, secret)| Key::new(id, &secret)));
     }
     if read.len() > KEYS_MAX {
         t.fault_of("keys", &format!("at most {KEYS_MAX}"), None);
@@ -165,8 +166,8 @@ fn keys(t: &mut Table, folder: &Path, files: &Files) -> Option<Keys> {
     Some(Keys::new(read.next()?, read.collect()))
 }
 
-/// One key: the secret from the file or from a file beside it.
-fn key(t: &mut Table, folder: &Path, files: &Files) -> Option<Key> {
+/// One key: its id, and the secret from the file or from a file beside it.
+fn key(t: &mut Table, folder: &Path, files: &Files) -> (Option<u8>, Option<String>) {
     let id = t.integer_optional(
         "id",
         0..=255_u8,
@@ -196,13 +197,15 @@ fn key(t: &mut Table, folder: &Path, files: &Files) -> Option<Key> {
         (None, Some(path)) => {
             let read = files.read(&path, SECRET_FILE_BYTES_MAX);
             let read = read.map(|bytes| String::from_utf8(bytes).ok().as_deref().and_then(good));
-            let fault = match read {
-                Ok(Some(secret)) => return Some(Key::new(id?, &secret)),
-                Ok(None) => format!("a file with {SECRET_WANTED}"),
-                Err(fault) => format!("a file that can be read: {fault}"),
+            let fault = match &read {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(format!("a file with {SECRET_WANTED}")),
+                Err(fault) => Some(format!("a file that can be read: {fault}")),
             };
-            t.fault_of("secret_file", &fault, None);
-            None
+            if let Some(fault) = fault {
+                t.fault_of("secret_file", &fault, None);
+            }
+            read.ok().flatten()
         }
         (None, None) => {
             if !t.has("secret") && !t.has("secret_file") {
@@ -214,7 +217,7 @@ fn key(t: &mut Table, folder: &Path, files: &Files) -> Option<Key> {
     if !t.has("id") {
         t.fault_of("id", "a number, 0 to 255", None);
     }
-    Some(Key::new(id?, &secret?))
+    (id, secret)
 }
 
 fn journal(root: &mut Table, folder: &Path) -> Option<journal::Settings> {

@@ -6,6 +6,7 @@
 mod bidders;
 pub mod broker;
 pub mod checksums;
+pub mod cold;
 pub mod edge;
 mod elsewhere;
 pub mod engine;
@@ -25,7 +26,10 @@ pub mod telemetry;
 mod units;
 mod words;
 
+use crate::enrich::databases::DatabaseSettings;
+use crate::http::admin::AdminAddress;
 use crate::lifecycle::pressure::PressureSettings;
+use cold::Cold;
 use edge::Edge;
 use elsewhere::Elsewhere;
 use engine::Engine;
@@ -59,6 +63,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// A list of SHA-256 sums, as `sha256sum` writes it, that all of `files` must stand in.
     pub checksums: Option<PathBuf>,
+    /// What is opened at the start.
+    pub cold: Cold,
     /// Each key with its default and what the files say, secrets left out.
     pub rows: Vec<reader::Row>,
 }
@@ -78,6 +84,26 @@ impl Config {
     }
 }
 
+/// What the main file names beside the rules, as far as it could be read: also of one with faults,
+/// where a faulty key counts as its default. To be looked at; what is in force is a [`Config`].
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The main file.
+    pub file: String,
+    pub admin: AdminAddress,
+    pub checksums: Option<PathBuf>,
+    pub databases: DatabaseSettings,
+    pub cold: Cold,
+}
+
+/// What one reading came to.
+#[derive(Debug)]
+pub struct Reading {
+    pub result: Result<Config, Report>,
+    /// `None`: the main file is none.
+    pub named: Option<Named>,
+}
+
 /// Every fault of one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report(pub Vec<Fault>);
@@ -94,15 +120,20 @@ impl fmt::Display for Report {
 pub fn load(main: &Path) -> Result<Config, Report> {
     let files = Files::on_disk();
     let config = load_from(main, &files)?;
-    checksums::check(&config, &files)?;
+    checksums::check(config.checksums.as_deref(), &files)?;
     Ok(config)
 }
 
 /// Reads the main file and what it includes; checksums are another matter.
 pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
+    read_from(main, files).result
+}
+
+/// As [`load_from`], with what can be looked at all the same where there are faults.
+pub fn read_from(main: &Path, files: &Files) -> Reading {
     let findings = RefCell::new(Findings::default());
     let mut draft = Draft::default();
-    let mut settings = None;
+    let (mut settings, mut named) = (None, None);
     if let Some(values) = &parse(main, files, &findings) {
         let name = shown(main);
         let folder = main.parent().unwrap_or(Path::new(""));
@@ -114,7 +145,6 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
         draft.rules.issuer = issuer.map(Arc::new);
         let short = memory::read(&mut root);
         let telling = telemetry::read(&mut root, folder);
-        settings = Some((edge, engine, events, (short, telling), checksums));
         draft.read(&mut root);
         let mut seen = vec![plain(main)];
         for include in includes {
@@ -129,19 +159,43 @@ pub fn load_from(main: &Path, files: &Files) -> Result<Config, Report> {
             read_include(&path, files, &findings, &mut draft);
         }
         rules::read_whole(&mut root, folder, files, &mut draft.rules);
-        draft.rules.capture = recording::read(&mut root, folder, files);
+        let (capture, recording) = recording::read(&mut root, folder, files);
+        draft.rules.capture = capture;
         draft.check(&root);
+        let cold = Cold::of(&engine, &events, &telling, recording);
+        named = Some(Named {
+            file: name.clone(),
+            admin: edge.admin.address.clone(),
+            checksums: checksums.clone(),
+            databases: engine.databases.clone(),
+            cold: cold.clone(),
+        });
+        settings = Some((edge, engine, events, (short, telling), (checksums, cold)));
         root.end();
     }
     let Findings { faults, rows, .. } = findings.into_inner();
-    match settings {
-        Some((mut edge, engine, events, (memory, telling), checksums)) if faults.is_empty() => {
+    let result = match settings {
+        Some((mut edge, engine, events, (memory, telling), (checksums, cold)))
+            if faults.is_empty() =>
+        {
             edge.http.timed_of = telling.stages_of;
             let (rules, files) = (draft.finish(), files.paths());
-            Ok(Config { edge, engine, rules, events, memory, telling, files, checksums, rows })
+            Ok(Config {
+                edge,
+                engine,
+                rules,
+                events,
+                memory,
+                telling,
+                files,
+                checksums,
+                cold,
+                rows,
+            })
         }
         _ => Err(Report(faults)),
-    }
+    };
+    Reading { result, named }
 }
 
 /// One row for each key of the configuration, in the order of reading.

@@ -74,6 +74,11 @@ impl<'a> Table<'a> {
         self.value(key).is_some()
     }
 
+    /// A text as it stands there, whatever else is wrong with it.
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.value(key).and_then(Value::as_str)
+    }
+
     /// Whether the file has this table at all.
     pub fn is_present(&self) -> bool {
         self.values.is_some()

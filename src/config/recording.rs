@@ -20,8 +20,13 @@ const KEY_CHARS_MIN: usize = 16;
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 const KEY_WANTED: &str = "a secret of 16 characters or more";
 
-/// What is to be recorded; `None`: nothing. Paths are relative to `folder`.
-pub fn read(root: &mut Table, folder: &Path, files: &Files) -> Option<CaptureSettings> {
+/// What is to be recorded, and where; `None`: nothing. The folder is known also where there are
+/// faults. Paths are relative to `folder`.
+pub fn read(
+    root: &mut Table,
+    folder: &Path,
+    files: &Files,
+) -> (Option<CaptureSettings>, Option<PathBuf>) {
     let mut t = root.section("capture");
     let is_on = t.flag("enabled", false, "Record traffic; taken by a reload.");
     let directory = t.parsed(
@@ -67,17 +72,16 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> Option<CaptureSet
     missing("key", key.is_some());
     t.end();
     let bidders = bidders.unwrap_or_default();
-    let files = RotateSettings { directory: directory?, ..files };
-    let settings = CaptureSettings {
-        files,
-        key: key?,
+    let settings = directory.clone().zip(key).map(|(directory, key)| CaptureSettings {
+        files: RotateSettings { directory, ..files },
+        key,
         strata,
         queue_records,
         queue_bytes_max,
         bidders,
         keeps_unreadable,
-    };
-    is_on.then_some(settings)
+    });
+    (settings.filter(|_| is_on), directory.filter(|_| is_on))
 }
 
 /// The secret, from the file or from a file beside it.

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Rules`], [`Draft`] and the checks that need more than one table. Never: a file's path or bytes.
 
-use super::fault::{Fault, Found, Place, nearest};
+use super::fault::{Found, Place, nearest};
 use super::files::Files;
 use super::floors::{self, FLOOR_ENTRIES_MAX};
 use super::reader::Table;
@@ -16,7 +16,7 @@ use crate::money::{Currency, Rates};
 use crate::partner::Partner;
 use crate::token::issuer::Issuer;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,11 +94,20 @@ pub struct Draft {
     partners_at: Vec<Place>,
     /// Beside `rules.bidders`.
     bidders_at: Vec<Place>,
+    /// Each name that is there, also of an entry that has faults otherwise.
+    names: Names,
     rates_at: Option<Place>,
     /// What becomes `rules.floors`.
     floors: Vec<FloorRule>,
     /// Beside `floors`.
     floors_at: Vec<Place>,
+}
+
+/// Names, and where they stand first.
+#[derive(Debug, Default)]
+struct Names {
+    partners: HashMap<String, Place>,
+    bidders: HashMap<String, Place>,
 }
 
 // === impl Draft ===
@@ -129,13 +138,10 @@ impl Draft {
         let into = &mut self.rules.partners;
         for (index, table) in root.sections("partners").into_iter().enumerate() {
             let at = root.place(&format!("partners[{index}]"));
+            take_name(&mut self.names.partners, &table, root, &at);
             let Some((partner, floors)) = partners::read(table) else { continue };
             self.floors_at.extend(floors.iter().map(|_| at.clone()));
             self.floors.extend(floors);
-            let same = into.iter().zip(&self.partners_at).find(|(it, _)| it.name == partner.name);
-            if let Some((_, first)) = same {
-                root.add(name_taken(&at, &partner.name, first));
-            }
             into.push(partner);
             self.partners_at.push(at);
         }
@@ -149,11 +155,8 @@ impl Draft {
         let into = &mut self.rules.bidders;
         for (index, table) in root.sections("bidders").into_iter().enumerate() {
             let at = root.place(&format!("bidders[{index}]"));
+            take_name(&mut self.names.bidders, &table, root, &at);
             let Some(bidder) = bidders::read(table) else { continue };
-            let same = into.iter().zip(&self.bidders_at).find(|(it, _)| it.name == bidder.name);
-            if let Some((_, first)) = same {
-                root.add(name_taken(&at, &bidder.name, first));
-            }
             into.push(bidder);
             self.bidders_at.push(at);
         }
@@ -234,8 +237,7 @@ impl Draft {
     /// Whether the partners and bidders that are named exist.
     fn check_names(&self, root: &Table) {
         let Rules { partners, bidders, .. } = &self.rules;
-        let names: Vec<&str> = partners.iter().map(|one| one.name.as_str()).collect();
-        let known: HashSet<&str> = names.iter().copied().collect();
+        let names: Vec<&str> = self.names.partners.keys().map(String::as_str).collect();
         for (bidder, at) in bidders.iter().zip(&self.bidders_at) {
             let targeting = &bidder.targeting;
             let lists = [
@@ -243,14 +245,14 @@ impl Draft {
                 ("targeting.partners_blocked", &targeting.partners_blocked),
             ];
             for (key, list) in lists {
-                for name in list.iter().filter(|name| !known.contains(name.as_str())) {
+                for name in list.iter().filter(|name| !self.names.partners.contains_key(*name)) {
                     let hint = nearest(name, &names);
                     root.add(at.of(key).fault(Found::text(name), "a partner's name", hint));
                 }
             }
         }
         self.check_price_keys(root);
-        let names: Vec<&str> = bidders.iter().map(|one| one.name.as_str()).collect();
+        let names: Vec<&str> = self.names.bidders.keys().map(String::as_str).collect();
         for (partner, at) in partners.iter().zip(&self.partners_at) {
             for (index, block) in partner.creatives_blocked.iter().enumerate() {
                 let Some(name) = block.bidder.as_deref().filter(|name| !names.contains(name))
@@ -277,9 +279,15 @@ impl Draft {
     }
 }
 
-fn name_taken(at: &Place, name: &str, first: &Place) -> Fault {
+/// Takes down an entry's name, whatever else is wrong with it; a second one is a fault.
+fn take_name(taken: &mut HashMap<String, Place>, table: &Table, root: &Table, at: &Place) {
+    let Some(name) = table.text("name") else { return };
+    let Some(first) = taken.get(name) else {
+        taken.insert(name.to_owned(), at.clone());
+        return;
+    };
     let wanted = format!("a name of its own, and {first} has it already");
-    at.of("name").fault(Found::text(name), wanted, None)
+    root.add(at.of("name").fault(Found::text(name), wanted, None));
 }
 
 /// `[rates]`: `base` and one rate a currency (how many units one unit of the base buys).

@@ -85,6 +85,44 @@ fn all_faults_of_all_files_come_in_one_report() {
 }
 
 #[test]
+fn what_is_taken_is_told_also_of_an_entry_that_has_other_faults() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = "s".repeat(32);
+    let text = format!(
+        "[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\n[[bidders]]\nname = 'b'\nurl = 'b'\n\
+         targeting = {{ partners = ['p'] }}\n\
+         [[partners]]\nname = 'p'\nopen = 7\n[[partners]]\nname = 'p'\n\
+         [[events.keys]]\nid = 3\nsecret = '{secret}'\n[[events.keys]]\nid = 3\nsecret = 'short'\nnew = 1\n"
+    );
+    let report = load(&write(dir.path(), "gavel.toml", &text)).unwrap_err().to_string();
+    for wanted in [
+        "bidders[1].name = \"b\": must be a name of its own, and `bidders[0]`",
+        "bidders[1].url = \"b\": must be",
+        "partners[1].name = \"p\": must be a name of its own, and `partners[0]`",
+        "events.keys[1].id = 3: must be a number that no other key has",
+        "events.keys[1].secret",
+        "events.keys[1].new: must be a known key",
+    ] {
+        assert!(report.contains(wanted), "{wanted:?} is not in:\n{report}");
+    }
+    assert!(!report.contains("a partner's name"), "{report}");
+}
+
+#[test]
+fn what_can_be_read_of_a_faulty_file_is_known_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "workers = 7\n[admin]\nlisten = '127.0.0.1:7'\n[databases]\ncity = 'c.mmdb'\n";
+    let main = write(dir.path(), "gavel.toml", text);
+    let Reading { result, named } = read_from(&main, &Files::on_disk());
+    let named = named.unwrap();
+    assert!(result.is_err());
+    assert_eq!(named.admin, AdminAddress::Tcp(([127, 0, 0, 1], 7).into()));
+    assert_eq!(named.databases.city, Some(dir.path().join("c.mmdb")));
+    write(dir.path(), "gavel.toml", "[");
+    assert!(read_from(&main, &Files::on_disk()).named.is_none());
+}
+
+#[test]
 fn a_rate_is_divided_by_the_replicas_and_never_to_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let text = "replicas = 4\n[[partners]]\nname = 'pub'\nopen = true\nqps = 10\n[[partners]]\nname = 'small'\nopen = true\nqps = 1\n[[partners]]\nname = 'free'\nopen = true\n[[bidders]]\nname = 'b'\nurl = 'http://b.example/'\nlimits = { qps = 400 }\n";

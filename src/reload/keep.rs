@@ -1,7 +1,8 @@
 //! The last good rules on the disk, for a process that starts where the files are broken.
 //!
 //! Owns: the one file in the folder of `--keep`. Never: databases (they are large, and an exchange
-//! without one still serves). Invariant: the file is written whole beside and renamed over.
+//! without one still serves: a start on kept rules goes without those that cannot be opened), rules
+//! that a process could not start with. Invariant: the file is written whole beside and renamed over.
 
 use crate::config::files::Contents;
 use serde::{Deserialize, Serialize};

@@ -14,14 +14,17 @@ use crate::bidder::desk::Net;
 use crate::bidder::resolve::Addresses;
 use crate::capture::recorder::Recorder;
 use crate::clock;
-use crate::config::files::Files;
-use crate::config::{self, Config, Report, checksums, events};
+use crate::config::events::{self, Events};
+use crate::config::files::{Contents, Files};
+use crate::config::{self, Config, Report, checksums};
 use crate::enrich::databases::{Databases, RenewCheck, Renewal};
+use crate::http::admin::AdminAddress;
 use crate::lifecycle::spare::Spare;
 use crate::limits::bank::Bank;
 use crate::snapshot::{Live, Parts, Snapshot};
 use crate::telemetry::hub::Hub;
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,8 +74,12 @@ pub struct Publisher {
     /// As the process started with them: what of it changes waits for a restart.
     fixed: Vec<(&'static str, String)>,
     generation: u64,
-    /// Whether the rules in force are on the disk, or were tried to be.
-    is_kept: bool,
+    /// What it opened when it started: addresses and folders that other rules may not get.
+    opened: (SocketAddr, AdminAddress, Events),
+    /// Whether the rules in force are those on the disk, and not kept ones in their place.
+    is_of_disk: bool,
+    /// Of the rules in force, until they are kept.
+    unkept: Option<Contents>,
     settle: Settle,
     /// Paths that came whole since the last try.
     complete: HashSet<PathBuf>,
@@ -97,7 +104,9 @@ impl Publisher {
         let mut publisher = Self {
             fixed: fixed(&now.config),
             generation: parts.live.take().map_or(1, |snapshot| snapshot.generation),
-            is_kept: false,
+            opened: opened(&now.config),
+            is_of_disk: false,
+            unkept: None,
             settle: Settle::default(),
             complete: HashSet::new(),
             retired: Vec::new(),
@@ -115,8 +124,9 @@ impl Publisher {
 
     /// All that is watched.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let databases = self.now.config.engine.databases.paths();
-        self.now.files.iter().cloned().chain(databases).collect()
+        let config = &self.now.config;
+        let others = config.engine.databases.paths().into_iter().chain(config.cold.paths());
+        self.now.files.iter().cloned().chain(others).collect()
     }
 
     /// Publishes what changes until the process stops; blocks its thread.
@@ -146,7 +156,8 @@ impl Publisher {
             for warning in config.warnings() {
                 warn!(warning, "configuration");
             }
-            self.keep(&files);
+            self.is_of_disk = true;
+            self.unkept = Some(files.contents());
             self.now.identity = files.identity();
             self.now.config = config;
         }
@@ -157,6 +168,7 @@ impl Publisher {
         if has_rules || has_databases {
             self.publish(has_rules, has_databases);
         }
+        self.keep(has_rules);
         [rules_due, databases_due].into_iter().flatten().min()
     }
 
@@ -179,30 +191,55 @@ impl Publisher {
         self.complete.retain(|path| !paths.contains(path));
         // What could not be read is watched too: it may come.
         self.now.files = paths;
-        if files.identity() == self.now.identity {
-            if !self.is_kept && result.is_ok() {
-                self.keep(&files);
-            }
-            self.tell(RULES, "unchanged", Vec::new(), false);
-            return (None, again);
-        }
+        let is_known = files.identity() == self.now.identity;
         match result {
+            Ok(_) if is_known => {
+                if !self.is_of_disk {
+                    self.is_of_disk = true;
+                    self.unkept = Some(files.contents());
+                }
+                self.tell(RULES, "unchanged", Vec::new(), false);
+                (None, again)
+            }
             Ok(config) => (Some((config, files)), again),
+            // also where they are broken as before: a fault is told for as long as it is there
             Err((report, label)) => {
                 let faults: Vec<String> = report.0.iter().map(ToString::to_string).collect();
                 self.now.identity = files.identity();
-                self.tell(RULES, label, faults, true);
+                self.tell(RULES, label, faults, is_asked || !is_known);
                 (None, again)
             }
         }
     }
 
-    fn keep(&mut self, files: &Files) {
-        self.is_kept = true;
-        let Some(folder) = &self.parts.keep else { return };
-        if let Err(fault) = keep::save(folder, &files.contents(), clock::wall().as_secs()) {
+    /// Keeps the rules in force once a process could start with them, and is degraded no longer
+    /// then. `is_new`: they are taken just now.
+    fn keep(&mut self, is_new: bool) {
+        let is_degraded = self.parts.progress.state().degraded.is_some();
+        let is_due = is_degraded || (self.unkept.is_some() && self.parts.keep.is_some());
+        if !self.is_of_disk || !is_due {
+            return;
+        }
+        if !self.is_good_for_a_start() {
+            if is_new {
+                warn!("the new rules are not kept yet: not all that they name could be opened");
+            }
+            return;
+        }
+        self.parts.progress.state().degraded = None;
+        let (Some(folder), Some(files)) = (&self.parts.keep, self.unkept.take()) else { return };
+        if let Err(fault) = keep::save(folder, &files, clock::wall().as_secs()) {
             warn!(folder = %folder.display(), %fault, "good rules are not kept");
         }
+    }
+
+    /// Whether all that the rules in force name could be opened: databases are, files that are
+    /// read at the start can be, and addresses and folders are those that this process has.
+    fn is_good_for_a_start(&self) -> bool {
+        let InForce { config, databases, .. } = &self.now;
+        databases.has_all(&config.engine.databases)
+            && opened(config) == self.opened
+            && config.cold.needed("").is_empty()
     }
 
     /// Reads the rules as one state: none where they were swapped under each reading.
@@ -211,7 +248,7 @@ impl Publisher {
             let files = Files::on_disk();
             let before = links(&self.now.files);
             let result = match config::load_from(&self.parts.main, &files) {
-                Ok(config) => match checksums::check(&config, &files) {
+                Ok(config) => match checksums::check(config.checksums.as_deref(), &files) {
                     Ok(()) => {
                         let kept = events::check_keys(&config, &self.now.config, &self.parts.main);
                         kept.map(|()| config).map_err(|report| (report, "invalid"))
@@ -275,9 +312,6 @@ impl Publisher {
             self.retired.push(old);
         }
         self.tell_taken(has_rules, has_databases);
-        if has_rules {
-            self.parts.progress.state().degraded = None;
-        }
         info!(
             generation = self.generation,
             rules = has_rules,
@@ -362,6 +396,11 @@ impl Publisher {
             }
         }
     }
+}
+
+/// What others may have taken when the next process starts.
+fn opened(config: &Config) -> (SocketAddr, AdminAddress, Events) {
+    (config.edge.listen, config.edge.admin.address.clone(), config.events.clone())
 }
 
 /// What a running process does not take anew, by section.

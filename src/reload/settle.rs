@@ -9,8 +9,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What tells one state of a file from another: device, inode, size, modified (ns).
-pub type Mark = (u64, u64, u64, i128);
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    device: u64,
+    inode: u64,
+    /// Of a folder neither this nor the times: what happens in it is not its own change.
+    size: u64,
+    /// Of the bytes and of the inode, so that a permission that is given is seen (ns).
+    modified: i128,
+    changed: i128,
+}
 
 /// Marks by path.
 pub type Marks = HashMap<PathBuf, Option<Mark>>;
@@ -23,8 +32,18 @@ pub fn marks(paths: &[PathBuf]) -> Marks {
 /// The mark of what a path leads to; `None`: nothing.
 pub fn mark(path: &Path) -> Option<Mark> {
     let meta = std::fs::metadata(path).ok()?;
-    let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    Some((meta.dev(), meta.ino(), meta.size(), modified))
+    let of_itself =
+        Mark { device: meta.dev(), inode: meta.ino(), size: 0, modified: 0, changed: 0 };
+    if meta.is_dir() {
+        return Some(of_itself);
+    }
+    let ns = |s: i64, ns: i64| i128::from(s) * 1_000_000_000 + i128::from(ns);
+    Some(Mark {
+        size: meta.size(),
+        modified: ns(meta.mtime(), meta.mtime_nsec()),
+        changed: ns(meta.ctime(), meta.ctime_nsec()),
+        ..of_itself
+    })
 }
 
 /// Since when each changed file has stood still.
@@ -128,6 +147,30 @@ mod tests {
         assert!(!settle.take(&[dir.path().join("b")], &before), "nobody looked at it before");
         std::fs::remove_file(&path).unwrap();
         assert!(settle.due(&paths, |_| false, still, later + still).is_some());
+    }
+
+    #[test]
+    fn a_permission_that_is_given_is_a_change_and_what_happens_in_a_folder_is_none() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (file, paths) = (dir.path().join("a"), [dir.path().join("a"), dir.path().to_owned()]);
+        std::fs::write(&file, "one").unwrap();
+        let mut settle = Settle::default();
+        settle.take(&paths, &marks(&paths));
+        let before = std::fs::metadata(&file).unwrap();
+        let clock_of_files_ticks = || {
+            std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+            let now = std::fs::metadata(&file).unwrap();
+            (now.ctime(), now.ctime_nsec()) != (before.ctime(), before.ctime_nsec())
+        };
+        while !clock_of_files_ticks() {}
+        assert!(settle.has_changed(&paths[..1]));
+        std::fs::write(dir.path().join("b"), "another").unwrap();
+        assert!(!settle.has_changed(&paths[1..]));
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        std::fs::write(dir.path(), "a file in its place").unwrap();
+        assert!(settle.has_changed(&paths[1..]));
+        std::fs::remove_file(dir.path()).unwrap();
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod memory;
 mod notices;
 mod probes;
 mod process;
+mod recover;
 mod reload;
 mod resets;
 mod serve;

@@ -83,6 +83,42 @@ fn a_database_that_is_none_is_a_fault_too() {
 }
 
 #[test]
+fn check_tells_every_fault_at_once_of_whatever_a_start_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("SUMS"), "").unwrap();
+    std::fs::write(dir.path().join("empty.pem"), "").unwrap();
+    let own = "wokers = 1\nchecksums = 'SUMS'\n";
+    let text = "[network]\nca_file = 'empty.pem'\n[databases]\ncity = 'missing.mmdb'\n\
+        [journal]\ndir = 'journal'\nspill_dir = './journal'\n\
+        [broker]\nurls = ['nats://127.0.0.1:1']\ncredentials_file = 'no.creds'\n\
+        [telemetry.otlp]\nendpoint = 'http://127.0.0.1:1'\nca_file = 'no.pem'\n\
+        [capture]\nenabled = true\ndirectory = 'nowhere'\n";
+    let config = write(dir.path(), text);
+    let rest = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{own}{rest}")).unwrap();
+    let (code, told) = gavel(&["check"], &config);
+    assert_eq!(code, 78);
+    for part in [
+        "wokers: must be a known key",
+        "gavel.toml: is not in ",
+        "network.ca_file: must be",
+        "databases.city: cannot read",
+        "journal.spill_dir: must be another folder",
+        "broker.credentials_file: must be",
+        "telemetry.otlp.ca_file: must be",
+        "capture.directory: must be",
+        "capture.key is missing",
+    ] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    assert!(told.starts_with("9 faults"), "{told}");
+
+    let config = write(dir.path(), "[network]\nca_file = 'empty.pem'\n");
+    let (code, told) = gavel(&["check"], &config);
+    assert!(code == 78 && told.contains("network.ca_file"), "{told}");
+}
+
+#[test]
 fn a_taken_address_of_the_admin_listener_is_a_fault_of_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

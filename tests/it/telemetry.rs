@@ -108,3 +108,24 @@ fn a_collector_that_fails_costs_one_line_of_the_log_and_no_auction() {
     assert_eq!(client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
     assert_eq!(server.terminate(), Some(0));
 }
+
+#[test]
+fn a_collector_that_hangs_does_not_hold_up_the_end() {
+    // takes connections into its queue, and never a word
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gavel.toml");
+    let text = format!(
+        "[http]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n{PATIENT}\
+         [[partners]]\nname = 'pub'\nopen = true\n[telemetry.otlp]\nendpoint = 'http://{}'\n\
+         time = '1m'\nevery = '10m'\n[telemetry.traces]\nratio = 1\n[drain]\nmax = '1s'\n",
+        collector.local_addr().unwrap()
+    );
+    std::fs::write(&path, text).unwrap();
+    let mut server = Server::ready(&path);
+    let mut client = Client::connect(server.public.unwrap());
+    assert_eq!(client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
+    drop(client);
+    assert_eq!(server.terminate(), Some(0));
+    server.wait_log("the collector was given up: the last metrics or traces did not arrive");
+}

@@ -49,6 +49,14 @@ impl Databases {
     pub fn open_by_key(
         settings: &DatabaseSettings,
     ) -> Result<Self, Vec<(&'static str, DatabaseError)>> {
+        let (databases, faults) = Self::open_what_can_be(settings);
+        if faults.is_empty() { Ok(databases) } else { Err(faults) }
+    }
+
+    /// What can be opened of all that is set, and what cannot, with the setting that names it.
+    pub fn open_what_can_be(
+        settings: &DatabaseSettings,
+    ) -> (Self, Vec<(&'static str, DatabaseError)>) {
         let mut faults = Vec::new();
         let sources = Role::ALL.map(|role| match role.first(settings) {
             Ok(source) => source.map(Arc::new),
@@ -57,7 +65,17 @@ impl Databases {
                 None
             }
         });
-        if faults.is_empty() { Ok(Self::of(sources, Arc::default())) } else { Err(faults) }
+        (Self::of(sources, Arc::default()), faults)
+    }
+
+    /// Whether each file that is set is open; an older state of it is, too.
+    pub fn has_all(&self, settings: &DatabaseSettings) -> bool {
+        Role::ALL.into_iter().all(|role| {
+            let live = self.sources.get(role as usize).and_then(Option::as_ref);
+            let open = live.map(|live| live.infos.as_slice()).unwrap_or_default();
+            let open = open.iter().map(|info| info.path.as_path());
+            open.eq(role.paths(settings))
+        })
     }
 
     /// One address database of any kind, decompressed and examined as a renewal does it.

@@ -90,7 +90,9 @@ pub fn paths(path: &Path, may_be_set: bool) -> Vec<PathBuf> {
     let manifest = manifest.and_then(|bytes| Manifest::parse(&bytes).ok());
     let parts = manifest.into_iter().flat_map(|manifest| manifest.parts);
     let parts = parts.map(|part| folder.join(part.file));
-    std::iter::once(main).chain(parts).collect()
+    // a file may come in the place of the folder
+    let own = is_folder.then(|| path.to_owned());
+    own.into_iter().chain([main]).chain(parts).collect()
 }
 
 // === impl Place ===

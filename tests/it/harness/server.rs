@@ -99,15 +99,20 @@ impl Server {
             return line;
         }
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-                panic!("the line never came; log so far:\n{}", self.log.join("\n"))
-            });
-            self.log.push(line.clone());
-            let line = parse(&line);
+            let line = parse(self.wait_more());
             if is_it(&line) {
                 return line;
             }
         }
+    }
+
+    /// Waits for the next log line, whatever it says.
+    pub fn wait_more(&mut self) -> &str {
+        let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            panic!("the line never came; log so far:\n{}", self.log.join("\n"))
+        });
+        self.log.push(line);
+        self.log.last().expect("one was pushed")
     }
 
     /// `/metrics` as text.

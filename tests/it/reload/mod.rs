@@ -1,5 +1,6 @@
 //! Files that change under a running process.
 
+mod kept;
 mod kubelet;
 mod served;
 mod styles;
