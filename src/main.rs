@@ -13,7 +13,7 @@ use gavel::http::admin::AdminAddress;
 use gavel::journal::{self, command::JournalCommand};
 use gavel::ledger::{self, command::LedgerArgs};
 use gavel::notice::command::{self as dlq, DlqCommand, Keeper};
-use gavel::{clock, config, enrich, reload};
+use gavel::{clock, config, enrich};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -228,7 +228,7 @@ fn pack_db(args: &PackArgs) -> ExitCode {
     match app::pack::pack(args) {
         Ok(text) => say(&text),
         Err(fault) => {
-            eprintln!("{}", reload::chain(&fault));
+            eprintln!("{}", config::fault::chain(&fault));
             ExitCode::FAILURE
         }
     }
@@ -245,7 +245,7 @@ fn journal(command: JournalCommand) -> ExitCode {
             if told.is_well { said } else { ExitCode::FAILURE }
         }
         Err(fault) => {
-            eprintln!("{}", reload::chain(&fault));
+            eprintln!("{}", config::fault::chain(&fault));
             ExitCode::from(2)
         }
     }
@@ -269,7 +269,7 @@ fn pull(command: EventsCommand) -> ExitCode {
             if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(fault) => {
-            eprintln!("{}", reload::chain(&fault));
+            eprintln!("{}", config::fault::chain(&fault));
             ExitCode::from(2)
         }
     }
@@ -291,7 +291,7 @@ fn letters(command: DlqCommand) -> ExitCode {
     match dlq::run(command, &keeper) {
         Ok(text) => say(&text),
         Err(fault) => {
-            eprintln!("{}", reload::chain(&fault));
+            eprintln!("{}", config::fault::chain(&fault));
             ExitCode::FAILURE
         }
     }
@@ -308,7 +308,7 @@ fn ledger(args: LedgerArgs) -> ExitCode {
         }
         Err(fault) if ledger::command::has_seen_enough(&fault) => ExitCode::SUCCESS,
         Err(fault) => {
-            eprintln!("{}", reload::chain(&fault));
+            eprintln!("{}", config::fault::chain(&fault));
             ExitCode::from(2)
         }
     }

@@ -4,10 +4,10 @@
 
 use crate::config::cold::Cold;
 use crate::config::fault::Fault;
+use crate::config::fault::chain;
 use crate::config::files::Files;
 use crate::config::{self, Config, Reading, Report, checksums};
 use crate::enrich::databases::{DatabaseError, DatabaseSettings, Databases};
-use crate::reload::chain;
 use crate::reload::keep;
 use crate::reload::publisher::InForce;
 use std::fmt;

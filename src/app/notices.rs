@@ -5,6 +5,7 @@
 use crate::bidder::tls::Tls;
 use crate::broker::feed::{self, FeedSettings};
 use crate::config::Config;
+use crate::config::fault::chain;
 use crate::config::notices::NoticeSettings;
 use crate::journal::disk::real::RealDisk;
 use crate::notice::courier::{Courier, Permissions};
@@ -14,7 +15,6 @@ use crate::notice::plan::Outbox;
 use crate::notice::sender::{Deliver, Sender};
 use crate::notice::shelf::Shelf;
 use crate::notice::tally::Tally;
-use crate::reload::chain;
 use crate::snapshot::Live;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -6,9 +6,9 @@
 use super::status::Status;
 use super::traces::{self, Tracing};
 use crate::bidder::tls::Tls;
+use crate::config::fault::chain;
 use crate::config::telemetry::{PushSettings, Telling};
 use crate::http::post::{PostFault, post};
-use crate::reload::chain;
 use crate::telemetry::hub::Hub;
 use crate::telemetry::spans::AuctionSpan;
 use bytes::Bytes;

@@ -5,13 +5,12 @@
 
 use super::engine::Engine;
 use super::events::Events;
-use super::fault::{Fault, Found, Place};
+use super::fault::{Fault, Found, Place, chain};
 use super::plain;
 use super::telemetry::Telling;
 use crate::bidder::tls::Tls;
 use crate::broker::{self, dial};
 use nix::unistd::{AccessFlags, access};
-use std::error::Error;
 use std::path::{Path, PathBuf};
 
 /// What a configuration names of such.
@@ -140,17 +139,6 @@ fn writable(folder: &Path) -> Result<(), String> {
     }
     access(folder, AccessFlags::W_OK | AccessFlags::X_OK)
         .map_err(|cause| format!("{shown}: {}", cause.desc()))
-}
-
-/// A fault with its causes.
-fn chain(fault: &dyn Error) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(fault) = cause {
-        text = format!("{text}: {fault}");
-        cause = fault.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A fault of the configuration, told so that it can be mended at once.
 //!
-//! Owns: [`Fault`] and the search for the nearest name. Never: reads a file.
+//! Owns: [`Fault`], the search for the nearest name, and [`chain`] for faults of others. Never: reads a file.
 
+use std::error::Error;
 use std::fmt;
 
 /// One thing that is wrong.
@@ -61,6 +62,17 @@ impl Found {
     pub fn text(text: &str) -> Self {
         Self::Value(format!("{text:?}"))
     }
+}
+
+/// A fault with its causes, in one line.
+pub fn chain(fault: &dyn Error) -> String {
+    let mut text = fault.to_string();
+    let mut cause = fault.source();
+    while let Some(fault) = cause {
+        text = format!("{text}: {fault}");
+        cause = fault.source();
+    }
+    text
 }
 
 impl Fault {

@@ -10,7 +10,6 @@ pub mod publisher;
 pub mod settle;
 pub mod watch;
 
-use std::error::Error;
 use std::time::Duration;
 
 /// How files are watched.
@@ -25,15 +24,4 @@ impl Default for ReloadSettings {
     fn default() -> Self {
         Self { settle: Duration::from_secs(2) }
     }
-}
-
-/// A fault with its causes, in one line.
-pub fn chain(fault: &dyn Error) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(fault) = cause {
-        text = format!("{text}: {fault}");
-        cause = fault.source();
-    }
-    text
 }

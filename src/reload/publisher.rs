@@ -15,6 +15,7 @@ use crate::bidder::resolve::Addresses;
 use crate::capture::recorder::Recorder;
 use crate::clock;
 use crate::config::events::{self, Events};
+use crate::config::fault::chain;
 use crate::config::files::{Contents, Files};
 use crate::config::{self, Config, Report, checksums};
 use crate::enrich::databases::{Databases, RenewCheck, Renewal};
@@ -288,7 +289,7 @@ impl Publisher {
         let check = RenewCheck { wall: clock::wall(), settle: Duration::ZERO, spare };
         let Renewal { databases, results } = self.now.databases.renew(&settings, &check);
         for one in &results {
-            let faults = one.result.as_ref().err().map(|fault| super::chain(&**fault));
+            let faults = one.result.as_ref().err().map(|fault| chain(&**fault));
             self.tell(one.role, one.label().label(), faults.into_iter().collect(), one.is_news);
         }
         let configured: Vec<_> = results.iter().map(|one| one.role).collect();
