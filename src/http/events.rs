@@ -141,7 +141,7 @@ impl EventDesk {
 
     /// Makes events durable that no upstream brings: they follow from our own answer, and those of
     /// one answer have one place among those that wait. Nobody comes again with them, so they are
-    /// tried again for [`KEPT_FOR`]. Where that fails, or there is no place, they are counted so.
+    /// tried again for a minute. Where that fails, or there is no place, they are counted so.
     pub fn keep(&self, events: Vec<MoneyEvent>) -> impl Future<Output = ()> + use<> {
         let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
         let place = self.wait();
