@@ -5,10 +5,12 @@ Owns: how each tool is asked. Never: a verdict of its own; a tool that is missin
 """
 
 import base64
+import binascii
 import json
 import os
 import pathlib
 import re
+import secrets
 import shutil
 import tempfile
 import tomllib
@@ -117,6 +119,21 @@ DEMO = {
 }
 
 
+def private_key():
+    """One of Ed25519 that nobody has seen (RFC 8410, 7)."""
+    der = bytes.fromhex("302e020100300506032b657004220420") + secrets.token_bytes(32)
+    return f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(der).decode()}\n-----END PRIVATE KEY-----\n"
+
+
+def credentials():
+    """Of a user of NATS whom no server knows: a token, and a seed with its kind and check sum."""
+    raw = bytes([18 << 3 | 20 >> 2, (20 & 3) << 6]) + secrets.token_bytes(32)
+    seed = base64.b32encode(raw + binascii.crc_hqx(raw, 0).to_bytes(2, "little")).decode().rstrip("=")
+    token, kinds = "e30.e30.e30", ("NATS USER JWT", "USER NKEY SEED")
+    return "".join(f"-----BEGIN {kind}-----\n{text}\n------END {kind}------\n\n"
+                   for kind, text in zip(kinds, (token, seed)))
+
+
 def stand_in(main, gavel):
     """The demo's databases where the chart expects somebody else's; rules likewise."""
     text = main.read_text()
@@ -141,9 +158,10 @@ def stand_in(main, gavel):
     for name in re.findall(r"\$\{file:(.+?)\}", referred):
         at = pathlib.Path(os.path.normpath(main.parent / name))
         at.write_text("a secret of the tests\n")
-    for name in re.findall(r'^(?:ca|cert|key|credentials|password)_file = "(.+)"$', text, re.M):
+    for kind, name in re.findall(r'^(ca|cert|key|credentials|password)_file = "(.+)"$', text, re.M):
         at = pathlib.Path(os.path.normpath(main.parent / name))
-        shutil.copy(TESTS / "ca.pem", at)
+        made = {"key": private_key, "credentials": credentials}.get(kind)
+        at.write_text(made() if made else (TESTS / "ca.pem").read_text())
 
 
 def gavel_check(count):
