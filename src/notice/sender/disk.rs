@@ -18,8 +18,8 @@ use crate::money_event::EventType;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// Records that are held; with more, nothing new is read.
-const HELD_MAX: usize = 10_000_000;
+/// Records that are held, at some 50 bytes each; with more, nothing new is read.
+const HELD_MAX: usize = 2_000_000;
 /// Held records of one bidder that are taken up at once, where fewer of it than the next wait.
 const TAKE_UP_MAX: usize = 256;
 const WAITING_MAX: usize = 32;
