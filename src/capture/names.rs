@@ -103,10 +103,13 @@ const POSITIONS: [&str; 13] = [
     "location", "lonlat", "point",
 ];
 
+/// Longest of [`POSITIONS`].
+const POSITION_BYTES_MAX: usize = 8;
+
 /// Longest name that the tables hold.
 const NAME_BYTES_MAX: usize = 16;
 
-/// The names of [`NAMES`] and [`PARAMETERS`] as they are looked for, in the same order.
+/// The names of the tables as they are looked for, in the same order.
 #[expect(
     clippy::indexing_slicing,
     reason = "runs when this is compiled, over tables of known lengths"
@@ -120,19 +123,22 @@ static PLAIN_NAMES: [u128; NAMES.len()] = {
     }
     plain
 };
+static PLAIN_PARAMETERS: [u128; PARAMETERS.len()] = packed_all(&PARAMETERS);
+static PLAIN_POSITIONS: [u128; POSITIONS.len()] = packed_all(&POSITIONS);
+
 #[expect(
     clippy::indexing_slicing,
     reason = "runs when this is compiled, over tables of known lengths"
 )]
-static PLAIN_PARAMETERS: [u128; PARAMETERS.len()] = {
-    let mut plain = [0; PARAMETERS.len()];
+const fn packed_all<const ROWS: usize>(names: &[&str; ROWS]) -> [u128; ROWS] {
+    let mut plain = [0; ROWS];
     let mut at = 0;
-    while at < PARAMETERS.len() {
-        plain[at] = packed(PARAMETERS[at].as_bytes());
+    while at < ROWS {
+        plain[at] = packed(names[at].as_bytes());
         at += 1;
     }
     plain
-};
+}
 
 /// A name of the tables as a number: its bytes from the highest on, so that numbers sort as names.
 #[expect(clippy::indexing_slicing, reason = "runs when this is compiled, over names of the tables")]
@@ -234,8 +240,13 @@ pub fn is_parameter(name: &str) -> bool {
 
 /// Whether numbers in a member of this name may be degrees.
 pub fn may_hold_position(name: &str) -> bool {
-    (2..=8).contains(&name.len())
-        && POSITIONS.iter().any(|position| position.eq_ignore_ascii_case(name))
+    let mut bytes = [0; NAME_BYTES_MAX];
+    match bytes.get_mut(..name.len()) {
+        Some(room) if name.len() <= POSITION_BYTES_MAX => room.copy_from_slice(name.as_bytes()),
+        _ => return false,
+    }
+    bytes.make_ascii_lowercase();
+    PLAIN_POSITIONS.contains(&u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]

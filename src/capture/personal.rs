@@ -38,6 +38,9 @@ pub fn by_look(path: &[&str], text: &str) -> Option<Treat> {
     if looks::is_ip(text) && !is_version_at(path) {
         return Some(Ip);
     }
+    if !looks::may_be_id(text) {
+        return None;
+    }
     let is_near = |name: &&str| matches!(*name, "user" | "device");
     let is_id = |text: &str| looks::is_uuid(text) || looks::is_digest(text);
     (is_id(unwrapped(text)) && path.iter().any(is_near)).then_some(Id)
@@ -93,10 +96,7 @@ fn is_position(path: &[&str], leaf: &Leaf<'_>) -> bool {
 
 /// Personal parts of a text that is not personal as a whole. In order, apart from each other.
 pub fn parts(path: &[&str], text: &str) -> Vec<parts::Part> {
-    if parts::is_plain(text) {
-        return Vec::new();
-    }
-    parts::find(text, is_version_at(path))
+    parts::find(text, || is_version_at(path))
 }
 
 /// What stands in place of a version that is none: an exchange refuses it as it did the other.

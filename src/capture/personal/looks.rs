@@ -22,6 +22,12 @@ pub(super) fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Whether a text may be one of these, by its length; one in braces, or in quotes of such, by its first byte.
+#[inline]
+pub(super) fn may_be_id(text: &str) -> bool {
+    matches!(text.len(), 32 | 36 | 40 | 64) || text.starts_with(['{', '[', '%'])
+}
+
 /// As long as an MD5, SHA-1 or SHA-256 in hexadecimal.
 pub(super) fn is_digest(text: &str) -> bool {
     matches!(text.len(), 32 | 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -145,6 +151,9 @@ const AROUND: [(&str, &str); 4] = [("{", "}"), ("[", "]"), ("%7B", "%7D"), ("%5B
 
 /// Without the braces around it.
 pub(super) fn unwrapped(text: &str) -> &str {
+    if !text.starts_with(['{', '[', '%']) {
+        return text;
+    }
     inside(text).unwrap_or(text)
 }
 
@@ -209,6 +218,10 @@ pub(super) fn decimals_of_degrees(written: &str) -> Option<usize> {
 
 /// Whether a text is JSON, as far as its beginning says.
 pub(super) fn json_like(text: &str) -> Look {
+    // most begin with a letter
+    if text.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric()) {
+        return Look::Text;
+    }
     let text = text.trim_start();
     if !text.starts_with(['{', '[', '"']) {
         return Look::Text;

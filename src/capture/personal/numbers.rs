@@ -18,10 +18,15 @@ const BETWEEN_BYTES_MAX: usize = 3;
 /// Between a name and its value.
 const JOINT_BYTES_MAX: usize = 4;
 
-/// Adds what is found. `is_version`: no four numbers of it are an address; `is_address`: it holds a URL.
-pub(super) fn find(text: &str, is_version: bool, is_address: bool, found: &mut Vec<Part>) {
+/// Adds addresses of version 4 and positions. `is_version`: no four numbers of it are an address;
+/// `is_address`: it holds a URL.
+pub(super) fn find(
+    text: &str,
+    is_version: &dyn Fn() -> bool,
+    is_address: bool,
+    found: &mut Vec<Part>,
+) {
     let bytes = text.as_bytes();
-    six(text, found);
     let mut done = 0;
     let mut last: Option<Range<usize>> = None;
     for dot in memchr::memchr_iter(b'.', bytes) {
@@ -40,7 +45,7 @@ pub(super) fn find(text: &str, is_version: bool, is_address: bool, found: &mut V
         let run = run.trim_end_matches('.');
         let end = start.saturating_add(run.len());
         match run.bytes().filter(|byte| *byte == b'.').count() {
-            3 if !is_version && is_four(bytes, start..end, run, is_address) => {
+            3 if is_four(bytes, start..end, run, is_address) && !is_version() => {
                 found.push((start..end, Ip));
             }
             1 => {
@@ -168,8 +173,8 @@ fn is_said_version(bytes: &[u8], start: usize, byte: Option<u8>, address: Ipv4Ad
     is_version(word) || is_product || matches!(rest, [_, 0, 0]) && byte == Some(b' ')
 }
 
-/// Addresses of version 6.
-fn six(text: &str, found: &mut Vec<Part>) {
+/// Adds addresses of version 6.
+pub(super) fn six(text: &str, found: &mut Vec<Part>) {
     let bytes = text.as_bytes();
     let mut done = 0;
     for colon in memchr::memchr_iter(b':', bytes) {

@@ -17,58 +17,125 @@ const ENCODED_MAX: usize = 6;
 /// Longest id in a path.
 const SEGMENT_BYTES_MAX: usize = 64;
 
-/// Whether a text holds nothing that a personal part is made of; so do most.
-#[inline]
-pub(super) fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    memchr::memchr3(b'.', b'/', b':', bytes).is_none()
-        && memchr::memchr3(b'@', b'=', b'%', bytes).is_none()
+/// What a text has of the bytes that personal parts are made of.
+#[derive(Clone, Copy)]
+struct Marks(u8);
+
+/// What [`Marks::of_byte`] says of each byte.
+#[expect(clippy::indexing_slicing, reason = "runs when this is compiled, over a table of 256")]
+static MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut byte = 0;
+    while byte < u8::MAX {
+        marks[byte as usize] = Marks::of_byte(byte);
+        byte += 1;
+    }
+    marks
+};
+
+impl Marks {
+    const DOT: u8 = 1;
+    const SLASH: u8 = 1 << 1;
+    const COLON: u8 = 1 << 2;
+    const AT: u8 = 1 << 3;
+    const EQUALS: u8 = 1 << 4;
+    const PERCENT: u8 = 1 << 5;
+
+    #[inline]
+    const fn of_byte(byte: u8) -> u8 {
+        // without a jump: a processor does many at once
+        ((byte == b'.') as u8 * Self::DOT)
+            | ((byte == b'/') as u8 * Self::SLASH)
+            | ((byte == b':') as u8 * Self::COLON)
+            | ((byte == b'@') as u8 * Self::AT)
+            | ((byte == b'=') as u8 * Self::EQUALS)
+            | ((byte == b'%') as u8 * Self::PERCENT)
+    }
+
+    fn of(text: &str) -> Self {
+        let (many, few) = text.as_bytes().as_chunks::<32>();
+        let mut all = [0; 32];
+        for chunk in many {
+            for (all, byte) in all.iter_mut().zip(chunk) {
+                *all |= Self::of_byte(*byte);
+            }
+        }
+        let few = few.iter().filter_map(|byte| MARKS.get(usize::from(*byte)));
+        Self(all.iter().chain(few).fold(0, |all, marks| all | marks))
+    }
+
+    /// One of these at least.
+    const fn has(self, marks: u8) -> bool {
+        self.0 & marks != 0
+    }
 }
 
-/// All parts. `is_version`: four numbers in it are no address.
-pub(super) fn find(text: &str, is_version: bool) -> Vec<Part> {
-    level(text, true, is_version, ENCODED_MAX)
+/// All parts. `is_version`: four numbers in it are no address; asked only where there are such.
+pub(super) fn find(text: &str, is_version: impl Fn() -> bool) -> Vec<Part> {
+    level(text, true, &is_version, ENCODED_MAX)
 }
 
 /// `is_start`: the text has nothing before it.
-fn level(text: &str, is_start: bool, is_version: bool, deeper: usize) -> Vec<Part> {
-    let bytes = text.as_bytes();
+fn level(text: &str, is_start: bool, is_version: &dyn Fn() -> bool, deeper: usize) -> Vec<Part> {
+    let marks = Marks::of(text);
     let mut found = Vec::new();
-    if memchr::memchr3(b'@', b'=', b'%', bytes).is_some() {
+    if marks.has(Marks::AT | Marks::EQUALS | Marks::PERCENT) {
         let mails = mails(text);
         query::parameters(text, is_start, &mails, &mut found);
         found.extend(mails.into_iter().map(|range| (range, Email)));
     }
-    let is_address = text.starts_with('/') || memchr::memmem::find(bytes, b"://").is_some();
-    numbers::find(text, is_version, is_address, &mut found);
+    if marks.has(Marks::COLON) {
+        numbers::six(text, &mut found);
+    }
+    let is_address = text.starts_with('/') || marks.has(Marks::COLON) && has_scheme(text);
+    if marks.has(Marks::DOT) {
+        numbers::find(text, is_version, is_address, &mut found);
+    }
     if is_address {
         segments(text, &mut found);
     }
     if !found.is_empty() {
         apart(&mut found);
     }
-    if deeper > 0 && memchr::memchr(b'%', bytes).is_some() {
-        let mut within = Vec::new();
-        let mut from = 0;
-        let ends = found.iter().map(|(range, _)| range.clone());
-        for Range { start, end } in ends.chain(std::iter::once(text.len()..text.len())) {
-            let gap = text.get(from..start).unwrap_or_default();
-            if let Some(decoded) = Decoded::of(gap) {
-                let is_start = is_start && from == 0;
-                let parts = level(&decoded.text, is_start, is_version, deeper.saturating_sub(1));
-                within.extend(parts.into_iter().map(|(range, treat)| {
-                    let place = |at| from.saturating_add(decoded.place(at));
-                    (place(range.start)..place(range.end), treat)
-                }));
-            }
-            from = end;
-        }
-        if !within.is_empty() {
-            found.append(&mut within);
-            apart(&mut found);
-        }
+    if deeper > 0 && marks.has(Marks::PERCENT) {
+        encoded(text, is_start, is_version, deeper, &mut found);
     }
     found
+}
+
+fn has_scheme(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    memchr::memchr_iter(b':', bytes)
+        .any(|at| bytes.get(at..).is_some_and(|rest| rest.starts_with(b"://")))
+}
+
+/// Adds what is found in what is encoded, between what was found already.
+fn encoded(
+    text: &str,
+    is_start: bool,
+    is_version: &dyn Fn() -> bool,
+    deeper: usize,
+    found: &mut Vec<Part>,
+) {
+    let mut within = Vec::new();
+    let mut from = 0;
+    let ends = found.iter().map(|(range, _)| range.clone());
+    for Range { start, end } in ends.chain(std::iter::once(text.len()..text.len())) {
+        let gap = text.get(from..start).unwrap_or_default();
+        if let Some(decoded) = Decoded::of(gap) {
+            let is_start = is_start && from == 0;
+            let parts = level(&decoded.text, is_start, is_version, deeper.saturating_sub(1));
+            within.extend(parts.into_iter().map(|(range, treat)| {
+                let place = |at| from.saturating_add(decoded.place(at));
+                (place(range.start)..place(range.end), treat)
+            }));
+        }
+        from = end;
+    }
+    if !within.is_empty() {
+        found.append(&mut within);
+        apart(found);
+    }
 }
 
 /// In order, and the first of those that overlap.
