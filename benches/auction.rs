@@ -94,7 +94,6 @@ fn last_leg(c: &mut Criterion) {
             answers: &answers,
             result: &result,
             bidid: (0x5_a1f0, 1),
-            nbr: 0,
             ext: None,
             seller: Seller::plain(&partner),
         };

@@ -68,7 +68,7 @@ pub struct Outcome {
 /// What the partner is told.
 #[derive(Debug)]
 pub enum Verdict {
-    /// A bid response with at least one bid (or an explanation): JSON.
+    /// A bid response with at least one bid: JSON.
     Answered(Bytes),
     /// Valid, and no win: `nbr`, the request's id as it stood in JSON (quotes included), the rule by
     /// which no bidder was asked, where there is one, and its explanation, where that was wanted:
@@ -436,9 +436,10 @@ fn verdict(
 ) -> Verdict {
     let explanation = explain::is_wanted(&asked.request, seller.partner, arrival.is_trial)
         .then(|| story::tell(snapshot, arrival, asked, settled, clock::monotonic()));
-    if settled.result.wins.is_empty() && explanation.is_none() {
+    if settled.result.wins.is_empty() {
         let id_json = Bytes::copy_from_slice(respond::id_json(&asked.request));
-        return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None, ext: None };
+        let ext = explanation.map(Bytes::from);
+        return Verdict::NoBid { nbr: nbr::UNKNOWN_ERROR, id_json, rule: None, ext };
     }
     let arrived_us = u64::try_from(arrival.wall.as_micros()).unwrap_or(u64::MAX);
     Verdict::Answered(Bytes::from(respond::write(&respond::Response {
@@ -446,7 +447,6 @@ fn verdict(
         answers: settled.answered,
         result: settled.result,
         bidid: (arrived_us, arrival.serial),
-        nbr: nbr::UNKNOWN_ERROR,
         ext: explanation.as_deref(),
         seller,
     })))

@@ -27,8 +27,6 @@ pub struct Response<'a> {
     pub result: &'a AuctionResult,
     /// Our id of this answer: written in hexadecimal, with a hyphen between the two.
     pub bidid: (u64, u64),
-    /// Why there is no win, where there is none (4.2.1 `nbr`).
-    pub nbr: u16,
     /// A JSON object for `ext`, such as the explanation.
     pub ext: Option<&'a [u8]>,
     pub seller: Seller<'a>,
@@ -43,7 +41,7 @@ const BID_FRAME_BYTES: usize = 64;
 /// What our three notices of one take, where a notice of its bidder's is 100 bytes long.
 const NOTICES_BYTES: usize = 1_200;
 
-/// The response's JSON. Without a win it has `nbr` and no `seatbid`.
+/// The response's JSON, of one win at least.
 pub fn write(response: &Response<'_>) -> Vec<u8> {
     let mut winners: SmallVec<[Winner<'_>; 8]> =
         response.result.wins.iter().filter_map(|win| Winner::new(win, response.answers)).collect();
@@ -59,19 +57,14 @@ pub fn write(response: &Response<'_>) -> Vec<u8> {
 
     out.extend_from_slice(b"{\"id\":");
     out.extend_from_slice(id);
-    if winners.is_empty() {
-        out.extend_from_slice(b",\"nbr\":");
-        write_number(&mut out, response.nbr.into());
-    } else {
-        out.extend_from_slice(b",\"seatbid\":[");
-        write_seats(&mut out, response, &winners);
-        out.extend_from_slice(b"],\"bidid\":\"");
-        write_hex(&mut out, response.bidid.0);
-        out.push(b'-');
-        write_hex(&mut out, response.bidid.1);
-        out.push(b'"');
-        write_currency(&mut out, response.result.currency);
-    }
+    out.extend_from_slice(b",\"seatbid\":[");
+    write_seats(&mut out, response, &winners);
+    out.extend_from_slice(b"],\"bidid\":\"");
+    write_hex(&mut out, response.bidid.0);
+    out.push(b'-');
+    write_hex(&mut out, response.bidid.1);
+    out.push(b'"');
+    write_currency(&mut out, response.result.currency);
     if let Some(ext) = response.ext {
         out.extend_from_slice(b",\"ext\":");
         out.extend_from_slice(ext);

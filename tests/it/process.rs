@@ -195,11 +195,15 @@ fn a_stop_finishes_the_auction_that_is_in_flight() {
 fn each_request_is_counted_once_by_partner_and_result() {
     let bidder = Bidder::start(Script { status: 204, ..Script::default() });
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::ready(&write(dir.path(), &one_bidder(&bidder)));
+    let config = one_bidder(&bidder).replacen("name = 'pub'", "name = 'pub'\ndebug = true", 1);
+    let server = Server::ready(&write(dir.path(), &config));
+    // one that is explained is answered with a body, and is no sale for that
+    let explained = REQUEST.replacen('{', "{\"test\":1,", 1);
     let mut client = Client::connect(server.public.unwrap());
     for (path, body, status) in [
         ("/openrtb2/pub", REQUEST, 204),
         ("/openrtb2/pub", REQUEST, 204),
+        ("/openrtb2/pub", &explained, 200),
         ("/openrtb2/pub", "{", 400),
         ("/openrtb2/nobody", REQUEST, 401),
         ("/elsewhere", REQUEST, 404),
@@ -207,11 +211,12 @@ fn each_request_is_counted_once_by_partner_and_result() {
         assert_eq!(client.post(path, &[], body.as_bytes()).unwrap().status, status, "{path}");
     }
     for (series, count) in [
-        ("gavel_requests_total{partner=\"pub\",result=\"no_bid\"}", 2.0),
+        ("gavel_requests_total{partner=\"pub\",result=\"no_bid\"}", 3.0),
+        ("gavel_requests_total{partner=\"pub\",result=\"answered\"}", 0.0),
         ("gavel_requests_total{partner=\"pub\",result=\"not_json\"}", 1.0),
         ("gavel_requests_total{partner=\"unknown\",result=\"unauthorised\"}", 1.0),
-        ("gavel_bidder_calls_total{bidder=\"alpha\",result=\"no_bid\"}", 2.0),
-        ("gavel_auction_seconds_count", 2.0),
+        ("gavel_bidder_calls_total{bidder=\"alpha\",result=\"no_bid\"}", 3.0),
+        ("gavel_auction_seconds_count", 3.0),
         ("gavel_snapshot_generation", 1.0),
     ] {
         assert!((server.metric(series) - count).abs() < 0.5, "{series}:\n{}", server.metrics());

@@ -28,7 +28,6 @@ fn respond(case: &Case, ext: Option<&[u8]>) -> String {
         answers: &answers,
         result: &result,
         bidid: (0x5_a1f0, 1),
-        nbr: 2,
         ext,
         seller: Seller::plain(&case.partner),
     };
@@ -128,16 +127,6 @@ fn winners_stand_under_their_seats_and_seats_of_two_bidders_stay_apart() {
     let group = json!([{ "group": 1, "bid": [offer("x", "1", 3.0), offer("y", "2", 3.0)] }]);
     verbatim(&mut case, "a", &group.to_string());
     assert_eq!(seats(&case), [("a".to_owned(), 2, json!(1))]);
-}
-
-#[test]
-fn without_a_win_the_answer_says_why_and_may_be_explained() {
-    let case = two_imps(&json!("r1"), &[]);
-    assert_eq!(respond(&case, None), r#"{"id":"r1","nbr":2}"#);
-    assert_eq!(
-        respond(&case, Some(b"{\"gavel\":{}}")),
-        r#"{"id":"r1","nbr":2,"ext":{"gavel":{}}}"#
-    );
 }
 
 #[test]
