@@ -4,11 +4,12 @@
 
 use super::disk::real::RealDisk;
 use super::export::{Choice, ExportFault, Format, export, look};
+use super::survey::list;
 use super::{Dirs, JournalFault};
 use crate::money_event::shown;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a journal is.
 #[derive(Clone, Debug, clap::Args)]
@@ -87,24 +88,47 @@ pub enum CommandFault {
     Export(#[source] ExportFault),
     #[error("cannot write {}", .0.display())]
     Out(PathBuf, #[source] io::Error),
+    #[error("{} is no folder of a journal: there is no segment in it", .0.display())]
+    NoSegment(PathBuf),
+    #[error("{} is within the journal, where nobody else writes", .0.display())]
+    OutWithin(PathBuf),
 }
 
 impl Folders {
-    fn dirs(self) -> Dirs {
-        Dirs { main: self.dir, spill: self.spill }
+    /// Refuses a folder that is no journal's: of that nobody can say that all is well.
+    fn dirs(self) -> Result<Dirs, CommandFault> {
+        let dirs = Dirs { main: self.dir, spill: self.spill };
+        let (segments, _) = list(&RealDisk, &dirs).map_err(CommandFault::Journal)?;
+        if segments.is_empty() { Err(CommandFault::NoSegment(dirs.main)) } else { Ok(dirs) }
     }
+}
+
+/// Makes the file for what is exported, which must not be one of the journal's.
+fn create(path: PathBuf, dirs: &Dirs) -> Result<File, CommandFault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    // where it leads to if it is a link
+    let real = path.canonicalize().or_else(|_| folder.canonicalize());
+    let is_within = |dir: &PathBuf| match (&real, dir.canonicalize()) {
+        (Ok(real), Ok(dir)) => real.starts_with(dir),
+        _ => false,
+    };
+    if std::iter::once(&dirs.main).chain(&dirs.spill).any(is_within) {
+        return Err(CommandFault::OutWithin(path));
+    }
+    File::create(&path).map_err(|fault| CommandFault::Out(path, fault))
 }
 
 /// Does it.
 pub fn run(command: JournalCommand) -> Result<Told, CommandFault> {
     match command {
         JournalCommand::Inspect { folders, json } => {
-            let look = look(&RealDisk, &folders.dirs()).map_err(CommandFault::Journal)?;
+            let look = look(&RealDisk, &folders.dirs()?).map_err(CommandFault::Journal)?;
             let text = if json { format!("{:#}", look.json()) } else { look.text() };
             Ok(Told { text, faults: Vec::new(), is_well: true })
         }
         JournalCommand::Verify { folders } => {
-            let look = look(&RealDisk, &folders.dirs()).map_err(CommandFault::Journal)?;
+            let look = look(&RealDisk, &folders.dirs()?).map_err(CommandFault::Journal)?;
             let findings = look.findings();
             let records: u64 = look.survey.records();
             let mut lines: Vec<String> =
@@ -121,14 +145,12 @@ pub fn run(command: JournalCommand) -> Result<Told, CommandFault> {
             let kinds: Vec<u8> = types.into_iter().flat_map(|Kinds(kinds)| kinds).collect();
             let kinds = (!kinds.is_empty()).then_some(kinds);
             let choice = Choice { from, to, kinds };
-            let mut file: Box<dyn Write> = match &out {
+            let dirs = folders.dirs()?;
+            let mut file: Box<dyn Write> = match out {
                 None => Box::new(BufWriter::new(io::stdout().lock())),
-                Some(path) => {
-                    let file = File::create(path);
-                    Box::new(BufWriter::new(file.map_err(|f| CommandFault::Out(path.clone(), f))?))
-                }
+                Some(path) => Box::new(BufWriter::new(create(path, &dirs)?)),
             };
-            let lost = export(&RealDisk, &folders.dirs(), (format, &choice), &mut *file);
+            let lost = export(&RealDisk, &dirs, (format, &choice), &mut *file);
             let lost = match lost {
                 // whoever closes it (`| head`) has seen enough
                 Err(ExportFault::Write(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => 0,

@@ -55,6 +55,9 @@ pub struct LedgerArgs {
 
 /// Makes the report; answers what was damaged.
 pub fn run(args: LedgerArgs, out: &mut dyn Write) -> Result<Vec<String>, LedgerFault> {
+    if args.from.zip(args.to).is_some_and(|(from, to)| from >= to) {
+        return Err(LedgerFault::Span);
+    }
     let sources = Source::all(&args.sources, &args.spill)?;
     let now_us = u64::try_from(clock::wall().as_micros()).unwrap_or(u64::MAX);
     let mut by: Vec<Axis> = Vec::new();

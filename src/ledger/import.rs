@@ -87,10 +87,17 @@ struct Part {
     wins: u32,
 }
 
+/// A byte order mark.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads an export: what its first byte says it is.
 pub fn read(path: &Path, faults: &mut Faults, take: &mut Take<'_>) -> Result<(), LedgerFault> {
     let mut from = open(path)?;
     let fault = |cause| LedgerFault::Read(path.to_owned(), cause);
+    let start = from.fill_buf().map_err(fault)?;
+    // what a spreadsheet puts before it
+    let mark = if start.starts_with(MARK) { MARK.len() } else { 0 };
+    from.consume(mark);
     let first = from.fill_buf().map_err(fault)?.first().copied();
     let mut reading = Reading { path, faults, take, number: 0, letters: 0, closings: 0 };
     match first {
@@ -273,6 +280,9 @@ fn id_of(text: &str) -> Result<EventId, String> {
 /// Money is never guessed: what is absent is a fault.
 fn amount(side: &str, micros: Option<i64>, currency: &str) -> Result<Amount, String> {
     let micros = micros.ok_or_else(|| format!("{side}_micros is absent"))?;
+    if micros < 0 {
+        return Err(format!("{side}_micros is {micros}, less than nothing"));
+    }
     let known = Currency::parse(currency);
     let known = known.ok_or_else(|| format!("{side}_currency {currency:?} is no currency"))?;
     Ok(Amount::new(micros, known))

@@ -131,6 +131,8 @@ pub enum LedgerFault {
     Strange { path: PathBuf, why: &'static str },
     #[error("--spill {0:?}: DIR=SPILL, where DIR is one of the folders that are given")]
     Spill(String),
+    #[error("--from is not before --to: nothing lies between them")]
+    Span,
     #[error("cannot sort in {}: --temp names another folder", .0.display())]
     Sort(PathBuf, #[source] io::Error),
     #[error("the report would have more than {ROWS_MAX} rows: group it by less")]

@@ -119,6 +119,21 @@ fn damage_is_told_with_its_place_and_ends_with_1() {
     let (code, _, err) = gavel(&["inspect"], &dir.path().join("nowhere"));
     assert_eq!(code, 2);
     assert!(err.contains("cannot list"), "{err}");
+    let empty = tempfile::tempdir().unwrap();
+    for command in ["inspect", "verify", "export"] {
+        let (code, out, err) = gavel(&[command], empty.path());
+        assert_eq!((code, out.as_str()), (2, ""), "{command}");
+        assert!(err.contains("is no folder of a journal: there is no segment"), "{err}");
+    }
+    let link = empty.path().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for out in [&path, &dir.path().join("new"), &link] {
+        let (code, _, err) = gavel(&["export", "--out", out.to_str().unwrap()], dir.path());
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("is within the journal, where nobody else writes"), "{err}");
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+    assert!(!dir.path().join("new").exists());
     let (code, _, err) = gavel(&["export", "--type", "bill"], dir.path());
     assert_eq!(code, 2);
     assert!(err.contains("allowed are win, billing"), "{err}");

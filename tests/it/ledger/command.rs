@@ -391,6 +391,7 @@ fn lines_that_are_not_understood_are_named_by_number_and_the_others_count() {
         ("id", json!(event(1, EventType::Win, 0).id.to_string())),
         ("gross_micros", json!(1.5)),
         ("gross_micros", json!(1e30)),
+        ("net_micros", json!(-4)),
         ("multiplier", json!(0)),
         ("multiplier", json!(1_000_001)),
         ("multiplier", json!("14.2")),
@@ -408,11 +409,12 @@ fn lines_that_are_not_understood_are_named_by_number_and_the_others_count() {
     lines.push(json!({ "type": "kind_40", "hex": "00" }).to_string());
     lines.push(good(EventType::Win, 1).to_string());
     let path = root.path().join("events.jsonl");
-    std::fs::write(&path, lines.join("\n")).unwrap();
+    // a spreadsheet's mark before it all
+    std::fs::write(&path, format!("\u{feff}{}", lines.join("\n"))).unwrap();
     let (code, out, err) = ledger(&["--format", "json"], &[&path]);
     assert_eq!(code, 1);
     let faults: Vec<&str> = err.lines().collect();
-    assert_eq!(faults.len(), 13, "{err}");
+    assert_eq!(faults.len(), 14, "{err}");
     for (number, fault) in (2..).zip(&faults) {
         assert!(fault.contains(&format!("events.jsonl: record {number}: ")), "{fault}");
     }
@@ -452,6 +454,9 @@ fn what_is_no_journal_and_no_export_ends_with_2() {
         assert_eq!(code, 2, "{arguments:?}");
         assert!(err.contains(arguments[1]), "{err}");
     }
+    let (code, _, err) = ledger(&["--from", "2026-12-02", "--to", "2026-12-01"], &[&empty]);
+    assert_eq!(code, 2);
+    assert!(err.contains("--from is not before --to"), "{err}");
 }
 
 #[test]
