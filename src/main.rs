@@ -174,7 +174,7 @@ fn check(path: &Path) -> ExitCode {
                 databases.describe().len(),
                 config.files.len()
             );
-            let warnings = config.warnings().into_iter();
+            let warnings = config.warnings(clock::wall()).into_iter();
             say(&warnings.fold(ok, |text, warning| format!("{text}\nwarning: {warning}")))
         }
         Err(fault) => faulty(&fault),
@@ -323,6 +323,12 @@ fn hash_key() -> ExitCode {
     let key = key.trim_end_matches(['\r', '\n']);
     if key.is_empty() {
         eprintln!("the key is empty");
+        return ExitCode::FAILURE;
+    }
+    if key.trim() != key || key.chars().any(char::is_control) {
+        eprintln!(
+            "the key begins or ends with a blank, or has a control character: no header has such"
+        );
         return ExitCode::FAILURE;
     }
     say(&format!("blake3:{}", blake3::hash(key.as_bytes())))

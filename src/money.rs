@@ -23,6 +23,9 @@ const NANOS: i64 = 1_000_000_000;
 /// The largest price that is read: 10^9 units per thousand. Above it the number is a mistake.
 const UNITS_MAX: f64 = 1e9;
 
+/// Rates of a moment further ahead are of no day that there was: somebody mistyped it.
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// Price per thousand impressions, in millionths of a currency unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpm(i64);
@@ -229,9 +232,13 @@ impl Rates {
         self.dated.map(|(as_of, _)| wall.saturating_sub(as_of))
     }
 
-    /// Whether they are older than they may be.
+    /// Whether they are older than they may be, or of a moment that is far ahead: a year that was
+    /// mistyped must not keep them fresh for ever.
     pub fn are_stale(&self, wall: Duration) -> bool {
-        self.is_stale || self.dated.is_some_and(|(as_of, most)| wall.saturating_sub(as_of) > most)
+        self.is_stale
+            || self.dated.is_some_and(|(as_of, most)| {
+                wall.saturating_sub(as_of) > most || as_of.saturating_sub(wall) > AHEAD_MAX
+            })
     }
 
     /// The same currencies, none of which converts into another. They stay known: a request in

@@ -24,6 +24,7 @@ mod status;
 mod team;
 mod traces;
 
+use crate::clock;
 use crate::config::Config;
 use crate::http::admin::{self, Admin, AdminRoutes};
 use crate::http::ops::{self, OpsSettings};
@@ -114,7 +115,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
         error!(%why, "degraded");
     }
     progress.state().degraded = degraded;
-    for warning in config.warnings() {
+    for warning in config.warnings(clock::wall()) {
         warn!(warning, "configuration");
     }
     announce(&config, &team);

@@ -25,7 +25,7 @@ enum Age {
     Fresh,
     /// Over a day: somebody should look.
     Old,
-    /// Over the limit: they convert nothing.
+    /// Over the limit, or of a day to come: they convert nothing.
     Stale,
 }
 
@@ -74,7 +74,8 @@ pub async fn watch(live: Arc<Live>) {
             Some(Age::Old) => warn!(hours, "exchange rates are old: bring newer ones"),
             Some(Age::Stale) => error!(
                 hours,
-                "exchange rates are too old: only bids and floors of the auction's currency count"
+                "exchange rates are too old, or of a day to come: only bids and floors of the \
+                 auction's currency count"
             ),
         }
     }
@@ -89,7 +90,9 @@ mod tests {
         let hours = |hours: u64| Duration::from_secs(hours * 3_600);
         let rates = Rates::default().dated(hours(100), hours(72));
         for (at, age) in [
-            (0, Age::Fresh),
+            (0, Age::Stale),
+            (75, Age::Stale),
+            (76, Age::Fresh),
             (124, Age::Fresh),
             (125, Age::Old),
             (172, Age::Old),

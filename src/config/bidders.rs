@@ -239,6 +239,10 @@ fn time(table: &mut Table) -> CallTime {
         most: t.duration("most", d.most, ms(1)..=ms(10_000), "Never waited for longer."),
         connect: t.duration("connect", d.connect, ms(1)..=ms(5000), "To connect, TLS included."),
     };
+    if read.margin + read.least > read.most {
+        let key = if t.has("most") { "most" } else { "least" };
+        t.fault_of(key, "such that `margin` and `least` together fit into `most`", None);
+    }
     t.end();
     read
 }

@@ -42,6 +42,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use telemetry::Telling;
 
 /// A configuration file larger than this is a mistake.
@@ -70,15 +71,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// What is no fault, but hardly meant.
-    pub fn warnings(&self) -> Vec<&'static str> {
-        let Rules { partners, bidders, .. } = &self.rules;
+    /// What is no fault at this moment, but hardly meant.
+    pub fn warnings(&self, wall: Duration) -> Vec<&'static str> {
+        let Rules { partners, bidders, rates, .. } = &self.rules;
         let mut warnings = Vec::new();
         if partners.is_empty() {
             warnings.push("no partner: nobody can send a request");
         }
         if bidders.is_empty() {
             warnings.push("no bidder: every auction ends without a bid");
+        }
+        if rates.are_stale(wall) {
+            warnings.push(
+                "`rates.as_of` is older than `rates.age_max`, or of a day to come: no rate is used",
+            );
         }
         warnings
     }

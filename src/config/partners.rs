@@ -99,7 +99,7 @@ fn multibid(table: &mut Table) -> u8 {
         "multibid",
         1,
         1..=MULTIBID_MAX,
-        "Most bids for one imp in our answer, the best first, each at its own price: more than 1 \
+        "Most bids for one imp in our answer: the best are taken, each at its own price. More than 1 \
          for header bidding.",
     )
 }

@@ -126,14 +126,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Every sub-table under a key whose names are free (such as currency codes).
-    pub fn entries(&mut self) -> Vec<(&'a str, &'a Value)> {
-        let entries: Vec<(&'a str, &'a Value)> = self
-            .values
-            .map(|table| table.iter().map(|(key, value)| (key.as_str(), value)).collect())
-            .unwrap_or_default();
-        self.values = None;
-        entries
+    /// Every value of a table whose names are free, such as currency codes; `name` is what stands for
+    /// one of them in the reference.
+    pub fn entries(
+        &mut self,
+        name: &'static str,
+        kind: &'static str,
+        allowed: &str,
+        doc: &'static str,
+    ) -> Vec<(&'a str, &'a Value)> {
+        self.row(name, kind, "none".to_owned(), allowed.to_owned(), doc);
+        let values = self.values.take().into_iter().flatten();
+        values.map(|(key, value)| (key.as_str(), value)).collect()
     }
 
     /// A whole number.

@@ -49,6 +49,9 @@ const SELLERS_BYTES_MAX: u64 = 64 << 20;
 /// Rates that are older than three days are a fault of whoever brings them.
 const AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3_600);
 
+/// What a rate may be.
+const RATE: &str = "a rate, 10^-9 to 10^9";
+
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Most processes that share one limit.
@@ -306,7 +309,13 @@ fn rates(root: &mut Table) -> Option<Rates> {
     let mut per_base = table.section("per_base");
     let mut seen: Vec<(Currency, &str)> = Vec::new();
     let mut rates = Vec::new();
-    for (code, value) in per_base.entries() {
+    let entries = per_base.entries(
+        "CURRENCY",
+        "number",
+        RATE,
+        "How many units of the currency of this ISO 4217 code one unit of `base` buys: `EUR = 0.92`.",
+    );
+    for (code, value) in entries {
         let at = per_base.place(code);
         let fault = |wanted: &str| {
             per_base.add(at.fault(told(code, value), wanted, None));
@@ -322,7 +331,7 @@ fn rates(root: &mut Table) -> Option<Rates> {
         }
         seen.push((currency, code));
         let Some(rate) = rate(value) else {
-            fault("a rate, 10^-9 to 10^9");
+            fault(RATE);
             continue;
         };
         #[expect(clippy::float_cmp, reason = "a rate of the base to itself is exactly 1")]
@@ -334,7 +343,8 @@ fn rates(root: &mut Table) -> Option<Rates> {
     }
     let as_of = table.moment(
         "as_of",
-        "When the rates held. Older than 24 h they are complained of, older than `age_max` not used.",
+        "When the rates held. Older than 24 h they are complained of; older than `age_max`, or more than \
+         24 h ahead, they are not used.",
     );
     let age_max = table.duration(
         "age_max",

@@ -389,11 +389,21 @@ fn two_partners_do_not_share_a_key() {
 #[test]
 fn a_configuration_with_nobody_in_it_is_warned_of() {
     let dir = tempfile::tempdir().unwrap();
-    let warnings = |text: &str| load(&write(dir.path(), "gavel.toml", text)).unwrap().warnings();
+    let wall = Duration::from_secs(1_000_000_000);
+    let warnings =
+        |text: &str| load(&write(dir.path(), "gavel.toml", text)).unwrap().warnings(wall);
     assert_eq!(warnings("").len(), 2);
     assert!(warnings("[[partners]]\nname = 'p'\nopen = true\n")[0].starts_with("no bidder"));
     let both = "[[partners]]\nname = 'p'\nopen = true\n[[bidders]]\nname = 'b'\nurl = 'http://b.example'\n";
     assert!(warnings(both).is_empty());
+    for (as_of, is_told) in [
+        ("2001-09-09T00:00:00Z", false),
+        ("2001-09-01T00:00:00Z", true),
+        ("2011-09-09T00:00:00Z", true),
+    ] {
+        let told = warnings(&format!("{both}[rates]\nas_of = {as_of}\n"));
+        assert_eq!(told.iter().any(|told| told.starts_with("`rates.as_of`")), is_told, "{as_of}");
+    }
 }
 
 #[test]

@@ -154,7 +154,7 @@ impl Publisher {
         let has_rules = rules.is_some();
         if let Some((config, files)) = rules {
             self.warn_of_fixed(&config);
-            for warning in config.warnings() {
+            for warning in config.warnings(clock::wall()) {
                 warn!(warning, "configuration");
             }
             self.is_of_disk = true;
