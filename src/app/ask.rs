@@ -47,10 +47,14 @@ pub fn snapshot(address: &AdminAddress, token: Option<&str>) -> Result<String, S
             ask(stream, token)
         }),
     };
-    let answer = answer.map_err(|fault| format!("no answer from {address:?}: {fault}"))?;
+    let answer = answer.map_err(|fault| format!("no answer from {address}: {fault}"))?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).unwrap_or_default();
-    if status == "200" { Ok(body.to_owned()) } else { Err(format!("{address:?} says {status}")) }
+    match status {
+        "200" => Ok(body.to_owned()),
+        "" => Err(format!("{address} gives no answer of HTTP")),
+        status => Err(format!("{address} says {status}")),
+    }
 }
 
 fn ask(mut stream: impl Read + Write, token: Option<&str>) -> io::Result<String> {

@@ -71,6 +71,29 @@ fn families_are_told_apart() {
 }
 
 #[test]
+fn browsers_have_versions_of_numbers() {
+    let databases = shipped();
+    let database = databases.device.as_ref().unwrap();
+    let version = |ua: &str| database.browser(&Agent::new(ua, None)).version;
+    let mut versions = 0;
+    for ua in include_str!("device_cases.txt").lines().filter(|line| line.contains('/')) {
+        let Some(version) = version(ua) else { continue };
+        versions += 1;
+        assert!(version.split('.').all(|part| part.parse::<u32>().is_ok()), "{version}: {ua}");
+    }
+    assert!(versions >= 40, "{versions}");
+    for (ua, expected) in [
+        ("Mozilla/5.0 (Linux; Android 10; K) Chrome/120.1.2.3 Mobile Safari/537.36", "120.1"),
+        ("Mozilla/5.0 (Macintosh) Version/17.4 Safari/605.1.15", "17.4"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_4) CriOS/124.0.6367.88 Mobile", "124.0"),
+        ("Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.0; Trident/4.0)", "8.0"),
+        ("Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko", "11.0"),
+    ] {
+        assert_eq!(version(ua).as_deref(), Some(expected), "{ua}");
+    }
+}
+
+#[test]
 fn hints_outrank_the_user_agent() {
     let databases = shipped();
     let frozen = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \

@@ -106,6 +106,8 @@ pub fn browser(request: &ValidRequest, databases: &Databases) -> Option<String> 
 /// What an operator sees of an address.
 pub fn lookup_ip(databases: &Databases, address: IpAddr, wall: Duration) -> Value {
     let mut cache = GeoCache::new(1);
+    // a version 4 address is the same in the clothes of version 6, as it is on the road
+    let address = address.to_canonical();
     let geo = geo(address, databases, &mut cache, wall);
     json!({
         "address": address.to_string(),

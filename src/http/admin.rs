@@ -16,10 +16,10 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Request};
 use hyper::body::Incoming;
 use serde_json::json;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::{fmt, io};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use tokio::net::{TcpListener, UnixListener};
@@ -30,6 +30,15 @@ pub enum AdminAddress {
     Tcp(SocketAddr),
     /// A unix socket; the directory's permissions say who may.
     Unix(PathBuf),
+}
+
+impl fmt::Display for AdminAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// Of a test request that is too large, so much is read past before that is said.
