@@ -41,11 +41,12 @@ struct Known {
 impl Slots {
     /// Room for so many names.
     pub fn new(names_max: u16) -> Self {
-        let names = vec!["other".into(), "unknown".into()];
-        Self {
-            names_max: names_max.min(u16::MAX - 2),
-            known: Mutex::new(Known { by_name: HashMap::new(), names }),
-        }
+        let reserved: [(Arc<str>, Slot); RESERVED] =
+            [("other".into(), OTHER), ("unknown".into(), UNKNOWN)];
+        let names = reserved.iter().map(|(name, _)| Arc::clone(name)).collect();
+        // a partner of such a name shares the slot: a label stands once
+        let by_name = HashMap::from(reserved);
+        Self { names_max: names_max.min(u16::MAX - 2), known: Mutex::new(Known { by_name, names }) }
     }
 
     /// The slot of a configured name; a new name takes the next free one.
@@ -89,6 +90,7 @@ mod tests {
         let slots = Slots::new(2);
         let (a, b) = (slots.slot("a"), slots.slot("b"));
         assert_eq!((a.index(), b.index(), slots.capacity()), (2, 3, 4));
+        assert_eq!((slots.slot("other"), slots.slot("unknown")), (OTHER, UNKNOWN));
         assert_eq!(slots.slot("c"), OTHER);
         assert_eq!((slots.slot("a"), slots.slot("b"), slots.slot("d")), (a, b, OTHER));
         let names = slots.names();
