@@ -55,6 +55,15 @@ impl Cpm {
         Some(Self(micros))
     }
 
+    /// As [`Self::from_wire`], of a floor: what lies between two micros is the higher one, so that nothing
+    /// that reaches it is below what came. Also whether that is not the nearest: a bid of what came
+    /// does not reach it.
+    pub fn floor_from_wire(units: f64) -> Option<(Self, bool)> {
+        let nearest = Self::from_wire(units)?;
+        let is_raised = is_above(units * MICROS as f64, nearest.0 as f64);
+        Some((Self(nearest.0 + i64::from(is_raised)), is_raised))
+    }
+
     /// The micros.
     pub const fn micros(self) -> i64 {
         self.0
@@ -69,6 +78,13 @@ impl Cpm {
     pub fn write_decimal(self, out: &mut Vec<u8>) {
         write_decimal(self.0, MICROS.unsigned_abs(), out);
     }
+}
+
+/// Whether a number of parts of a unit is above the nearest whole one. A decimal of few digits is not: its
+/// double, times the parts, is off by less than a part of 2^50 of it.
+fn is_above(parts: f64, nearest: f64) -> bool {
+    const OFF: f64 = 1.0 / (1_u64 << 50) as f64;
+    parts - nearest > parts.abs() * OFF
 }
 
 /// Writes `number` parts of a unit that has `parts` of them, a power of ten.
@@ -117,6 +133,14 @@ impl CpmPerSecond {
         )]
         let nanos = (units * 1e9).round() as i64;
         Some(Self(nanos))
+    }
+
+    /// As [`Cpm::floor_from_wire`], in billionths.
+    pub fn floor_from_wire(units: f64) -> Option<(Self, bool)> {
+        let nearest = Self::from_wire(units)?;
+        #[expect(clippy::cast_precision_loss, reason = "what is lost over 2^53 is less than OFF")]
+        let is_raised = is_above(units * 1e9, nearest.0 as f64);
+        Some((Self(nearest.0 + i64::from(is_raised)), is_raised))
     }
 
     /// The price of so many seconds, rounded up or down to a micro; what does not fit is the
@@ -314,6 +338,33 @@ impl Rates {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn floors_between_two_micros_are_the_higher_one() {
+        for (units, micros, is_raised) in [
+            (0.0, 0, false),
+            (0.05, 50_000, false),
+            (0.050_000_000_745_058_06, 50_001, true),
+            (0.012_345_4, 12_346, true),
+            // the nearest is the higher one: a bid of what came reaches it
+            (0.012_345_6, 12_346, false),
+            (1e-9, 1, true),
+            (999_999_999.999_999, 999_999_999_999_999, false),
+        ] {
+            let found = Cpm::floor_from_wire(units).unwrap();
+            assert_eq!((found.0.micros(), found.1), (micros, is_raised), "{units}");
+        }
+        for (units, nanos, is_raised) in
+            [(0.000_333_333_4, 333_334, true), (0.05, 50_000_000, false)]
+        {
+            let found = CpmPerSecond::floor_from_wire(units).unwrap();
+            assert_eq!((found.0.0, found.1), (nanos, is_raised), "{units}");
+        }
+        for micros in (0..2_000_000).chain((1..1_000).map(|n| n * 999_983_777)) {
+            let units: f64 = Cpm(micros).to_string().parse().unwrap();
+            assert_eq!(Cpm::floor_from_wire(units), Some((Cpm(micros), false)), "{micros}");
+        }
+    }
 
     #[test]
     fn wire_prices_round_half_away_from_zero_and_refuse_nonsense() {

@@ -183,6 +183,8 @@ pub struct Imp {
     pub audio: Stream,
     pub native: Native,
     pub bidfloor: Cpm,
+    /// What came lies below it: between two micros, nearer to the lower one.
+    pub is_floor_raised: bool,
     pub bidfloorcur: Currency,
     /// `secure`: `None` where absent.
     pub is_secure: Option<bool>,

@@ -32,7 +32,9 @@ pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<I
             }
             Key::Secure => imp.is_secure = reader.flag(value, Field::ImpSecure)?,
             Key::Exp => imp.exp = reader.narrow(value, Field::ImpExp)?,
-            Key::Bidfloor => imp.bidfloor = reader.floor(value, Field::ImpBidfloor)?,
+            Key::Bidfloor => {
+                (imp.bidfloor, imp.is_floor_raised) = reader.floor(value, Field::ImpBidfloor)?;
+            }
             Key::Bidfloorcur => {
                 imp.bidfloorcur = reader.floor_currency(value, Field::ImpBidfloorcur)?;
             }
@@ -145,8 +147,9 @@ fn deal<'d>(
                 ids.push(value.written());
             }
             Key::Bidfloor => {
-                deal.bidfloor = reader.floor(value, Field::DealBidfloor)?;
-                decode_media::spot(reader, value, SpotPrice::Flat(deal.bidfloor), own);
+                let (floor, is_raised) = reader.floor(value, Field::DealBidfloor)?;
+                deal.bidfloor = floor;
+                decode_media::spot(reader, value, (SpotPrice::Flat(floor), is_raised), own);
             }
             Key::Bidfloorcur => {
                 deal.bidfloorcur = reader.floor_currency(value, Field::DealBidfloorcur)?;

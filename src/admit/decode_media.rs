@@ -154,8 +154,9 @@ pub fn by_duration(
 ) -> Result<(), Refusal> {
     match key {
         Key::Mincpmpersec => {
-            floors.per_second = reader.floor_per_second(value, Field::Mincpmpersec)?;
-            spot(reader, value, SpotPrice::BySecond(floors.per_second), deal);
+            let (floor, is_raised) = reader.floor_per_second(value, Field::Mincpmpersec)?;
+            floors.per_second = floor;
+            spot(reader, value, (SpotPrice::BySecond(floor), is_raised), deal);
         }
         Key::Durfloors => floors.ranges = dur_floors(reader, value, deal)?,
         _ => {}
@@ -164,10 +165,15 @@ pub fn by_duration(
 }
 
 /// Takes note of where a floor stands; what is zero says nothing and is never edited.
-pub fn spot(reader: &mut Reader<'_>, value: Value<'_>, price: SpotPrice, deal: Option<u32>) {
+pub fn spot(
+    reader: &mut Reader<'_>,
+    value: Value<'_>,
+    (price, is_raised): (SpotPrice, bool),
+    deal: Option<u32>,
+) {
     let is_silent = [SpotPrice::Flat(Cpm::ZERO), SpotPrice::BySecond(CpmPerSecond::default())];
     if !is_silent.contains(&price) {
-        reader.view.price_spots.push(PriceSpot { at: value.span(), price, deal });
+        reader.view.price_spots.push(PriceSpot { at: value.span(), price, is_raised, deal });
     }
 }
 
@@ -192,8 +198,9 @@ fn dur_floors(
                     read.most = reader.narrow(value, Field::Durfloors)?.unwrap_or(read.most);
                 }
                 Key::Bidfloor => {
-                    read.bidfloor = reader.floor(value, Field::Durfloors)?;
-                    spot(reader, value, SpotPrice::Flat(read.bidfloor), deal);
+                    let (floor, is_raised) = reader.floor(value, Field::Durfloors)?;
+                    read.bidfloor = floor;
+                    spot(reader, value, (SpotPrice::Flat(floor), is_raised), deal);
                 }
                 _ => {}
             }

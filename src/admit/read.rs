@@ -253,16 +253,10 @@ impl Reader<'_> {
         Ok(since(&self.view.numbers, first))
     }
 
-    /// A floor (3.2.4, 3.2.12). Strict, because it is money: a number, 0 and above.
-    pub fn floor(&mut self, value: Value<'_>, field: LenientField) -> Result<Cpm, Refusal> {
-        match value.kind() {
-            Kind::Number(number) => {
-                Cpm::from_wire(number.as_f64()).filter(|_| number.as_f64() >= 0.0)
-            }
-            Kind::Null => Some(self.absent(field).unwrap_or_default()),
-            _ => return Err(Refusal::WrongType),
-        }
-        .ok_or(Refusal::Bidfloor)
+    /// A floor (3.2.4, 3.2.12), and whether a bid of what came is below it, for it lies between two micros.
+    /// Strict, because it is money: a number, 0 and above.
+    pub fn floor(&mut self, value: Value<'_>, field: LenientField) -> Result<(Cpm, bool), Refusal> {
+        self.price(value, field, Cpm::floor_from_wire)
     }
 
     /// A floor by the second (3.2.7, 3.2.8, 3.2.12), as strict.
@@ -270,11 +264,18 @@ impl Reader<'_> {
         &mut self,
         value: Value<'_>,
         field: LenientField,
-    ) -> Result<CpmPerSecond, Refusal> {
+    ) -> Result<(CpmPerSecond, bool), Refusal> {
+        self.price(value, field, CpmPerSecond::floor_from_wire)
+    }
+
+    fn price<P: Default>(
+        &mut self,
+        value: Value<'_>,
+        field: LenientField,
+        read: impl Fn(f64) -> Option<(P, bool)>,
+    ) -> Result<(P, bool), Refusal> {
         match value.kind() {
-            Kind::Number(number) => {
-                CpmPerSecond::from_wire(number.as_f64()).filter(|_| number.as_f64() >= 0.0)
-            }
+            Kind::Number(number) => read(number.as_f64()).filter(|_| number.as_f64() >= 0.0),
             Kind::Null => Some(self.absent(field).unwrap_or_default()),
             _ => return Err(Refusal::WrongType),
         }

@@ -81,6 +81,8 @@ impl Slots {
 pub struct PriceSpot {
     pub at: Element,
     pub price: SpotPrice,
+    /// What came lies below it: between two micros, nearer to the lower one.
+    pub is_raised: bool,
     /// Index in `View::deals` of the deal that it is of; `None`: the imp's.
     pub deal: Option<u32>,
 }

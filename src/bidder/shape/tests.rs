@@ -159,6 +159,23 @@ fn floors_are_raised_to_the_partners_and_never_lowered() {
 }
 
 #[test]
+fn floors_that_prices_cannot_say_are_sent_rounded_up() {
+    let case = Case::default();
+    let request = |imp: [&str; 4]| {
+        let [floor, second, range, deal] = imp;
+        format!(
+            r#"{{"id":"r","imp":[{{"id":"1","bidfloor":{floor},"video":{{"mimes":["v/m"],"mincpmpersec":{second},"durfloors":[{{"bidfloor":{range}}}]}},"pmp":{{"deals":[{{"id":"d","bidfloor":{deal}}}]}}}}],"tmax":80,"site":{{}}}}"#
+        )
+    };
+    let floors = ["0.0123454", "0.0003333334", "0.05000000074505806", "1.0000001"];
+    let sent = ["0.012346", "0.000333334", "0.050001", "1.000001"];
+    assert_eq!(case.body(&request(floors)), Ok(request(sent)));
+    // as they came: a bid of these reaches what they are rounded to
+    let exact = ["0.0123456", "0.0003333336", "0.30", "2.5e0"];
+    assert_eq!(case.body(&request(exact)), Ok(request(exact)));
+}
+
+#[test]
 fn a_bid_of_the_floor_that_was_sent_reaches_the_partners() {
     let yen = Currency::parse("JPY").unwrap();
     let partner =

@@ -191,7 +191,7 @@ impl<'a, 'd> Walk<'a, 'd> {
         }
     }
 
-    /// The floors inside of the imp's members that our margin raises, as they are written.
+    /// The floors inside of the imp's members that our margin or rounding raises, as they are written.
     fn marked_up(&self, imp: &Imp) -> Vec<(Element, Vec<u8>)> {
         let pricing = self.subject.pricing;
         let spots = self.request.price_spots(imp.price_spots).iter();
@@ -200,11 +200,12 @@ impl<'a, 'd> Walk<'a, 'd> {
             let deal = spot.deal.and_then(|deal| deals.get(deal as usize));
             let (rate, currency) =
                 (pricing.take_rate(deal), deal.map_or(imp.bidfloorcur, |deal| deal.bidfloorcur));
-            if rate.is_none() {
+            if rate.is_none() && !spot.is_raised {
                 return None;
             }
             let mut text = Vec::with_capacity(16);
             match spot.price {
+                SpotPrice::BySecond(floor) if rate.is_none() => floor.write_decimal(&mut text),
                 SpotPrice::Flat(floor) => {
                     pricing.sent(floor, (currency, currency), rate)?.write_decimal(&mut text);
                 }
@@ -220,7 +221,8 @@ impl<'a, 'd> Walk<'a, 'd> {
     /// The floor to be written, and its currency; `None`: the imp's stays as it came.
     fn floor(&self, imp: &Imp) -> Option<(Cpm, Currency)> {
         let pricing = self.subject.pricing;
-        if pricing.changes_no_floor() && self.kind.currency.is_none() {
+        let is_changed = imp.is_floor_raised || !pricing.changes_no_floor();
+        if !is_changed && self.kind.currency.is_none() {
             return None;
         }
         // Floors by duration are in the imp's currency, too, and keep it.
@@ -231,7 +233,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             return Some((floor, own)).filter(|(floor, _)| *floor > Cpm::ZERO);
         }
         let floor = pricing.sent_for(imp, imp.bidfloorcur)?;
-        (floor > imp.bidfloor).then_some((floor, imp.bidfloorcur))
+        (floor > imp.bidfloor || imp.is_floor_raised).then_some((floor, imp.bidfloorcur))
     }
 
     /// Whether a member is absent or `null`.
