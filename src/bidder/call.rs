@@ -168,14 +168,18 @@ impl Call {
             Step::Fresh | Step::Waiting(_) | Step::Done => return,
         };
         let now = crate::clock::monotonic();
+        let took = now.saturating_duration_since(start);
         self.status = end.status;
         if let Some(permit) = &self.permit {
+            if end.status > 0 {
+                permit.entry.line.round_trip.answered(took);
+            }
             let step = std::mem::replace(&mut self.step, Step::Done);
             release(desk, &permit.entry, step, now, end);
         }
         self.nbr = answer.as_ref().err().and_then(|silence| silence.nbr);
         let answer = answer.map_err(|silence| silence.why);
-        self.end(desk, now, now.saturating_duration_since(start), answer);
+        self.end(desk, now, took, answer);
     }
 
     /// Its time is over: it is late, and what is under way goes on in the background.

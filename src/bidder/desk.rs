@@ -126,6 +126,9 @@ impl Entry {
 #[derive(Debug)]
 pub struct Permit {
     pub entry: Rc<Entry>,
+    /// What the network takes of the time that is left: to be kept back from the `tmax` that is
+    /// sent, beside `CallTime::margin`. It leaves the bidder `CallTime::least`.
+    pub round_trip: Duration,
     _in_flight: InFlight,
 }
 
@@ -133,14 +136,6 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let open = &self.entry.line.open_calls;
         open.set(open.get().saturating_sub(1));
-    }
-}
-
-impl Permit {
-    /// What the network takes of the time that is left: to be kept back from the `tmax` that is
-    /// sent, beside `CallTime::margin`.
-    pub fn round_trip(&self) -> Duration {
-        self.entry.line.round_trip()
     }
 }
 
@@ -155,11 +150,15 @@ pub struct Table {
 impl Table {
     /// Whether a bidder may be called, with `left` until the deadline. What costs something to
     /// ask, a probe of the breaker and a token of the budget, comes last: neither is spent on a
-    /// call that something else forbids.
+    /// call that something else forbids. A measured round trip that leaves too little time is
+    /// put to the test now and then by a call: it is an estimate, and calls put it right.
     pub fn admit(&self, id: BidderId, now: Instant, left: Duration) -> Result<Permit, NotCalled> {
         let entry = self.entries.get(usize::from(id.0)).ok_or(NotCalled::Rendering)?;
-        let network = entry.line.round_trip() + entry.time.margin;
-        if left.min(entry.time.most) < network + entry.time.least {
+        let (time, measured) = (&entry.time, &entry.line.round_trip);
+        let spare = left.min(time.most).checked_sub(time.margin + time.least);
+        let spare = spare.ok_or(NotCalled::NoTime)?;
+        let is_short = spare < measured.get();
+        if is_short && !measured.may_try(now) {
             return Err(NotCalled::NoTime);
         }
         let in_flight = entry.gate.try_enter().ok_or(NotCalled::InFlight)?;
@@ -172,9 +171,13 @@ impl Table {
         if let Some(rate) = &entry.rate {
             rate.take();
         }
+        if is_short {
+            measured.tries(now);
+        }
         let open = &entry.line.open_calls;
         open.set(open.get() + 1);
-        Ok(Permit { entry: entry.clone(), _in_flight: in_flight })
+        let round_trip = measured.get().min(spare);
+        Ok(Permit { entry: entry.clone(), round_trip, _in_flight: in_flight })
     }
 
     /// A bidder's entry, for its counters.

@@ -102,7 +102,8 @@ async fn connect(entry: &Entry) -> Result<TcpStream, NoAnswer> {
         let Some(ip) = list.get(turn.wrapping_add(at) % list.len()) else { continue };
         let before = clock::monotonic();
         if let Ok(stream) = TcpStream::connect(SocketAddr::new(*ip, port)).await {
-            entry.line.measured(clock::monotonic().saturating_duration_since(before));
+            let now = clock::monotonic();
+            entry.line.round_trip.connected(now.saturating_duration_since(before), now);
             // only costs latency where it fails
             let _ = stream.set_nodelay(true);
             return Ok(stream);

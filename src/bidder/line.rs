@@ -7,15 +7,13 @@ use crate::bidder::breaker::View;
 use crate::bidder::h2::{Handle, Link};
 use crate::bidder::pool::{Ages, Pool};
 use crate::bidder::resolve::Addresses;
+use crate::bidder::round_trip::RoundTrip;
 use crate::bidder::{Bidder, Endpoint, HttpVersion};
 use crate::negatives::no_answer::NoAnswer;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// A new measurement's weight in the running mean: one eighth.
-const MEAN_WEIGHT: u64 = 8;
+use std::time::Instant;
 
 /// Who a line leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -44,14 +42,13 @@ pub struct Line {
     pub breaker: View,
     pub addresses: Arc<Addresses>,
     pub counters: Counters,
+    pub round_trip: RoundTrip,
     /// Calls that are open, late ones in the background included.
     pub open_calls: Cell<u32>,
     /// Whether the other side took HTTP/2 where it is configured.
     pub speaks_http2: Cell<bool>,
     links: RefCell<Vec<Rc<Link>>>,
     next_address: Cell<usize>,
-    /// Running mean of the time that a TCP connect takes (us): one round trip. 0: not measured.
-    round_trip_us: Cell<u64>,
 }
 
 /// What has happened on a line since it exists.
@@ -89,24 +86,11 @@ impl Line {
             breaker,
             addresses,
             counters: Counters::default(),
+            round_trip: RoundTrip::default(),
             open_calls: Cell::default(),
             links: RefCell::default(),
             next_address: Cell::default(),
-            round_trip_us: Cell::default(),
         }
-    }
-
-    /// The measured network round trip; zero before the first.
-    pub fn round_trip(&self) -> Duration {
-        Duration::from_micros(self.round_trip_us.get())
-    }
-
-    /// A TCP connect took so long.
-    pub fn measured(&self, connect: Duration) {
-        let us = u64::try_from(connect.as_micros()).unwrap_or(u64::MAX >> 8);
-        let old = self.round_trip_us.get();
-        let mean = if old == 0 { us } else { (old * (MEAN_WEIGHT - 1) + us) / MEAN_WEIGHT };
-        self.round_trip_us.set(mean);
     }
 
     /// Where the next dial starts in the list of addresses: they take turns.

@@ -26,6 +26,7 @@ pub mod pool;
 pub mod resolve;
 pub mod response;
 pub mod roster;
+pub mod round_trip;
 #[cfg(test)]
 mod secure_tests;
 pub mod shape;

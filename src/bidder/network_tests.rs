@@ -1,7 +1,10 @@
 //! The bidder network against bidders that misbehave, over real sockets.
 
 use crate::bidder::evil::{Evil, admit, bidder, call, call_one, cold, ok, on_worker, text};
+use crate::bidder::fanout::fan_out;
 use crate::bidder::net::NetSettings;
+use crate::bidder::shelf::Packet;
+use crate::bidder::{ImpSet, Invitation, Outgoing};
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
@@ -62,7 +65,7 @@ fn a_connection_carries_call_after_call() {
             assert_eq!(line.counters.dials.get(), 1);
             assert_eq!((line.pool.idle(), line.pool.open()), (1, 1));
             assert_eq!(line.open_calls.get(), 0);
-            assert!(line.round_trip() > Duration::ZERO);
+            assert!(line.round_trip.get() > Duration::ZERO);
         });
     });
 }
@@ -366,6 +369,39 @@ fn what_refuses_a_call_is_asked_in_order() {
         drop(held);
         assert_eq!(admit(MS(500)), Err(NotCalled::Budget));
         desk.each_line(|line| assert_eq!(line.open_calls.get(), 0));
+    });
+}
+
+#[test]
+fn a_round_trip_that_was_measured_too_long_is_put_right_by_a_call() {
+    let evil = Evil::saying(ok("{}"));
+    on_worker(cold(), async |desk| {
+        let bidders = [evil.bidder()];
+        call_one(&desk, &bidders[0]).await.unwrap();
+        let now = clock::monotonic();
+        let table = desk.table(u64::MAX, &bidders, now);
+        let measured = &table.entries()[0].line.round_trip;
+        // two lots of nothing but bad ones
+        for hours in 1..=2 {
+            measured.connected(MS(2_000), now + Duration::from_secs(3_600 * hours));
+        }
+        let one = table.admit(BidderId(0), now, MS(100)).unwrap();
+        assert_eq!(one.round_trip, MS(85), "the least of 10 ms is left, beside a margin of 5");
+        let refused = |now| table.admit(BidderId(0), now, MS(100)).map(drop);
+        assert_eq!(refused(now), Err(NotCalled::NoTime));
+        drop(table.admit(BidderId(0), now + MS(1_000), MS(100)).unwrap());
+        assert_eq!(refused(now + MS(1_999)), Err(NotCalled::NoTime));
+        let outgoing = Outgoing {
+            invitation: Invitation { bidder: BidderId(0), imps: ImpSet(1) },
+            packet: Packet::of(b"{}"),
+            parent: None,
+        };
+        let due = clock::monotonic() + MS(1_000);
+        let answers =
+            fan_out(&desk, vec![(one, outgoing)], due, |_, _| Err(NoAnswer::NoBid.into()));
+        assert_eq!(answers.await[0].status, 200);
+        assert!(measured.get() < MS(1_000), "{:?}", measured.get());
+        desk.each_line(|line| assert_eq!(line.counters.dials.get(), 1));
     });
 }
 

@@ -301,7 +301,7 @@ impl Exchange {
             let Some(bidder) = snapshot.bidder(id) else { continue };
             let left = deadline.left(now);
             let call = table.admit(id, now, left).and_then(|permit| {
-                let tmax_ms = bidder.time.tmax_ms(left, permit.round_trip());
+                let tmax_ms = bidder.time.tmax_ms(left, permit.round_trip);
                 let mut packet = self.desk.shelves.packet();
                 shaper.shape(invitation, bidder, disclosure, tmax_ms, packet.body_mut())?;
                 let parent = bidder.wire.tells_trace.then(|| seen.parent(arrival, calls.len()));

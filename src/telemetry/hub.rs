@@ -116,7 +116,7 @@ pub struct SilentState {
 #[derive(Clone, Debug)]
 pub struct BidderVoice {
     pub name: Arc<str>,
-    /// Calls, and auctions in which it was not called for its faults before.
+    /// Calls, and auctions in which it was not called for its faults before or its network's time.
     pub wanted: u64,
     /// With bids, or without any.
     pub answers: u64,
@@ -253,9 +253,10 @@ impl Hub {
                 voice.wanted += (0..ends).map(calls).sum::<u64>();
                 voice.answers += calls(0) + calls(m::CALL_ENDS.len() + NoAnswer::NoBid.index());
             }
-            let shut = NotCalled::BreakerOpen.index();
-            voice.wanted +=
-                self.workers.iter().map(|one| one.not_called.get(shut, slot)).sum::<u64>();
+            for shut in [NotCalled::BreakerOpen, NotCalled::NoTime].map(NotCalled::index) {
+                let counts = self.workers.iter().map(|one| one.not_called.get(shut, slot));
+                voice.wanted += counts.sum::<u64>();
+            }
             voice
         };
         let voices = self.bidders.names().into_iter().enumerate().map(voice);
@@ -409,5 +410,25 @@ fn emit_counted(
 ) {
     if sum > 0 {
         sink(&Sample { meter, labels, value: Value::Whole(sum) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bidder_is_wanted_where_its_faults_or_its_network_keep_it_out() {
+        let hub = Hub::new(2, TelemetrySettings::default(), &[]);
+        let slot = hub.bidders().slot("x");
+        for worker in 0..2 {
+            let cells = hub.worker(worker).unwrap();
+            for why in NotCalled::ALL {
+                cells.not_called(slot, why);
+            }
+            cells.bidder(slot).no_answer(NoAnswer::Late, Duration::from_millis(80));
+        }
+        let voices: Vec<_> = hub.voices().into_iter().map(|it| (it.wanted, it.answers)).collect();
+        assert_eq!(voices, [(6, 0)]);
     }
 }
