@@ -186,7 +186,11 @@ impl Call {
     pub fn expire(&mut self, desk: &Rc<Desk>, start: Instant, at: Instant) {
         let took = at.saturating_duration_since(start);
         if matches!(self.step, Step::Waiting(_)) {
-            return self.end(desk, at, took, Err(NoAnswer::ConnectTimeout));
+            let pool = self.permit.as_ref().map(|permit| &permit.entry.line.pool);
+            let is_full = pool.is_some_and(|pool| pool.dialing() == 0);
+            // with no dial under way it waited for room, and not for the network
+            let why = if is_full { NoAnswer::PoolFull } else { NoAnswer::ConnectTimeout };
+            return self.end(desk, at, took, Err(why));
         }
         let step = std::mem::replace(&mut self.step, Step::Done);
         self.took = took;
@@ -259,9 +263,7 @@ fn take(entry: &Rc<Entry>, now: Instant) -> Result<Taken, NoAnswer> {
     let waiter = line.pool.wait();
     match dial::start(entry) {
         Started::Dialing | Started::Busy => Ok(Taken::Waiter(waiter)),
-        Started::Full if line.speaks_http2.get() && line.pool.dialing() > 0 => {
-            Ok(Taken::Waiter(waiter))
-        }
+        Started::Full if line.speaks_http2.get() && line.is_opening() => Ok(Taken::Waiter(waiter)),
         Started::Full => Err(NoAnswer::PoolFull),
     }
 }

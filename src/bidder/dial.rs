@@ -88,7 +88,8 @@ async fn dial(entry: &Entry, slot: Slot) -> Result<Dialed, NoAnswer> {
     entry.line.speaks_http2.set(is_http2);
     let now = clock::monotonic();
     if is_http2 {
-        let link = Link::open(stream, now, slot).await.map_err(|_| NoAnswer::Broken)?;
+        let streams = entry.line.streams_expected(entry.net.settings.h2_streams_max);
+        let link = Link::open(stream, now, slot, streams).await.map_err(|_| NoAnswer::Broken)?;
         return Ok(Dialed::Http2(link));
     }
     Ok(Dialed::Http1(Connection { stream, opened: now, idle_since: now, is_used: false, slot }))

@@ -1,8 +1,10 @@
 //! HTTP/2 towards a bidder, through hyper.
 //!
 //! Owns: [`Link`], one connection; [`Handle`], the right to one stream on it; [`Whole`], an answer
-//! read to its end. Never: a pool's policy, a timer but HTTP/2's own pings. Invariant: an answer
-//! never grows past its cap, whatever the flow-control window allows.
+//! read to its end. Never: a pool's policy, a timer but HTTP/2's own pings. Invariants: an answer
+//! never grows past its cap, whatever the flow-control window allows; no more calls are given to
+//! hyper than the bidder takes at once: the others would wait there, and be sent when nobody waits
+//! for their answers any more.
 
 use crate::bidder::Bidder;
 use crate::bidder::http1::{host_field, version_field};
@@ -13,12 +15,13 @@ use crate::coding::Coding;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header};
 use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper::client::conn::http2::{Builder, Connection, SendRequest};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::cell::Cell;
-use std::future::Future;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// Between two pings while calls are open, and how long a pong may take: a dead connection costs
@@ -39,35 +42,72 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for OnThisWork
     }
 }
 
+type Carried = Connection<TokioIo<Stream>, Full<Bytes>, OnThisWorker>;
+
 /// One HTTP/2 connection.
-#[derive(Debug)]
 pub struct Link {
     send: SendRequest<Full<Bytes>>,
+    /// To be asked what the other side allows; gone with the connection.
+    connection: Weak<RefCell<Carried>>,
     pub opened: Instant,
     streams: Cell<u32>,
+    /// Streams that it began with, and whether an answer has come since: behind what the other
+    /// side allows, which it says first.
+    streams_first: u32,
+    is_heard: Cell<bool>,
     _slot: Slot,
 }
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("streams", &self.streams).finish_non_exhaustive()
+    }
+}
+
 impl Link {
-    /// Speaks the preface on a fresh stream.
-    pub async fn open(stream: Stream, now: Instant, slot: Slot) -> Result<Self, hyper::Error> {
+    /// Speaks the preface on a fresh stream. `streams_first`: what the other side is taken to
+    /// allow until it says so.
+    pub async fn open(
+        stream: Stream,
+        now: Instant,
+        slot: Slot,
+        streams_first: u32,
+    ) -> Result<Self, hyper::Error> {
         let (send, connection) = Builder::new(OnThisWorker)
+            .initial_max_send_streams(streams_first as usize)
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_MAX)
             .max_header_list_size(HEADER_LIST_MAX)
             .handshake(TokioIo::new(stream))
             .await?;
+        let connection = Rc::new(RefCell::new(connection));
+        let asked = Rc::downgrade(&connection);
         // ends by itself when the last sender is gone or the connection breaks
         tokio::task::spawn_local(async move {
-            let _ = connection.await;
+            let _ = poll_fn(|cx| Pin::new(&mut *connection.borrow_mut()).poll(cx)).await;
         });
-        Ok(Self { send, opened: now, streams: Cell::new(0), _slot: slot })
+        Ok(Self {
+            send,
+            connection: asked,
+            opened: now,
+            streams: Cell::new(0),
+            streams_first,
+            is_heard: Cell::new(false),
+            _slot: slot,
+        })
+    }
+
+    /// Streams that the other side allows at once, as it last said; `None` while it may not have.
+    pub fn streams_allowed(&self) -> Option<u32> {
+        let allowed = self.connection.upgrade()?.borrow().current_max_send_streams();
+        let allowed = u32::try_from(allowed).unwrap_or(u32::MAX);
+        (self.is_heard.get() || allowed != self.streams_first).then_some(allowed)
     }
 
     /// The right to one stream, while there are fewer than `streams_max`.
     pub fn handle(self: &Rc<Self>, streams_max: u32) -> Option<Handle> {
-        let is_free = self.streams.get() < streams_max && !self.send.is_closed();
+        let is_free = self.streams.get() < streams_max && !self.is_closed();
         is_free.then(|| {
             self.streams.set(self.streams.get() + 1);
             Handle(self.clone())
@@ -172,10 +212,7 @@ impl Exchange2 {
     }
 
     /// Goes as far as it can without waiting.
-    pub fn poll(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<Whole, Fault>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Whole, Fault>> {
         self.call.as_mut().poll(cx)
     }
 
@@ -195,6 +232,7 @@ async fn call(
     send.ready().await.map_err(|_| Fault::Broken)?;
     let response = send.send_request(request).await.map_err(|_| Fault::Broken)?;
     has_bytes.set(true);
+    handle.0.is_heard.set(true);
     let (head, mut body) = response.into_parts();
     let mut codings = head.headers.get_all(header::CONTENT_ENCODING).iter();
     let encoding = codings.next().map(|value| value.as_bytes().to_vec()).unwrap_or_default();

@@ -15,6 +15,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Streams of an HTTP/2 connection before its bidder has ever said how many it allows: so few that
+/// hardly anybody refuses one of them.
+const STREAMS_UNSAID: u32 = 4;
+
 /// Who a line leads to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LineKey {
@@ -48,6 +52,8 @@ pub struct Line {
     /// Whether the other side took HTTP/2 where it is configured.
     pub speaks_http2: Cell<bool>,
     links: RefCell<Vec<Rc<Link>>>,
+    /// Streams that the bidder last said to allow on an HTTP/2 connection.
+    streams_allowed: Cell<Option<u32>>,
     next_address: Cell<usize>,
 }
 
@@ -89,6 +95,7 @@ impl Line {
             round_trip: RoundTrip::default(),
             open_calls: Cell::default(),
             links: RefCell::default(),
+            streams_allowed: Cell::default(),
             next_address: Cell::default(),
         }
     }
@@ -101,9 +108,27 @@ impl Line {
     }
 
     /// A stream on one of the HTTP/2 connections, the fullest that has room: so the others can
-    /// become idle.
+    /// become idle. There are `streams_max` on each, and no more than the bidder allows. Those
+    /// that were closed give their places back.
     pub fn stream(&self, streams_max: u32) -> Option<Handle> {
-        self.links.borrow().iter().find_map(|link| link.handle(streams_max))
+        let mut links = self.links.borrow_mut();
+        links.retain(|link| !link.is_closed());
+        links.iter().find_map(|link| {
+            let allowed = link.streams_allowed().or(self.streams_allowed.get());
+            self.streams_allowed.set(allowed);
+            link.handle(self.streams_expected(streams_max))
+        })
+    }
+
+    /// Streams of an HTTP/2 connection that the bidder is taken to allow: as many as it last said.
+    pub fn streams_expected(&self, streams_max: u32) -> u32 {
+        streams_max.min(self.streams_allowed.get().unwrap_or(STREAMS_UNSAID))
+    }
+
+    /// Whether room for a call may come within a round trip: a dial is under way, or the bidder
+    /// has not yet said how many calls it takes on a connection.
+    pub fn is_opening(&self) -> bool {
+        self.pool.dialing() > 0 || self.streams_allowed.get().is_none()
     }
 
     /// A new HTTP/2 connection.
@@ -113,7 +138,7 @@ impl Line {
 
     /// HTTP/2 connections that are up.
     pub fn links(&self) -> usize {
-        self.links.borrow().len()
+        self.links.borrow().iter().filter(|link| !link.is_closed()).count()
     }
 
     /// Forgets closed and old connections; calls on them go on.

@@ -13,8 +13,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::Notify;
+
+type Server = hyper::server::conn::http2::Builder<TokioExecutor>;
 
 /// An authority of the test's own.
 struct Authority {
@@ -150,47 +154,80 @@ fn tls_connections_are_kept_and_their_sessions_resumed() {
 
 /// Answers over HTTP/2 with the body that came; over TLS where there is a configuration.
 fn h2_bidder(tls: Option<ServerConfig>) -> SocketAddr {
+    h2_bidder_that(tls, |_| {}).address
+}
+
+/// An HTTP/2 bidder, how many requests have come to it, and what hangs up on all.
+struct Second {
+    address: SocketAddr,
+    came: Arc<AtomicUsize>,
+    hang_up: Arc<Notify>,
+}
+
+/// The same, set up by `set_up`.
+fn h2_bidder_that(tls: Option<ServerConfig>, set_up: fn(&mut Server)) -> Second {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = tls.map(|config| tokio_rustls::TlsAcceptor::from(Arc::new(config)));
+    let second = Second { address, came: Arc::default(), hang_up: Arc::default() };
+    let (came, hang_up) = (second.came.clone(), second.hang_up.clone());
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             let mut tasks = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
+                let (acceptor, came, hang_up) = (acceptor.clone(), came.clone(), hang_up.clone());
+                let mut server = Server::new(TokioExecutor::new());
+                set_up(&mut server);
                 tasks.spawn(async move {
-                    match acceptor {
-                        Some(acceptor) => serve(acceptor.accept(stream).await.unwrap()).await,
-                        None => serve(stream).await,
+                    let talk = async move {
+                        match acceptor {
+                            Some(acceptor) => {
+                                serve(server, acceptor.accept(stream).await.unwrap(), &came).await;
+                            }
+                            None => serve(server, stream, &came).await,
+                        }
+                    };
+                    tokio::select! {
+                        () = talk => {}
+                        () = hang_up.notified() => {}
                     }
                 });
             }
         });
     });
-    address
+    second
 }
 
-async fn serve(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static) {
-    let service = service_fn(|request: http::Request<hyper::body::Incoming>| async move {
-        let path = request.uri().path().to_owned();
-        assert_eq!(request.headers()["x-openrtb-version"], "2.6");
-        let status = path.strip_prefix("/status/").map_or(200, |status| status.parse().unwrap());
-        if path == "/silent" {
-            std::future::pending::<()>().await;
-        }
-        let body = match path.as_str() {
-            "/huge" => "x".repeat(600_000),
-            "/parent" => format!("{:?}", request.headers().get("traceparent")),
-            _ => "{}".to_owned(),
-        };
-        http::Response::builder().status(status).body(Full::new(Bytes::from(body)))
+async fn serve(
+    server: Server,
+    stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    came: &AtomicUsize,
+) {
+    let service = service_fn(|request: http::Request<hyper::body::Incoming>| {
+        answer(request, came.fetch_add(1, Ordering::SeqCst))
     });
-    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(
+    request: http::Request<hyper::body::Incoming>,
+    before: usize,
+) -> http::Result<http::Response<Full<Bytes>>> {
+    let path = request.uri().path().to_owned();
+    assert_eq!(request.headers()["x-openrtb-version"], "2.6");
+    let status = path.strip_prefix("/status/").map_or(200, |status| status.parse().unwrap());
+    if path == "/silent" || (path == "/once" && before > 0) {
+        std::future::pending::<()>().await;
+    }
+    let body = match path.as_str() {
+        "/huge" => "x".repeat(600_000),
+        "/parent" => format!("{:?}", request.headers().get("traceparent")),
+        _ => "{}".to_owned(),
+    };
+    http::Response::builder().status(status).body(Full::new(Bytes::from(body)))
 }
 
 fn over_h2(mut bidder: Bidder, path: &str) -> Bidder {
@@ -232,6 +269,68 @@ fn http2_answers_have_the_same_reasons() {
         let silent = over_h2(bidder(address), "/silent");
         let late = call(&desk, &[silent], "{}", Duration::from_millis(60)).await;
         assert_eq!(late.into_iter().map(text).collect::<Vec<_>>(), [Err(NoAnswer::Late)]);
+    });
+}
+
+#[test]
+fn http2_has_no_more_calls_under_way_than_the_bidder_takes() {
+    let second = h2_bidder_that(None, |server| {
+        server.max_concurrent_streams(6);
+    });
+    on_worker(cold(), async |desk| {
+        let mut one = over_h2(bidder(second.address), "/once");
+        one.time.connect = Duration::from_secs(2);
+        // from here on it is known what the bidder takes
+        call_one(&desk, &one).await.unwrap();
+        let mut results: Vec<_> = call(&desk, &vec![one; 20], "{}", Duration::from_millis(500))
+            .await
+            .into_iter()
+            .map(|answer| text(answer).unwrap_err())
+            .collect();
+        results.sort_by_key(|why| why.index());
+        // two connections of six; for the others there was no room
+        let mut expected = vec![NoAnswer::Late; 12];
+        expected.extend([NoAnswer::PoolFull; 8]);
+        expected.sort_by_key(|why| why.index());
+        assert_eq!(results, expected);
+        assert_eq!(second.came.load(Ordering::SeqCst), 1 + 12);
+        desk.each_line(|line| assert_eq!(line.links(), 2));
+    });
+}
+
+#[test]
+fn http2_begins_with_few_calls_until_the_bidder_says_how_many_it_takes() {
+    let second = h2_bidder_that(None, |server| {
+        server.max_concurrent_streams(4);
+    });
+    let settings = NetSettings { h2_connections_max: 1, ..cold() };
+    on_worker(settings, async |desk| {
+        let mut one = over_h2(bidder(second.address), "/bid");
+        one.time.connect = Duration::from_secs(2);
+        // all at once on a connection that is not there yet: none is refused, all have a turn
+        for answer in call(&desk, &vec![one; 20], "{}", Duration::from_secs(2)).await {
+            assert_eq!(text(answer).as_deref(), Ok("{}"));
+        }
+    });
+}
+
+#[test]
+fn http2_connections_that_the_bidder_closed_leave_room_for_others_at_once() {
+    let second = h2_bidder_that(None, |_| {});
+    let settings = NetSettings { h2_connections_max: 1, ..cold() };
+    on_worker(settings, async |desk| {
+        let bidder = over_h2(bidder(second.address), "/bid");
+        call_one(&desk, &bidder).await.unwrap();
+        second.hang_up.notify_waiters();
+        let live = || {
+            let mut links = 0;
+            desk.each_line(|line| links += line.links());
+            links
+        };
+        while live() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(call_one(&desk, &bidder).await.as_deref(), Ok("{}"));
     });
 }
 
