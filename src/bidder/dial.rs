@@ -2,9 +2,10 @@
 //!
 //! Owns: [`start`] and [`offer_streams`]. Never: a retry by itself. Invariants: TCP, TLS and the HTTP/2
 //! preface together take no longer than the plan's time; a dial whose call has given up goes on,
-//! and its connection serves the next one.
+//! and its connection serves the next one; of several addresses a dead one costs no call.
 
 use crate::bidder::desk::Entry;
+use crate::bidder::doubt::Doubts;
 use crate::bidder::h2::Link;
 use crate::bidder::http1::Connection;
 use crate::bidder::line::{Line, count};
@@ -14,10 +15,17 @@ use crate::bidder::stream::Stream;
 use crate::bidder::tls::{Tls, server_name};
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
-use std::net::SocketAddr;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+/// Of several addresses, each has this part of the connect time before the next is tried too.
+const HEAD_STARTS: u32 = 2;
 
 /// Starts one dial for a line, where its limits allow it; whether it did.
 pub fn start(entry: &Rc<Entry>) -> Started {
@@ -95,22 +103,53 @@ async fn dial(entry: &Entry, slot: Slot) -> Result<Dialed, NoAnswer> {
     Ok(Dialed::Http1(Connection { stream, opened: now, idle_since: now, is_used: false, slot }))
 }
 
-/// The first address that takes the connection, from the line's turn on.
+/// A connection to one of the line's addresses.
 async fn connect(entry: &Entry) -> Result<TcpStream, NoAnswer> {
-    let (list, turn) = (entry.line.addresses.list(), entry.line.turn());
-    let port = entry.line.key.endpoint.port;
-    for at in 0..list.len() {
-        let Some(ip) = list.get(turn.wrapping_add(at) % list.len()) else { continue };
-        let before = clock::monotonic();
-        if let Ok(stream) = TcpStream::connect(SocketAddr::new(*ip, port)).await {
-            let now = clock::monotonic();
-            entry.line.round_trip.connected(now.saturating_duration_since(before), now);
-            // only costs latency where it fails
-            let _ = stream.set_nodelay(true);
-            return Ok(stream);
+    let line = &entry.line;
+    let ways = line.ways(clock::monotonic());
+    let port = line.key.endpoint.port;
+    let head_start = entry.time.connect / HEAD_STARTS;
+    let reached = reach(&ways, port, head_start, &line.doubts).await;
+    let (stream, took) = reached.ok_or(NoAnswer::ConnectRefused)?;
+    line.round_trip.connected(took, clock::monotonic());
+    // only costs latency where it fails
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// The first connection that any of the addresses takes, and how long that took. An address has a
+/// head start before the next one is tried beside it; one that needs longer, or fails, is doubted.
+async fn reach(
+    ways: &[IpAddr],
+    port: u16,
+    head_start: Duration,
+    doubts: &Doubts,
+) -> Option<(TcpStream, Duration)> {
+    let mut ways = ways.iter();
+    let mut latest = None;
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        if let Some(ip) = ways.next() {
+            latest = Some(*ip);
+            under_way.push(attempt(*ip, port));
+        }
+        match timeout(head_start, under_way.next()).await {
+            Ok(Some((ip, Ok(reached)))) => {
+                doubts.end(ip);
+                return Some(reached);
+            }
+            Ok(Some((ip, Err(_)))) => doubts.add(ip, clock::monotonic()),
+            Ok(None) => return None,
+            Err(_) => latest.into_iter().for_each(|ip| doubts.add(ip, clock::monotonic())),
         }
     }
-    Err(NoAnswer::ConnectRefused)
+}
+
+async fn attempt(ip: IpAddr, port: u16) -> (IpAddr, io::Result<(TcpStream, Duration)>) {
+    let before = clock::monotonic();
+    let connected = TcpStream::connect(SocketAddr::new(ip, port)).await;
+    let took = clock::monotonic().saturating_duration_since(before);
+    (ip, connected.map(|stream| (stream, took)))
 }
 
 /// The handshake, and whether HTTP/2 was agreed on.
@@ -125,4 +164,35 @@ async fn secure(
         tls.connector(wants_http2).connect(name, stream).await.map_err(|_| NoAnswer::Tls)?;
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok((Stream::Tls(Box::new(stream)), is_http2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    #[tokio::test]
+    async fn an_address_that_is_dead_or_refuses_stands_in_nobodys_way() {
+        let ips = [1, 2, 3].map(|last| Ipv4Addr::new(127, 0, 0, last));
+        let [good, silent, refusing] = ips.map(IpAddr::from);
+        // the first listens, the second swallows what comes, nobody is at the third
+        let listener = TcpListener::bind((good, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::new(silent, port).into()).unwrap();
+        full.listen(0).unwrap();
+        let at = SocketAddr::new(silent, port);
+        let wait = Duration::from_millis(200);
+        let _fill: Vec<_> =
+            (0..2).filter_map(|_| std::net::TcpStream::connect_timeout(&at, wait).ok()).collect();
+        let (doubts, head_start) = (Doubts::default(), Duration::from_millis(20));
+        let ways = [silent, refusing, good];
+        let (stream, took) = reach(&ways, port, head_start, &doubts).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap().ip(), good);
+        assert!(took < wait, "its own time alone: {took:?}");
+        let order = doubts.order(&ways, 0, clock::monotonic());
+        assert_eq!(order, [good, silent, refusing]);
+        assert!(reach(&[refusing], port, head_start, &doubts).await.is_none());
+    }
 }

@@ -4,6 +4,7 @@
 //! Invariant: keyed by [`LineKey`]; a bidder that is renamed or moves starts cold.
 
 use crate::bidder::breaker::View;
+use crate::bidder::doubt::Doubts;
 use crate::bidder::h2::{Handle, Link};
 use crate::bidder::pool::{Ages, Pool};
 use crate::bidder::resolve::Addresses;
@@ -11,6 +12,7 @@ use crate::bidder::round_trip::RoundTrip;
 use crate::bidder::{Bidder, Endpoint, HttpVersion};
 use crate::negatives::no_answer::NoAnswer;
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +47,8 @@ pub struct Line {
     pub pool: Pool,
     pub breaker: View,
     pub addresses: Arc<Addresses>,
+    /// Which of them are tried last.
+    pub doubts: Doubts,
     pub counters: Counters,
     pub round_trip: RoundTrip,
     /// Calls that are open, late ones in the background included.
@@ -91,6 +95,7 @@ impl Line {
             pool: Pool::default(),
             breaker,
             addresses,
+            doubts: Doubts::default(),
             counters: Counters::default(),
             round_trip: RoundTrip::default(),
             open_calls: Cell::default(),
@@ -100,11 +105,11 @@ impl Line {
         }
     }
 
-    /// Where the next dial starts in the list of addresses: they take turns.
-    pub fn turn(&self) -> usize {
+    /// The addresses in the order in which a dial tries them: they take turns.
+    pub fn ways(&self, now: Instant) -> Vec<IpAddr> {
         let turn = self.next_address.get();
         self.next_address.set(turn.wrapping_add(1));
-        turn
+        self.doubts.order(&self.addresses.list(), turn, now)
     }
 
     /// A stream on one of the HTTP/2 connections, the fullest that has room: so the others can

@@ -10,6 +10,7 @@ pub mod call;
 pub mod chunked;
 pub mod desk;
 pub mod dial;
+pub mod doubt;
 pub mod drain;
 #[cfg(test)]
 mod evil;
