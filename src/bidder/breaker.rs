@@ -16,7 +16,7 @@ use crate::bidder::net::BreakerSettings;
 use crate::negatives::no_answer::NoAnswer;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Buckets of one second; the longest window is one less.
@@ -139,9 +139,14 @@ impl Breaker {
         }
     }
 
-    /// The bidder asked to be left alone for `time`.
+    /// The bidder asked to be left alone for `time`; a longer wish from before stands.
     pub fn hold(&mut self, now_ms: u64, time: Duration) {
-        self.open(now_ms, now_ms + millis(time.min(self.settings.retry_after_max)));
+        let until_ms = now_ms + millis(time.min(self.settings.retry_after_max));
+        let before_ms = match self.phase {
+            Phase::Open { quiet_until_ms, .. } => quiet_until_ms,
+            Phase::Closed | Phase::Ramp { .. } => 0,
+        };
+        self.open(now_ms, until_ms.max(before_ms));
     }
 
     fn open(&mut self, now_ms: u64, quiet_until_ms: u64) {
@@ -210,11 +215,24 @@ impl Shared {
     fn with<T>(&self, act: impl FnOnce(&mut Breaker) -> T) -> Option<T> {
         let mut machine = self.machine.try_lock().ok()?;
         let done = act(&mut machine);
+        self.tell(&machine);
+        Some(done)
+    }
+
+    /// The bidder asked to be left alone: too rare, and too clear a word, to be passed over where
+    /// another worker is at the machine, which is there for less than a microsecond.
+    fn hold(&self, now_ms: u64, time: Duration) {
+        // the machine is whole after every assignment
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.hold(now_ms, time);
+        self.tell(&machine);
+    }
+
+    fn tell(&self, machine: &Breaker) {
         let word = machine.phase().word();
         if self.word.load(Ordering::Relaxed) != word {
             self.word.store(word, Ordering::Relaxed);
         }
-        Some(done)
     }
 }
 
@@ -273,7 +291,7 @@ impl View {
 
     /// The bidder asked to be left alone for `time`.
     pub fn hold(&self, now_ms: u64, time: Duration) {
-        self.shared.with(|machine| machine.hold(now_ms, time));
+        self.shared.hold(now_ms, time);
     }
 
     /// Hands the cells to the machine; if it is busy, next time.

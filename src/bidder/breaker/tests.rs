@@ -82,6 +82,36 @@ fn a_wish_to_be_left_alone_is_honoured_up_to_a_minute() {
 }
 
 #[test]
+fn a_shorter_wish_does_not_undo_a_longer_one() {
+    let mut breaker = breaker();
+    breaker.hold(1_000, Duration::from_secs(30));
+    breaker.hold(1_010, Duration::from_secs(1));
+    assert!(!breaker.probe(30_999, true));
+    assert!(breaker.probe(31_000, false));
+    breaker.hold(31_100, Duration::from_secs(1));
+    assert!(!breaker.probe(32_099, true), "nor is it undone by one that is over");
+    assert!(breaker.probe(32_100, false));
+}
+
+#[test]
+fn a_wish_is_heeded_while_another_worker_is_at_the_machine() {
+    let shared = Arc::new(Shared::new(BreakerSettings::default()));
+    let machine = shared.machine.lock().unwrap();
+    let other = shared.clone();
+    let wish = std::thread::spawn(move || View::new(other).hold(1_000, Duration::from_secs(5)));
+    // time enough for it to be passed over
+    for _ in 0..10_000 {
+        if wish.is_finished() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    drop(machine);
+    wish.join().unwrap();
+    assert!(!View::new(shared).may_call(5_999));
+}
+
+#[test]
 fn a_bidder_that_heals_has_all_its_calls_back_within_five_seconds() {
     // 1,000 calls a second over four workers, ill until 20 s; a good answer takes 20 ms
     let shared = Arc::new(Shared::new(BreakerSettings::default()));
