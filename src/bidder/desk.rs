@@ -330,7 +330,7 @@ impl Desk {
         }
         let breaker = View::new(self.net.breaker(&key));
         let addresses = self.net.resolver.watch(&bidder.endpoint.host);
-        let line = Rc::new(Line::new(key.clone(), breaker, addresses));
+        let line = Rc::new(Line::new(key.clone(), breaker, addresses, self.worker));
         lines.insert(key, Rc::downgrade(&line));
         (line, true)
     }

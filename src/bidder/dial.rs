@@ -95,12 +95,13 @@ async fn dial(entry: &Entry, slot: Slot) -> Result<Dialed, NoAnswer> {
     };
     entry.line.speaks_http2.set(is_http2);
     let now = clock::monotonic();
+    let birth = entry.line.pool.birth(now);
     if is_http2 {
         let streams = entry.line.streams_expected(entry.net.settings.h2_streams_max);
-        let link = Link::open(stream, now, slot, streams).await.map_err(|_| NoAnswer::Broken)?;
+        let link = Link::open(stream, birth, slot, streams).await.map_err(|_| NoAnswer::Broken)?;
         return Ok(Dialed::Http2(link));
     }
-    Ok(Dialed::Http1(Connection { stream, opened: now, idle_since: now, is_used: false, slot }))
+    Ok(Dialed::Http1(Connection { stream, birth, idle_since: now, is_used: false, slot }))
 }
 
 /// A connection to one of the line's addresses.

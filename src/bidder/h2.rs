@@ -8,7 +8,7 @@
 
 use crate::bidder::Bidder;
 use crate::bidder::http1::{host_field, version_field};
-use crate::bidder::pool::Slot;
+use crate::bidder::pool::{Birth, Slot};
 use crate::bidder::response::Fault;
 use crate::bidder::stream::Stream;
 use crate::coding::Coding;
@@ -22,7 +22,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Between two pings while calls are open, and how long a pong may take: a dead connection costs
 /// the calls of three seconds at most.
@@ -49,7 +49,7 @@ pub struct Link {
     send: SendRequest<Full<Bytes>>,
     /// To be asked what the other side allows; gone with the connection.
     connection: Weak<RefCell<Carried>>,
-    pub opened: Instant,
+    pub birth: Birth,
     streams: Cell<u32>,
     /// Streams that it began with, and whether an answer has come since: behind what the other
     /// side allows, which it says first.
@@ -69,7 +69,7 @@ impl Link {
     /// allow until it says so.
     pub async fn open(
         stream: Stream,
-        now: Instant,
+        birth: Birth,
         slot: Slot,
         streams_first: u32,
     ) -> Result<Self, hyper::Error> {
@@ -90,7 +90,7 @@ impl Link {
         Ok(Self {
             send,
             connection: asked,
-            opened: now,
+            birth,
             streams: Cell::new(0),
             streams_first,
             is_heard: Cell::new(false),

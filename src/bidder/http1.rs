@@ -10,7 +10,7 @@
 //! A call holds a buffer only while it must: that of the request until it is sent, that of the
 //! answer from its first byte.
 
-use crate::bidder::pool::Slot;
+use crate::bidder::pool::{Birth, Slot};
 use crate::bidder::response::{Fault, ReadLimits, Reading};
 use crate::bidder::shelf::{Packet, Shelves};
 use crate::bidder::stream::Stream;
@@ -30,7 +30,7 @@ const PARENT: &[u8] = b"\r\ntraceparent: ";
 #[derive(Debug)]
 pub struct Connection {
     pub stream: Stream,
-    pub opened: Instant,
+    pub birth: Birth,
     /// When it was last given back.
     pub idle_since: Instant,
     /// Whether it has carried a call.

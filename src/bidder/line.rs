@@ -12,6 +12,7 @@ use crate::bidder::round_trip::RoundTrip;
 use crate::bidder::{Bidder, Endpoint, HttpVersion};
 use crate::negatives::no_answer::NoAnswer;
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,12 +88,13 @@ pub fn count(counter: &Cell<u64>, by: u64) {
 }
 
 impl Line {
-    /// Cold.
-    pub fn new(key: LineKey, breaker: View, addresses: Arc<Addresses>) -> Self {
+    /// Cold, on a worker.
+    pub fn new(key: LineKey, breaker: View, addresses: Arc<Addresses>, worker: usize) -> Self {
+        let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one((&key, worker));
         Self {
             speaks_http2: Cell::new(key.is_http2),
             key,
-            pool: Pool::default(),
+            pool: Pool::new(u32::try_from(seed >> 32).unwrap_or_default()),
             breaker,
             addresses,
             doubts: Doubts::default(),
@@ -149,9 +151,8 @@ impl Line {
     /// Forgets closed and old connections; calls on them go on.
     pub fn sweep(&self, now: Instant, ages: Ages) {
         self.pool.sweep(now, ages);
-        self.links.borrow_mut().retain(|link| {
-            !link.is_closed() && now.saturating_duration_since(link.opened) < ages.age_max
-        });
+        let mut links = self.links.borrow_mut();
+        links.retain(|link| !link.is_closed() && !ages.is_old(link.birth, now));
     }
 
     /// A call ended without an answer that counts; the breaker hears of it.

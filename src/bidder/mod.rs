@@ -187,9 +187,9 @@ pub struct CallLimits {
     pub qps: Option<u32>,
     /// Calls open at once, over all workers.
     pub in_flight_max: u32,
-    /// Connections kept, over all workers.
+    /// Connections kept, over all workers; each worker may have one.
     pub connections_max: u32,
-    /// A connection older than this is closed after its call.
+    /// A connection older than this, or than up to a tenth less, is closed after its call.
     pub connection_age_max: Duration,
     /// Answer caps.
     pub wire_bytes_max: usize,

@@ -33,7 +33,7 @@ pub struct NetSettings {
     pub buffers_kept_max: usize,
     /// HTTP/2 connections to one bidder, for each worker.
     pub h2_connections_max: u32,
-    /// Calls open at once on one HTTP/2 connection.
+    /// Calls open at once on one HTTP/2 connection, where the bidder allows as many.
     pub h2_streams_max: u32,
     /// More certificate authorities (PEM) beside the built-in ones.
     pub ca_file: Option<PathBuf>,

@@ -16,11 +16,33 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+/// Ages of connections differ by one part in so many: such as were opened at once do not all end
+/// at once.
+const AGE_SPREAD: u32 = 10;
+
 /// How long connections live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ages {
     pub idle_max: Duration,
     pub age_max: Duration,
+}
+
+impl Ages {
+    /// Whether a connection is so old that it ends with its call.
+    pub fn is_old(self, birth: Birth, now: Instant) -> bool {
+        // an upper part of a word as a fraction: 2^32 is one
+        let spread = (self.age_max / AGE_SPREAD).as_nanos() * u128::from(birth.sooner);
+        let sooner = Duration::from_nanos(u64::try_from(spread >> 32).unwrap_or_default());
+        now.saturating_duration_since(birth.at) >= self.age_max.saturating_sub(sooner)
+    }
+}
+
+/// When a connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Birth {
+    at: Instant,
+    /// How much sooner than at `Ages::age_max` it is old, of the most that ages differ by (2^32).
+    sooner: u32,
 }
 
 /// One of the connections that a line may have; given back on drop.
@@ -69,15 +91,35 @@ impl Waiter {
 }
 
 /// Idle connections and those who wait for one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
     idle: RefCell<Vec<Connection>>,
     open: Rc<Cell<u32>>,
     dialing: Cell<u32>,
     waiters: RefCell<VecDeque<Rc<Waiter>>>,
+    /// What the ages of the next connections are drawn from.
+    seed: Cell<u32>,
 }
 
 impl Pool {
+    /// Empty. Pools with other seeds let their connections go at other times.
+    pub fn new(seed: u32) -> Self {
+        Self {
+            idle: RefCell::default(),
+            open: Rc::default(),
+            dialing: Cell::default(),
+            waiters: RefCell::default(),
+            seed: Cell::new(seed),
+        }
+    }
+
+    /// Of a connection that opens now.
+    pub fn birth(&self, now: Instant) -> Birth {
+        // steps of the golden ratio spread any number of them evenly
+        self.seed.set(self.seed.get().wrapping_add(0x9e37_79b9));
+        Birth { at: now, sooner: self.seed.get() }
+    }
+
     /// The connection used last that is young and quiet; others on the way to it are closed.
     pub fn take(&self, now: Instant, ages: Ages) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
@@ -186,6 +228,26 @@ impl Pool {
 }
 
 fn is_young(connection: &Connection, now: Instant, ages: Ages) -> bool {
-    now.saturating_duration_since(connection.opened) < ages.age_max
+    !ages.is_old(connection.birth, now)
         && now.saturating_duration_since(connection.idle_since) < ages.idle_max
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_were_opened_at_once_end_one_after_the_other() {
+        let (now, s) = (crate::clock::monotonic(), Duration::from_secs);
+        let ages = Ages { idle_max: s(30), age_max: s(300) };
+        let pool = Pool::new(7);
+        let births: Vec<_> = (0..100).map(|_| pool.birth(now)).collect();
+        let old = |at: u64| births.iter().filter(|birth| ages.is_old(**birth, now + s(at))).count();
+        assert_eq!((old(269), old(300)), (0, 100));
+        for second in 270..300 {
+            let ended = old(second + 1) - old(second);
+            assert!((1..=6).contains(&ended), "{ended} in second {second}");
+        }
+        assert_ne!(Pool::new(8).birth(now), Pool::new(7).birth(now));
+    }
 }

@@ -262,13 +262,13 @@ fn limits(table: &mut Table) -> CallLimits {
             "connections_max",
             d.connections_max,
             1..=100_000,
-            "Connections, over all workers.",
+            "Connections, over all workers; each worker may have one, whatever stands here.",
         ),
         connection_age_max: t.duration(
             "connection_age_max",
             d.connection_age_max,
             Duration::from_secs(1)..=Duration::from_secs(86_400),
-            "An older connection is closed after its call.",
+            "An older connection is closed after its call, each up to a tenth sooner than this.",
         ),
         wire_bytes_max: t.bytes(
             "wire_bytes_max",

@@ -230,7 +230,7 @@ fn network(root: &mut Table, folder: &Path) -> NetSettings {
             "h2_streams_max",
             d.h2_streams_max,
             1..=1000,
-            "Calls open at once on one of them.",
+            "Calls open at once on one of them, where the bidder allows as many.",
         ),
         ca_file: t.parsed("ca_file", "a path to PEM", "More certificate authorities.", |text| {
             words::text(text).map(|text| folder.join(text))
