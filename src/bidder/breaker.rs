@@ -27,12 +27,12 @@ const RAMP_FIRST_PERCENT: u64 = 5;
 
 /// Whether this end of a call speaks against the bidder's health.
 ///
-/// A late answer does only where not one byte of it came, not even in the background: a bidder
-/// that answers after the deadline is slow, not ill. No bid is a success, and so is an answer
-/// that reads as HTTP but not as a bid response.
-pub const fn is_failure(result: NoAnswer, is_silent: bool) -> bool {
+/// A late answer does only where it came to no end in the background either: a bidder that answers
+/// after the deadline is slow, not ill. No bid is a success, and so is an answer that reads as HTTP
+/// but not as a bid response.
+pub const fn is_failure(result: NoAnswer, is_endless: bool) -> bool {
     match result {
-        NoAnswer::Late => is_silent,
+        NoAnswer::Late => is_endless,
         NoAnswer::ConnectRefused
         | NoAnswer::ConnectTimeout
         | NoAnswer::Tls

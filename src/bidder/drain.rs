@@ -1,44 +1,63 @@
 //! Late answers, read to their end in the background so that their connections survive.
 //!
-//! Owns: [`start`]. Never: a retry, an answer that counts. Invariant: bounded in count, bytes and
-//! time (`NetSettings::drain_*`); what exceeds a bound is closed. The call's permit stays until
-//! the end: for the bidder the call is still open.
+//! Owns: [`start`], and what a late call says of its bidder's health. Never: a retry, an answer that
+//! counts. Invariants: bounded in count, bytes and time (`NetSettings::drain_*`); what exceeds a
+//! bound is closed; no bidder takes the places of the others. The call's permit stays until the
+//! end: for the bidder the call is still open.
+//!
+//! An answer that is read to its end says that its bidder is slow; one that does not end within its
+//! time, whether or not it began, that it is ill. Where there was no place to wait for it, it was us who
+//! closed the connection, and nobody knows.
 
 use crate::bidder::call::{self, End, Step};
 use crate::bidder::desk::{Desk, Permit};
-use crate::bidder::line::count;
+use crate::bidder::line::{Line, count};
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::time::timeout;
 
-/// Counts one drain of a worker until it is dropped.
-struct Place(Rc<Desk>);
+/// Counts one drain of a worker and of a line until it is dropped.
+struct Place {
+    desk: Rc<Desk>,
+    line: Rc<Line>,
+}
 
 impl Place {
-    fn take(desk: &Rc<Desk>) -> Option<Self> {
-        let drains: &Cell<u32> = &desk.drains;
-        (drains.get() < desk.net.settings.drain_count_max).then(|| {
-            drains.set(drains.get() + 1);
-            Self(desk.clone())
+    /// For a line that has fewer than are free: one bidder gets half of the places at most, several
+    /// like it equal parts, and whoever has none finds one.
+    fn take(desk: &Rc<Desk>, line: &Rc<Line>) -> Option<Self> {
+        let (all, own) = (desk.drains.get(), line.drains.get());
+        let free = desk.net.settings.drain_count_max.saturating_sub(all);
+        (own < free).then(|| {
+            desk.drains.set(all + 1);
+            line.drains.set(own + 1);
+            Self { desk: desk.clone(), line: line.clone() }
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.drains.set(self.0.drains.get().saturating_sub(1));
+        for drains in [&self.desk.drains, &self.line.drains] {
+            drains.set(drains.get().saturating_sub(1));
+        }
     }
 }
 
 /// Goes on with a late call that began at `start`.
 pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
-    let Some(place) = Place::take(desk) else {
-        give_up(desk, &permit, &step);
+    let line = &permit.entry.line;
+    let Some(place) = Place::take(desk, line) else {
+        count(&line.counters.late_dropped, 1);
+        // where nothing is ever read on, silence is all there is to judge by
+        if desk.net.settings.drain_count_max == 0 {
+            let now = desk.net.millis(clock::monotonic());
+            line.ended(now, Err(NoAnswer::Late), !has_bytes(&step));
+        }
         return;
     };
     if let Step::Http1(exchange) = &mut step {
@@ -48,13 +67,16 @@ pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
 }
 
 async fn run(place: Place, permit: Permit, mut step: Step, start: Instant) {
-    let desk = &place.0;
+    let desk = &place.desk;
     let most = desk.net.settings.drain_time_max;
-    let Ok(end) = timeout(most, poll_fn(|cx| poll(desk, &mut step, cx))).await else {
-        give_up(desk, &permit, &step);
+    let ended = timeout(most, poll_fn(|cx| poll(desk, &mut step, cx))).await;
+    let (now, line) = (clock::monotonic(), &permit.entry.line);
+    let Ok(end) = ended else {
+        // the connection is closed with the step
+        count(&line.counters.late_dropped, 1);
+        line.ended(desk.net.millis(now), Err(NoAnswer::Late), true);
         return;
     };
-    let (now, line) = (clock::monotonic(), &permit.entry.line);
     if end.status == 0 {
         count(&line.counters.late_dropped, 1);
     } else {
@@ -81,14 +103,11 @@ fn poll(desk: &Desk, step: &mut Step, cx: &mut Context<'_>) -> Poll<End> {
     }
 }
 
-/// The connection is closed with the step; silence speaks against the bidder.
-fn give_up(desk: &Desk, permit: &Permit, step: &Step) {
-    let line = &permit.entry.line;
-    count(&line.counters.late_dropped, 1);
-    let has_bytes = match step {
+/// Whether anything of the answer has come.
+fn has_bytes(step: &Step) -> bool {
+    match step {
         Step::Http1(exchange) => exchange.reading.has_bytes(),
         Step::Http2(exchange) => exchange.has_bytes(),
         Step::Fresh | Step::Waiting(_) | Step::Done => false,
-    };
-    line.ended(desk.net.millis(clock::monotonic()), Err(NoAnswer::Late), !has_bytes);
+    }
 }

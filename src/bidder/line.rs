@@ -54,6 +54,8 @@ pub struct Line {
     pub round_trip: RoundTrip,
     /// Calls that are open, late ones in the background included.
     pub open_calls: Cell<u32>,
+    /// Of these, late ones whose answers are read in the background.
+    pub drains: Cell<u32>,
     /// Whether the other side took HTTP/2 where it is configured.
     pub speaks_http2: Cell<bool>,
     links: RefCell<Vec<Rc<Link>>>,
@@ -101,6 +103,7 @@ impl Line {
             counters: Counters::default(),
             round_trip: RoundTrip::default(),
             open_calls: Cell::default(),
+            drains: Cell::default(),
             links: RefCell::default(),
             streams_allowed: Cell::default(),
             next_address: Cell::default(),
@@ -156,9 +159,9 @@ impl Line {
     }
 
     /// A call ended without an answer that counts; the breaker hears of it.
-    pub fn ended(&self, now_ms: u64, result: Result<(), NoAnswer>, is_silent: bool) {
+    pub fn ended(&self, now_ms: u64, result: Result<(), NoAnswer>, is_endless: bool) {
         let is_failure =
-            result.is_err_and(|why| crate::bidder::breaker::is_failure(why, is_silent));
+            result.is_err_and(|why| crate::bidder::breaker::is_failure(why, is_endless));
         self.breaker.record(now_ms, is_failure);
     }
 }

@@ -19,6 +19,8 @@ pub mod fanout;
 pub(crate) mod fixture;
 pub mod h2;
 pub mod http1;
+#[cfg(test)]
+mod late_tests;
 pub mod line;
 pub mod net;
 #[cfg(test)]

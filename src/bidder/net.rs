@@ -15,7 +15,8 @@ pub struct NetSettings {
     pub dial_in_flight_max: u32,
     /// Connections opened for a bidder that is new to a worker, before its first call.
     pub warm_connections: u32,
-    /// Late answers read to their end in the background at once, for each worker.
+    /// Late answers read to their end in the background at once, for each worker; of one bidder half
+    /// as many.
     pub drain_count_max: u32,
     /// A late answer longer than this is not read to its end (bytes on the wire).
     pub drain_bytes_max: usize,

@@ -251,7 +251,8 @@ fn answers(t: &mut Table) -> NetSettings {
             "drain_count_max",
             d.drain_count_max,
             0..=100_000,
-            "Late answers read in the background, for each worker.",
+            "Late answers read in the background, for each worker; of one bidder at most half as many. \
+             0: none, and a bidder that is silent at the deadline counts as failing.",
         ),
         drain_bytes_max: t.bytes(
             "drain_bytes_max",
@@ -263,7 +264,7 @@ fn answers(t: &mut Table) -> NetSettings {
             "drain_time_max",
             d.drain_time_max,
             ms(10)..=s(30),
-            "A later one is given up.",
+            "A late answer that takes longer is given up, and counts as a failure of its bidder.",
         ),
         head_bytes_max: t.bytes(
             "head_bytes_max",

@@ -1,0 +1,113 @@
+//! What late answers cost and prove: places to wait for them in, connections, and a bidder's health.
+
+use crate::bidder::evil::{Evil, call, cold, ok, on_worker, read_request, text};
+use crate::bidder::net::{BreakerSettings, NetSettings};
+use crate::bidder::{Bidder, desk::Desk};
+use crate::negatives::no_answer::NoAnswer;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// One failure opens the breaker at once.
+fn strict() -> NetSettings {
+    let breaker = BreakerSettings {
+        calls_min: 1,
+        report_every: Duration::ZERO,
+        ..BreakerSettings::default()
+    };
+    NetSettings { breaker, ..cold() }
+}
+
+/// Sends `bytes` and then nothing until the other side closes.
+fn stalling(bytes: &'static str) -> Evil {
+    Evil::start(move |_, stream| {
+        stream.write_all(bytes.as_bytes()).unwrap();
+        read_request(stream);
+        false
+    })
+}
+
+/// One call that is late.
+async fn late(desk: &Rc<Desk>, bidder: &Bidder) {
+    let answers = call(desk, std::slice::from_ref(bidder), "{}", MS(100)).await;
+    assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
+}
+
+async fn drained(desk: &Desk, left: u32) {
+    while desk.drains.get() > left {
+        tokio::time::sleep(MS(1)).await;
+    }
+}
+
+/// Whether its breaker is closed.
+fn is_called(desk: &Desk, bidder: &Bidder) -> bool {
+    let mut is_closed = None;
+    desk.each_line(|line| {
+        if line.key.name == bidder.name {
+            is_closed = Some(line.breaker.is_closed());
+        }
+    });
+    is_closed.unwrap()
+}
+
+#[test]
+fn a_bidder_that_never_ends_leaves_the_others_places_to_be_late_in() {
+    let hog = stalling("H");
+    let (answer, wait) = mpsc::sync_channel::<()>(1);
+    let wait = Mutex::new(wait);
+    let slow = Evil::start(move |_, stream| {
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(ok("{}").as_bytes()).is_ok()
+    });
+    let settings = NetSettings { drain_count_max: 4, drain_time_max: MS(60_000), ..strict() };
+    on_worker(settings, async |desk| {
+        for _ in 0..5 {
+            late(&desk, &hog.bidder()).await;
+        }
+        assert_eq!(desk.drains.get(), 2, "half of the places");
+        assert!(is_called(&desk, &hog.bidder()), "closed by us: it may be slow or ill");
+        let slow = slow.bidder();
+        for _ in 0..3 {
+            late(&desk, &slow).await;
+            answer.send(()).unwrap();
+            drained(&desk, 2).await;
+            assert!(is_called(&desk, &slow));
+        }
+        desk.each_line(|line| {
+            let is_slow = line.key.name == slow.name;
+            assert_eq!(line.pool.open(), if is_slow { 1 } else { 2 });
+            assert_eq!(line.counters.dials.get(), if is_slow { 1 } else { 5 });
+        });
+    });
+}
+
+#[test]
+fn an_answer_that_never_ends_speaks_against_its_bidder() {
+    for bytes in ["", "H", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"] {
+        let evil = stalling(bytes);
+        let settings = NetSettings { drain_time_max: MS(20), ..strict() };
+        on_worker(settings, async |desk| {
+            let bidder = evil.bidder();
+            late(&desk, &bidder).await;
+            assert!(is_called(&desk, &bidder), "not yet");
+            drained(&desk, 0).await;
+            assert!(!is_called(&desk, &bidder), "{bytes:?}");
+        });
+    }
+}
+
+#[test]
+fn where_no_late_answer_is_waited_for_silence_speaks_against_its_bidder() {
+    for (bytes, is_well) in [("", false), ("H", true)] {
+        let evil = stalling(bytes);
+        let settings = NetSettings { drain_count_max: 0, ..strict() };
+        on_worker(settings, async |desk| {
+            let bidder = evil.bidder();
+            late(&desk, &bidder).await;
+            assert_eq!((desk.drains.get(), is_called(&desk, &bidder)), (0, is_well), "{bytes:?}");
+        });
+    }
+}
