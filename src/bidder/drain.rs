@@ -60,8 +60,11 @@ pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
         }
         return;
     };
-    if let Step::Http1(exchange) = &mut step {
-        exchange.reading.lower_cap(desk.net.settings.drain_bytes_max);
+    let bytes_max = desk.net.settings.drain_bytes_max;
+    match &mut step {
+        Step::Http1(exchange) => exchange.reading.lower_cap(bytes_max),
+        Step::Http2(exchange) => exchange.lower_cap(bytes_max),
+        Step::Fresh | Step::Waiting(_) | Step::Done => {}
     }
     tokio::task::spawn_local(run(place, permit, step, start));
 }

@@ -181,7 +181,14 @@ pub struct Whole {
 /// A call under way.
 pub struct Exchange2 {
     call: Pin<Box<dyn Future<Output = Result<Whole, Fault>>>>,
-    has_bytes: Rc<Cell<bool>>,
+    state: Rc<State>,
+}
+
+/// What a call and its holder tell each other.
+#[derive(Debug)]
+struct State {
+    has_bytes: Cell<bool>,
+    wire_bytes_max: Cell<usize>,
 }
 
 impl std::fmt::Debug for Exchange2 {
@@ -206,9 +213,11 @@ impl Exchange2 {
         if let Some(Ok(parent)) = parent.map(HeaderValue::from_str) {
             request.headers_mut().insert(HeaderName::from_static("traceparent"), parent);
         }
-        let has_bytes = Rc::new(Cell::new(false));
-        let call = Box::pin(call(handle, request, wire_bytes_max, has_bytes.clone()));
-        Self { call, has_bytes }
+        let state =
+            State { has_bytes: Cell::new(false), wire_bytes_max: Cell::new(wire_bytes_max) };
+        let state = Rc::new(state);
+        let call = Box::pin(call(handle, request, state.clone()));
+        Self { call, state }
     }
 
     /// Goes as far as it can without waiting.
@@ -218,20 +227,25 @@ impl Exchange2 {
 
     /// Whether at least a head has come.
     pub fn has_bytes(&self) -> bool {
-        self.has_bytes.get()
+        self.state.has_bytes.get()
+    }
+
+    /// From now on a smaller answer is too large.
+    pub fn lower_cap(&self, wire_bytes_max: usize) {
+        let most = &self.state.wire_bytes_max;
+        most.set(most.get().min(wire_bytes_max));
     }
 }
 
 async fn call(
     handle: Handle,
     request: Request<Full<Bytes>>,
-    wire_bytes_max: usize,
-    has_bytes: Rc<Cell<bool>>,
+    state: Rc<State>,
 ) -> Result<Whole, Fault> {
     let mut send = handle.0.send.clone();
     send.ready().await.map_err(|_| Fault::Broken)?;
     let response = send.send_request(request).await.map_err(|_| Fault::Broken)?;
-    has_bytes.set(true);
+    state.has_bytes.set(true);
     handle.0.is_heard.set(true);
     let (head, mut body) = response.into_parts();
     let mut codings = head.headers.get_all(header::CONTENT_ENCODING).iter();
@@ -240,7 +254,7 @@ async fn call(
     let mut content = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Fault::Broken)?.into_data() else { continue };
-        if content.len() + data.len() > wire_bytes_max {
+        if content.len() + data.len() > state.wire_bytes_max.get() {
             return Err(Fault::TooLarge);
         }
         content.extend_from_slice(&data);

@@ -111,3 +111,28 @@ fn where_no_late_answer_is_waited_for_silence_speaks_against_its_bidder() {
         });
     }
 }
+
+#[test]
+fn a_late_answer_over_its_bound_costs_its_connection_whatever_its_head_said_in_time() {
+    let (answer, wait) = mpsc::sync_channel::<()>(1);
+    let wait = Mutex::new(wait);
+    let evil = Evil::start(move |_, stream| {
+        let (head, body) = ("HTTP/1.1 200 OK\r\ncontent-length: 3000\r\n\r\n", [b' '; 3000]);
+        stream.write_all(head.as_bytes()).unwrap();
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(&body).is_ok()
+    });
+    for (bytes_max, is_read) in [(2999, false), (3000, true)] {
+        on_worker(NetSettings { drain_bytes_max: bytes_max, ..cold() }, async |desk| {
+            late(&desk, &evil.bidder()).await;
+            answer.send(()).unwrap();
+            drained(&desk, 0).await;
+            desk.each_line(|line| {
+                let (read, dropped) = (&line.counters.late_read, &line.counters.late_dropped);
+                let kept = u32::from(is_read);
+                assert_eq!((read.get(), dropped.get()), (kept.into(), (1 - kept).into()));
+                assert_eq!(line.pool.open(), kept);
+            });
+        });
+    }
+}

@@ -273,6 +273,10 @@ impl Reading {
     fn read_body(&mut self, from: usize) -> Result<bool, Fault> {
         match self.phase {
             Phase::Length { end } => {
+                // the cap may have been lowered since the head was read
+                if end.saturating_sub(self.body.start) > self.limits.wire_bytes_max {
+                    return Err(Fault::TooLarge);
+                }
                 if self.filled < end {
                     return Ok(false);
                 }

@@ -222,8 +222,12 @@ async fn answer(
     if path == "/silent" || (path == "/once" && before > 0) {
         std::future::pending::<()>().await;
     }
+    if path == "/late" {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
     let body = match path.as_str() {
         "/huge" => "x".repeat(600_000),
+        "/late" => "x".repeat(3_000),
         "/parent" => format!("{:?}", request.headers().get("traceparent")),
         _ => "{}".to_owned(),
     };
@@ -332,6 +336,25 @@ fn http2_connections_that_the_bidder_closed_leave_room_for_others_at_once() {
         }
         assert_eq!(call_one(&desk, &bidder).await.as_deref(), Ok("{}"));
     });
+}
+
+#[test]
+fn a_late_http2_answer_is_read_up_to_its_bound() {
+    let second = h2_bidder_that(None, |_| {});
+    for (bytes_max, is_read) in [(2_999, false), (3_000, true)] {
+        on_worker(NetSettings { drain_bytes_max: bytes_max, ..cold() }, async |desk| {
+            let bidders = [over_h2(bidder(second.address), "/late")];
+            let late = call(&desk, &bidders, "{}", Duration::from_millis(100)).await;
+            assert_eq!(late.into_iter().map(text).collect::<Vec<_>>(), [Err(NoAnswer::Late)]);
+            while desk.drains.get() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            desk.each_line(|line| {
+                let (read, dropped) = (&line.counters.late_read, &line.counters.late_dropped);
+                assert_eq!((read.get() == 1, dropped.get() == 1), (is_read, !is_read));
+            });
+        });
+    }
 }
 
 #[test]

@@ -111,6 +111,26 @@ fn what_a_head_says_beside_its_framing_is_kept() {
     assert_eq!(reading.head().retry_after_s, None);
 }
 
+#[test]
+fn a_cap_that_is_lowered_holds_for_an_answer_that_has_begun() {
+    for (bytes, is_over) in [
+        (head("content-length: 30\r\n"), true),
+        (head("content-length: 20\r\n"), false),
+        (chunked("1e\r\n"), true),
+        (head(""), true),
+    ] {
+        let mut reading = Reading::new(LIMITS, vec![0; 512]);
+        reading.space()[..bytes.len()].copy_from_slice(bytes.as_bytes());
+        assert_eq!(reading.received(bytes.len()), Ok(false));
+        reading.lower_cap(20);
+        let rest = [b'x'; 30];
+        let count = rest.len().min(if is_over { 30 } else { 20 });
+        reading.space()[..count].copy_from_slice(&rest[..count]);
+        let expected = if is_over { Err(Fault::TooLarge) } else { Ok(true) };
+        assert_eq!(reading.received(count), expected, "{bytes}");
+    }
+}
+
 /// Parts that make answers look real, so that random ones come deep into the code.
 fn answers() -> impl Strategy<Value = Vec<u8>> {
     let status = prop::sample::select(vec![
