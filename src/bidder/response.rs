@@ -17,6 +17,10 @@ use std::ops::Range;
 /// Header fields of an answer.
 const HEADERS_MAX: usize = 64;
 
+/// Content that gets its room with its head (bytes); for more of it there is room when bytes of it have
+/// come, since a length is only a promise.
+const AT_ONCE: usize = 16 << 10;
+
 /// What every HTTP/1 answer starts with.
 const START: &[u8] = b"HTTP/1.";
 
@@ -131,10 +135,14 @@ impl Reading {
     /// Where the next bytes go; never empty.
     pub fn space(&mut self) -> &mut [u8] {
         if self.filled >= self.buffer.len() {
-            // a chunked or unbounded answer: double, up to what the caps allow and one byte over
-            let most = self.limits.head_bytes_max.saturating_add(self.limits.wire_bytes_max);
-            let size = self.buffer.len().saturating_mul(2).min(most).max(self.filled);
-            self.buffer.resize(size.saturating_add(64), 0);
+            let double = self.buffer.len().saturating_mul(2);
+            if let Phase::Length { end } = self.phase {
+                self.grow(double.min(end.saturating_add(1)));
+            } else {
+                // double, up to what the caps allow and one byte over
+                let most = self.limits.head_bytes_max.saturating_add(self.limits.wire_bytes_max);
+                self.grow(double.min(most).max(self.filled).saturating_add(64));
+            }
         }
         self.buffer.get_mut(self.filled..).unwrap_or_default()
     }
@@ -205,6 +213,12 @@ impl Reading {
         self.buffer
     }
 
+    fn grow(&mut self, to: usize) {
+        if self.buffer.len() < to {
+            self.buffer.resize(to, 0);
+        }
+    }
+
     fn head_bytes(&self) -> &[u8] {
         self.buffer.get(..self.filled.min(self.limits.head_bytes_max)).unwrap_or_default()
     }
@@ -257,9 +271,7 @@ impl Reading {
                     .ok_or(Fault::TooLarge)?;
                 let end = at.saturating_add(length);
                 // one byte more than the answer: the read that ends it also sees a leftover
-                if self.buffer.len() <= end {
-                    self.buffer.resize(end.saturating_add(1), 0);
-                }
+                self.grow(end.min(at.saturating_add(AT_ONCE)).saturating_add(1));
                 self.phase = Phase::Length { end };
             }
             Framing::Chunked => {

@@ -112,6 +112,34 @@ fn what_a_head_says_beside_its_framing_is_kept() {
 }
 
 #[test]
+fn room_is_made_for_what_came_and_not_for_what_was_promised() {
+    let length = 60_000;
+    let large = head(&format!("content-length: {length}\r\n"));
+    let mut reading = Reading::new(LIMITS, vec![0; 512]);
+    reading.space()[..large.len()].copy_from_slice(large.as_bytes());
+    assert_eq!(reading.received(large.len()), Ok(false));
+    assert_eq!(reading.buffer.len(), large.len() + (16 << 10) + 1);
+    let mut left = length;
+    while left > 0 {
+        let space = reading.space();
+        let count = space.len().min(left);
+        space[..count].fill(b'x');
+        left -= count;
+        assert_eq!(reading.received(count), Ok(left == 0));
+        let came = large.len() + length - left;
+        assert!(reading.buffer.len() <= (2 * came).min(large.len() + length + 1));
+    }
+    assert!(reading.is_reusable() && reading.content().iter().all(|byte| *byte == b'x'));
+    assert_eq!(reading.content().len(), length);
+    // a small one has all its room at once, and one byte for what does not belong to it
+    let small = head("content-length: 9000\r\n");
+    let mut reading = Reading::new(LIMITS, vec![0; 512]);
+    reading.space()[..small.len()].copy_from_slice(small.as_bytes());
+    assert_eq!(reading.received(small.len()), Ok(false));
+    assert_eq!(reading.space().len(), 9_001);
+}
+
+#[test]
 fn a_cap_that_is_lowered_holds_for_an_answer_that_has_begun() {
     for (bytes, is_over) in [
         (head("content-length: 30\r\n"), true),
