@@ -10,7 +10,7 @@
 
 use bytes::Bytes;
 use gavel::bid::BidAnswer;
-use gavel::bidder::desk::{Desk, Net};
+use gavel::bidder::desk::{Counts, Desk, Net};
 use gavel::bidder::fanout::fan_out;
 use gavel::bidder::net::NetSettings;
 use gavel::bidder::{
@@ -20,6 +20,7 @@ use gavel::bidder::{
 use gavel::limits::bank::Bank;
 use gavel::limits::rate::LeaseSettings;
 use gavel::openrtb::ids::BidderId;
+use gavel::telemetry::hub::{Hub, TelemetrySettings};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -125,7 +126,9 @@ async fn run(auction: &Auction, auctions: usize) {
 fn ours(addresses: &[SocketAddr]) -> Auction {
     let bank = Arc::new(Mutex::new(Bank::new(1, LeaseSettings::default())));
     let net = Net::new(NetSettings::default(), 1, bank).expect("settings");
-    let desk = Desk::new(Arc::new(net), 0);
+    let hub = Arc::new(Hub::new(1, TelemetrySettings::default(), &[]));
+    let counts = Counts { cells: Rc::new(hub.worker(0).expect("one worker")), hub };
+    let desk = Desk::new(Arc::new(net), 0, counts);
     let bidders: Rc<[Bidder]> = addresses.iter().map(|address| bidder(*address)).collect();
     Rc::new(move || {
         let (desk, bidders) = (desk.clone(), bidders.clone());

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use gavel::arrival::Body;
 use gavel::bid::BidAnswer;
-use gavel::bidder::desk::{Desk, Net, Table};
+use gavel::bidder::desk::{Counts, Desk, Net, Table};
 use gavel::bidder::fanout::fan_out;
 use gavel::bidder::net::NetSettings;
 use gavel::bidder::{
@@ -45,9 +45,13 @@ pub fn serve(listen: SocketAddr, bidders: &[SocketAddr]) {
     let workers_count = u32::try_from(count).unwrap();
     let net = Net::new(NetSettings::default(), workers_count, Arc::clone(&bank)).unwrap();
     let net = Arc::new(net);
+    let hub = Arc::new(Hub::new(count, TelemetrySettings::default(), &[]));
+    let counted = Arc::clone(&hub);
     let lifecycle = Arc::new(Lifecycle::default());
     let workers = workers::spawn(count, WorkerSettings::default(), &lifecycle, move |seat| {
-        let desk = Desk::new(Arc::clone(&net), seat.index);
+        let cells = Rc::new(counted.worker(seat.index).unwrap());
+        let counts = Counts { hub: Arc::clone(&counted), cells };
+        let desk = Desk::new(Arc::clone(&net), seat.index, counts);
         let bidders = Arc::clone(&bidders);
         move |stream, _peer| {
             let (desk, bidders) = (Rc::clone(&desk), Arc::clone(&bidders));
@@ -66,7 +70,7 @@ pub fn serve(listen: SocketAddr, bidders: &[SocketAddr]) {
         outlets: workers.outlets(),
         started: workers.started(),
         lifecycle: Arc::clone(&lifecycle),
-        hub: Arc::new(Hub::new(count, TelemetrySettings::default(), &[])),
+        hub,
         open: Arc::default(),
         settings: AcceptSettings::default(),
     };

@@ -5,7 +5,7 @@
 use super::books::Books;
 use super::memory;
 use super::notices::Sending;
-use crate::bidder::desk::{Desk, Net};
+use crate::bidder::desk::{Counts, Desk, Net};
 use crate::broker::link::Link;
 use crate::capture::recorder::Recorder;
 use crate::clock;
@@ -232,7 +232,8 @@ fn worker_main(
     };
     move |seat| {
         let cells = Rc::new(hub.worker(seat.index).expect("the hub has cells for each worker"));
-        let desk = Desk::new(Arc::clone(&net), seat.index);
+        let counts = Counts { hub: Arc::clone(&hub), cells: Rc::clone(&cells) };
+        let desk = Desk::new(Arc::clone(&net), seat.index, counts);
         let journal = log.as_ref().map(|log| log.journal().clone());
         let road = Exchange::new(settings, desk, Rc::clone(&cells))
             .recording_in(journal)

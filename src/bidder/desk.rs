@@ -26,6 +26,8 @@ use crate::limits::gate::{GateLease, InFlight};
 use crate::limits::rate::RateLease;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::BidderId;
+use crate::telemetry::cells::{BidderCells, WorkerCells};
+use crate::telemetry::hub::Hub;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -186,10 +188,18 @@ impl Table {
     }
 }
 
+/// Where a worker counts what no auction waits for: its cells, and the slots of bidders in them.
+#[derive(Debug)]
+pub struct Counts {
+    pub hub: Arc<Hub>,
+    pub cells: Rc<WorkerCells>,
+}
+
 /// One a worker.
 #[derive(Debug)]
 pub struct Desk {
     pub net: Arc<Net>,
+    pub counts: Counts,
     worker: usize,
     /// The live one first.
     tables: RefCell<Vec<Rc<Table>>>,
@@ -209,7 +219,7 @@ impl Desk {
     ///
     /// # Panics
     /// Where the system gives no timer.
-    pub fn new(net: Arc<Net>, worker: usize) -> Rc<Self> {
+    pub fn new(net: Arc<Net>, worker: usize, counts: Counts) -> Rc<Self> {
         let shelves = Shelves::new(ShelfLimits {
             bytes: net.settings.buffer_bytes,
             bytes_max: net.settings.buffer_kept_bytes_max,
@@ -217,6 +227,7 @@ impl Desk {
         });
         let desk = Rc::new(Self {
             net,
+            counts,
             worker,
             gzip: RefCell::default(),
             tables: RefCell::default(),
@@ -243,6 +254,11 @@ impl Desk {
     pub fn each_line(&self, mut look: impl FnMut(&Line)) {
         let lines = self.lines.borrow();
         lines.values().filter_map(Weak::upgrade).for_each(|line| look(&line));
+    }
+
+    /// Where a line's bidder is counted.
+    pub fn cells(&self, line: &Line) -> BidderCells<'_> {
+        self.counts.cells.bidder(line.slot)
     }
 
     /// A request's body as it goes out.
@@ -330,7 +346,8 @@ impl Desk {
         }
         let breaker = View::new(self.net.breaker(&key));
         let addresses = self.net.resolver.watch(&bidder.endpoint.host);
-        let line = Rc::new(Line::new(key.clone(), breaker, addresses, self.worker));
+        let slot = self.counts.hub.bidders().slot(&bidder.name);
+        let line = Rc::new(Line::new((key.clone(), slot), breaker, addresses, self.worker));
         lines.insert(key, Rc::downgrade(&line));
         (line, true)
     }

@@ -11,7 +11,7 @@
 
 use crate::bidder::call::{self, End, Step};
 use crate::bidder::desk::{Desk, Permit};
-use crate::bidder::line::{Line, count};
+use crate::bidder::line::Line;
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
 use std::future::poll_fn;
@@ -52,7 +52,7 @@ impl Drop for Place {
 pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
     let line = &permit.entry.line;
     let Some(place) = Place::take(desk, line) else {
-        count(&line.counters.late_dropped, 1);
+        desk.cells(line).late_abandoned();
         // where nothing is ever read on, silence is all there is to judge by
         if desk.net.settings.drain_count_max == 0 {
             let now = desk.net.millis(clock::monotonic());
@@ -76,16 +76,14 @@ async fn run(place: Place, permit: Permit, mut step: Step, start: Instant) {
     let (now, line) = (clock::monotonic(), &permit.entry.line);
     let Ok(end) = ended else {
         // the connection is closed with the step
-        count(&line.counters.late_dropped, 1);
+        desk.cells(line).late_abandoned();
         line.ended(desk.net.millis(now), Err(NoAnswer::Late), true);
         return;
     };
     if end.status == 0 {
-        count(&line.counters.late_dropped, 1);
+        desk.cells(line).late_abandoned();
     } else {
-        let took = now.saturating_duration_since(start).as_micros();
-        count(&line.counters.late_read, 1);
-        count(&line.counters.late_read_us, u64::try_from(took).unwrap_or(u64::MAX));
+        desk.cells(line).late_read(now.saturating_duration_since(start));
     }
     call::release(desk, &permit.entry, step, now, end);
     line.ended(desk.net.millis(now), end.result, false);

@@ -2,7 +2,7 @@
 
 use crate::bid::BidAnswer;
 use crate::bidder::call::Raw;
-use crate::bidder::desk::{Desk, Net, Permit};
+use crate::bidder::desk::{Counts, Desk, Net, Permit};
 use crate::bidder::fanout::fan_out;
 use crate::bidder::net::NetSettings;
 use crate::bidder::shelf::Packet;
@@ -16,6 +16,8 @@ use crate::limits::rate::LeaseSettings;
 use crate::negatives::no_answer::NoAnswer;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::BidderId;
+use crate::telemetry::hub::{Hub, ProcessState, TelemetrySettings};
+use crate::telemetry::render::prometheus;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -136,7 +138,9 @@ pub fn on_worker(settings: NetSettings, test: impl AsyncFnOnce(Rc<Desk>)) {
         .enable_all()
         .build_local(tokio::runtime::LocalOptions::default())
         .unwrap();
-    runtime.block_on(async { test(Desk::new(net, 0)).await });
+    let hub = Arc::new(Hub::new(1, TelemetrySettings::default(), &[]));
+    let cells = Rc::new(hub.worker(0).unwrap());
+    runtime.block_on(async { test(Desk::new(net, 0, Counts { hub, cells })).await });
 }
 
 /// No connection is opened before it is needed: for tests that count them.
@@ -170,6 +174,19 @@ pub async fn call(desk: &Rc<Desk>, bidders: &[Bidder], body: &str, most: Duratio
         })
         .collect();
     fan_out(desk, calls, clock::monotonic() + most, keep).await
+}
+
+/// Late answers of all bidders that were read to their end, that were abandoned, and that have a time.
+pub fn late_counts(desk: &Desk) -> [u64; 3] {
+    let text = prometheus(&desk.counts.hub, &ProcessState::default());
+    let sum = |name: &str, label: &str| -> u64 {
+        let is_it = |line: &&str| line.starts_with(name) && line.contains(label);
+        let value = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+        text.lines().filter(is_it).map(value).sum()
+    };
+    let late = "gavel_late_answers_total{";
+    let timed = sum("gavel_bidder_answer_seconds_count", "");
+    [sum(late, "\"read\""), sum(late, "\"abandoned\""), timed]
 }
 
 /// One bidder; what came as text.

@@ -11,6 +11,7 @@ use crate::bidder::resolve::Addresses;
 use crate::bidder::round_trip::RoundTrip;
 use crate::bidder::{Bidder, Endpoint, HttpVersion};
 use crate::negatives::no_answer::NoAnswer;
+use crate::telemetry::slots::Slot;
 use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::IpAddr;
@@ -45,6 +46,8 @@ impl LineKey {
 #[derive(Debug)]
 pub struct Line {
     pub key: LineKey,
+    /// Where its bidder is counted.
+    pub slot: Slot,
     pub pool: Pool,
     pub breaker: View,
     pub addresses: Arc<Addresses>,
@@ -77,11 +80,6 @@ pub struct Counters {
     pub reused_broken: Cell<u64>,
     /// Calls that were not answered at the deadline.
     pub late: Cell<u64>,
-    /// Late answers that were read to their end, and how long they took since their call (us, sum).
-    pub late_read: Cell<u64>,
-    pub late_read_us: Cell<u64>,
-    /// Late answers that were given up: no room, no time, too large.
-    pub late_dropped: Cell<u64>,
 }
 
 /// Adds to a counter.
@@ -91,11 +89,17 @@ pub fn count(counter: &Cell<u64>, by: u64) {
 
 impl Line {
     /// Cold, on a worker.
-    pub fn new(key: LineKey, breaker: View, addresses: Arc<Addresses>, worker: usize) -> Self {
+    pub fn new(
+        (key, slot): (LineKey, Slot),
+        breaker: View,
+        addresses: Arc<Addresses>,
+        worker: usize,
+    ) -> Self {
         let seed = BuildHasherDefault::<DefaultHasher>::default().hash_one((&key, worker));
         Self {
             speaks_http2: Cell::new(key.is_http2),
             key,
+            slot,
             pool: Pool::new(u32::try_from(seed >> 32).unwrap_or_default()),
             breaker,
             addresses,

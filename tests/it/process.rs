@@ -225,6 +225,26 @@ fn each_request_is_counted_once_by_partner_and_result() {
 }
 
 #[test]
+fn an_answer_that_came_late_is_counted_and_its_time_measured() {
+    let after = Duration::from_millis(300);
+    let bidder = Bidder::start(Script { status: 204, after, ..Script::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::ready(&write(dir.path(), &one_bidder(&bidder)));
+    let mut client = Client::connect(server.public.unwrap());
+    let hurried = REQUEST.replace("5000", "150");
+    assert_eq!(client.post("/openrtb2/pub", &[], hurried.as_bytes()).unwrap().status, 204);
+    let is = |series: &str, count: f64| (server.metric(series) - count).abs() < 0.5;
+    wait_until("the late answer was read", || {
+        is("gavel_late_answers_total{bidder=\"alpha\",result=\"read\"}", 1.0)
+    });
+    assert!(is("gavel_late_answers_total{bidder=\"alpha\",result=\"abandoned\"}", 0.0));
+    assert!(is("gavel_bidder_calls_total{bidder=\"alpha\",result=\"late\"}", 1.0));
+    assert!(is("gavel_bidder_answer_seconds_count{bidder=\"alpha\"}", 1.0));
+    let took = server.metric("gavel_bidder_answer_seconds_sum{bidder=\"alpha\"}");
+    assert!(took >= after.as_secs_f64(), "{took}");
+}
+
+#[test]
 fn the_document_of_sellers_is_served_to_anybody_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("sellers.json"), "{\"sellers\": []}").unwrap();
