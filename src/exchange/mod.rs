@@ -1,8 +1,9 @@
 //! The road of one bid request: the only module that knows its order.
 //!
 //! Owns: [`Exchange`], one a worker, and [`Outcome`]. Never: a status code, a socket, a rule of a
-//! stage. Invariant: a request sees one snapshot from its first step to its last; a request that
-//! came here is counted once, whatever its end.
+//! stage. Invariant: a request sees one snapshot from its first step to its last. What it did to
+//! bidders and imps is counted here, whether or not its client still waits; how it ended where it is
+//! answered.
 //!
 //! This file is the folder's face: it drives its children, and each other module's one verb.
 

@@ -4,7 +4,8 @@
 //! pulse that measures the worker's lag and compares its clocks, and the count of how each request
 //! ended.
 //! Never: an account (the control side keeps them), a status code.
-//! Invariant: each bid request ends in exactly one count, and so does a stranger's.
+//! Invariant: each bid request ends in exactly one count, also one whose client does not wait for
+//! its answer ([`Owed`]), and so does a stranger's.
 
 use crate::clock::{self, Anchor};
 use crate::exchange::Verdict;
@@ -50,6 +51,37 @@ pub struct Gates {
 struct Known {
     generation: u64,
     partners: Vec<(Slot, Option<RateLease>)>,
+}
+
+/// The count of one request that was let in. It is made once: by how the request ended, or, dropped
+/// before, as one whose client had gone.
+#[derive(Debug)]
+pub struct Owed {
+    gates: Rc<Gates>,
+    slot: Slot,
+    is_made: Cell<bool>,
+}
+
+impl Owed {
+    /// The request was walked to its end, and its answer is given.
+    pub fn ended(&self, verdict: &Verdict) {
+        self.is_made.set(true);
+        self.gates.count(self.slot, verdict);
+    }
+
+    /// It is turned away after all.
+    pub fn refused(&self, refusal: Refusal) {
+        self.is_made.set(true);
+        self.gates.count_refusal(self.slot, refusal);
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        if !self.is_made.get() {
+            self.gates.cells.partner(self.slot).client_gone();
+        }
+    }
 }
 
 impl fmt::Debug for Gates {
@@ -101,8 +133,13 @@ impl Gates {
         self.with(snapshot, partner, |(slot, _)| *slot).unwrap_or(UNKNOWN)
     }
 
+    /// What is to be counted of a request that is let in.
+    pub fn owe(self: &Rc<Self>, slot: Slot) -> Owed {
+        Owed { gates: Rc::clone(self), slot, is_made: Cell::new(false) }
+    }
+
     /// Counts how a request ended.
-    pub fn count(&self, slot: Slot, verdict: &Verdict) {
+    fn count(&self, slot: Slot, verdict: &Verdict) {
         let cells = self.cells.partner(slot);
         match verdict {
             Verdict::Answered(_) => cells.answered(),

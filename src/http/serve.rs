@@ -14,7 +14,7 @@ use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
 use crate::http::events::{self, EventDesk};
-use crate::http::gates::Gates;
+use crate::http::gates::{Gates, Owed};
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
 use crate::http::sweep::{Swept, sweep};
@@ -28,7 +28,7 @@ use crate::lifecycle::tasks::{Counted, Tasks};
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
 use crate::snapshot::{Held, Latest, Live};
-use crate::telemetry::slots::{Slot, UNKNOWN};
+use crate::telemetry::slots::UNKNOWN;
 use http::Request;
 use http::header::{EXPECT, HeaderValue, ORIGIN};
 use http::request::Parts;
@@ -84,7 +84,7 @@ struct Admitted {
     snapshot: Held,
     arrival: Arrival,
     styles: Styles,
-    slot: Slot,
+    owed: Owed,
     permit: Permit,
 }
 
@@ -305,7 +305,7 @@ impl<R: Road> Front<R> {
                 // one that does not say how long it is may be as long as any
                 let on_wire = head.declared.unwrap_or(self.bounds().bytes_max);
                 if !admitted.permit.takes(on_wire) {
-                    self.gates.count_refusal(admitted.slot, Refusal::Overload);
+                    admitted.owed.refused(Refusal::Overload);
                     return Err(Denial::Refused(Refusal::Overload, admitted.styles.shed));
                 }
                 Ok((admitted, head.coding, head.declared))
@@ -361,7 +361,7 @@ impl<R: Road> Front<R> {
             browser,
             correlation,
         };
-        Ok(Admitted { snapshot, arrival, styles, slot, permit })
+        Ok(Admitted { snapshot, arrival, styles, owed: self.gates.owe(slot), permit })
     }
 
     /// Counts a refusal of somebody whom we do not know.
@@ -380,8 +380,8 @@ impl<R: Road> Front<R> {
         body::decoded(coding, wire, &self.settings.caps)
     }
 
-    /// Walks the road in another task: a client that goes away drops the HTTP request, not the
-    /// auction.
+    /// Walks the road in another task: a client that goes away drops the HTTP request, and what is
+    /// kept of an answer that is given, not the auction.
     async fn walk(
         &self,
         admitted: Admitted,
@@ -392,7 +392,7 @@ impl<R: Road> Front<R> {
         if let Some(noted) = noted {
             noted.body = body.0.clone();
         }
-        let Admitted { snapshot, arrival, styles, slot, permit } = admitted;
+        let Admitted { snapshot, arrival, styles, owed, permit } = admitted;
         let held = (self.tasks.enter(), Flying::new(&self.load), permit);
         let errand = Errand { snapshot, arrival, body, held };
         let verdict = match self.walkers.walk(errand).await {
@@ -407,7 +407,7 @@ impl<R: Road> Front<R> {
             }
             Err(Panicked) => Verdict::Refused(Refusal::Panic),
         };
-        self.gates.count(slot, &verdict);
+        owed.ended(&verdict);
         self.replier.verdict(verdict, styles, table)
     }
 
@@ -461,7 +461,7 @@ impl<R: Road> Front<R> {
 
     /// Answers a request whose body was not read to its end, or does not decode.
     fn broken_off(&self, refusal: Refusal, admitted: &Admitted, line: &Line) -> Reply {
-        self.gates.count_refusal(admitted.slot, refusal);
+        admitted.owed.refused(refusal);
         let verdict = Verdict::Refused(refusal);
         let mut reply = self.replier.verdict(verdict, admitted.styles, Table::default());
         let is_unread =

@@ -335,6 +335,11 @@ impl PartnerCells<'_> {
         self.0.requests.count(1);
     }
 
+    /// The client of a request did not wait for its answer.
+    pub fn client_gone(self) {
+        self.0.requests.count(2);
+    }
+
     /// A request was turned away.
     #[inline]
     pub fn refused(self, why: Refusal) {

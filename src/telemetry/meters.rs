@@ -30,7 +30,7 @@ const fn histogram(name: &'static str, help: &'static str, labels: &'static [Lab
 }
 
 /// Ends of a request that are no refusal, in the order of their cells.
-pub const REQUEST_ENDS: &[&str] = &["answered", "no_bid"];
+pub const REQUEST_ENDS: &[&str] = &["answered", "no_bid", "client_gone"];
 /// Ends of a call that are no [`NoAnswer`](crate::negatives::no_answer::NoAnswer).
 pub const CALL_ENDS: &[&str] = &["bid"];
 /// What became of an answer that came after the deadline.
@@ -69,7 +69,8 @@ pub const BACKLOGS: &[&str] = &["asked", "effective"];
 
 pub static REQUESTS: Meter = counter(
     "gavel_requests_total",
-    "Bid requests by how they ended; `overload` and `partner_qps` are those that were shed",
+    "Bid requests by how they ended; `overload` and `partner_qps` are those that were shed; of \
+     `client_gone` the answer was not waited for, though an auction that had begun was held to its end",
     &[PARTNER, Label { name: "result", values: Values::Refusals(REQUEST_ENDS) }],
 );
 pub static IMPS_REFUSED: Meter = counter(

@@ -201,6 +201,35 @@ fn a_client_that_goes_away_does_not_end_its_auction() {
 }
 
 #[test]
+fn a_request_is_counted_once_also_where_its_client_goes_away() {
+    let server = Server::start(HttpSettings::default());
+    let counted = |result| server.requests("acme", result);
+    let gone = |bytes: &str| {
+        let mut stream = server.connect();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        stream
+    };
+    let waiting = gone(&post("/openrtb2/acme", "", "wait"));
+    wait_until("the auction has begun", || server.echo.begun.load(Ordering::SeqCst) == 1);
+    assert_eq!(counted("client_gone"), 0);
+    drop(waiting);
+    wait_until("its client is missed", || counted("client_gone") == 1);
+    server.echo.gate.add_permits(1);
+    wait_until("the auction has ended", || server.echo.ended.load(Ordering::SeqCst) == 1);
+    // another one's answer comes, so that whatever the walker of the first could count is counted
+    let mut stream = server.connect();
+    stream.write_all(post("/openrtb2/acme", "", "{}").as_bytes()).unwrap();
+    assert_eq!(status(&read_answer(&mut stream)), "200");
+    assert_eq!((counted("answered"), counted("client_gone")), (1, 1));
+    // inside its body
+    let whole = post("/openrtb2/acme", "", "{\"id\":1}");
+    drop(gone(&whole[..whole.len() - 3]));
+    let ends = || ["answered", "client_gone", "body_broken"].map(counted);
+    wait_until("the third is counted", || ends().iter().sum::<u64>() == 3);
+    assert_eq!(ends()[0], 1);
+}
+
+#[test]
 fn dribblers_idlers_and_slow_bodies_are_gone_in_time() {
     let server = Server::start(hasty());
     let silent = server.connect();

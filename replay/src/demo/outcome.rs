@@ -101,7 +101,7 @@ impl Outcome<'_> {
         }
         let _ = writeln!(text, "\n{}", self.bidder_table());
         let mut ends = self.metrics.by("gavel_requests_total", "result", &[]);
-        ends.retain(|(end, _)| end != "answered" && end != "no_bid");
+        ends.retain(|(end, _)| !["answered", "no_bid", "client_gone"].contains(&end.as_str()));
         let rejected = self.metrics.by("gavel_bids_rejected_total", "reason", &[]);
         for (name, list) in [("refused", ends), ("rejected", rejected)] {
             if !list.is_empty() {

@@ -22,6 +22,7 @@ struct Step {
     no_bid: u64,
     shed: u64,
     refused: u64,
+    client_gone: u64,
     calls: u64,
     bids: u64,
     wins: u64,
@@ -78,6 +79,7 @@ fn step(before: &Reading, after: &Reading) -> Step {
     };
     let (answered, no_bid) = (ended(&|end| end == "answered"), ended(&|end| end == "no_bid"));
     let shed = ended(&|end| SHED.contains(&end));
+    let client_gone = ended(&|end| end == "client_gone");
     let (now, then) = (after.buckets(&m::AUCTION_SECONDS), before.buckets(&m::AUCTION_SECONDS));
     Step {
         seq: 0,
@@ -86,7 +88,8 @@ fn step(before: &Reading, after: &Reading) -> Step {
         answered,
         no_bid,
         shed,
-        refused: all(&m::REQUESTS).saturating_sub(answered + no_bid + shed),
+        refused: all(&m::REQUESTS).saturating_sub(answered + no_bid + shed + client_gone),
+        client_gone,
         calls: all(&m::CALLS),
         bids: all(&m::BIDS),
         wins: all(&m::WINS),
@@ -108,6 +111,7 @@ impl Step {
             "no_bid": self.no_bid,
             "shed": self.shed,
             "refused": self.refused,
+            "client_gone": self.client_gone,
             "calls": self.calls,
             "bids": self.bids,
             "wins": self.wins,
@@ -144,6 +148,7 @@ mod tests {
         let before = read(&hub);
         cells.partner(slot).answered();
         cells.partner(slot).no_bid();
+        cells.partner(slot).client_gone();
         cells.partner(slot).refused(Refusal::Overload);
         cells.partner(slot).refused(Refusal::PartnerQps);
         cells.partner(slot).refused(Refusal::NotJson);
@@ -152,7 +157,8 @@ mod tests {
         cells.bidder(bidder).won();
         cells.auction(Duration::from_millis(4), Duration::from_micros(10));
         let step = step(&before, &read(&hub));
-        assert_eq!((step.answered, step.no_bid, step.shed, step.refused), (1, 1, 2, 2));
+        assert_eq!((step.answered, step.no_bid, step.client_gone), (1, 1, 1));
+        assert_eq!((step.shed, step.refused), (2, 2));
         assert_eq!((step.calls, step.bids, step.wins), (1, 2, 1));
         assert_eq!(step.auctions.iter().map(|(_, count)| count).sum::<u64>(), 1);
     }

@@ -4,6 +4,7 @@
 const ENDS = [
   ['answered', 'answered', '--good'],
   ['no_bid', 'no bid', '--idle'],
+  ['client_gone', 'client gone', '--quiet'],
   ['refused', 'refused', '--warn'],
   ['shed', 'shed', '--bad'],
 ];

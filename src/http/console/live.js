@@ -113,7 +113,7 @@ function showTiles(data, per) {
   const ended = sums(data, 'gavel_requests_total', 'result');
   const grew = (...ends) => ends.reduce((all, end) => all + (ended.get(end)?.grew || 0), 0);
   const all = sum(data, 'gavel_requests_total');
-  const [answered, noBid, shed] = [grew('answered'), grew('no_bid'), grew('overload', 'partner_qps', 'not_ready')];
+  const [answered, noBid, gone, shed] = [grew('answered'), grew('no_bid'), grew('client_gone'), grew('overload', 'partner_qps', 'not_ready')];
   const auctions = series(data, 'gavel_auction_seconds')[0];
   const bounds = data.families.gavel_auction_seconds?.bounds_us || [];
   const time = (q) => (auctions ? span(quantile(auctions.grew.buckets, bounds, q)) : '–');
@@ -123,7 +123,7 @@ function showTiles(data, per) {
     ['Requests', num(per(all)), '/s'],
     ['Fill of auctions', percent(answered, answered + noBid), ''],
     ['Wins', num(per(sum(data, 'gavel_wins_total'))), '/s'],
-    ['Refused', num(per(all - answered - noBid - shed)), '/s'],
+    ['Refused', num(per(all - answered - noBid - gone - shed)), '/s'],
     ['Shed', num(per(shed)), '/s', shed > 0 ? 'bad' : null],
     ['Auction p50', time(0.5), ''],
     ['Auction p99', time(0.99), ''],
@@ -170,10 +170,10 @@ function showPartners(data, per) {
     const ended = sums(data, 'gavel_requests_total', 'result', (of) => of.partner === name);
     const grew = (end) => ended.get(end)?.grew || 0;
     const all = [...ended.values()].reduce((sum, one) => sum + one.grew, 0);
-    const [answered, noBid, shed] = [grew('answered'), grew('no_bid'), grew('overload') + grew('partner_qps') + grew('not_ready')];
+    const [answered, noBid, gone, shed] = [grew('answered'), grew('no_bid'), grew('client_gone'), grew('overload') + grew('partner_qps') + grew('not_ready')];
     const total = [...ended.values()].reduce((sum, one) => sum + one.total, 0);
     const qps = limit.get(name);
-    return [name, num(per(all)), qps ? [`of ${num(qps)}`, bar(per(all) / qps)] : '–', percent(answered, answered + noBid), num(per(all - answered - noBid - shed)), num(per(shed)), num(per(net.get(name)?.grew || 0) * 3600), num(total)];
+    return [name, num(per(all)), qps ? [`of ${num(qps)}`, bar(per(all) / qps)] : '–', percent(answered, answered + noBid), num(per(all - answered - noBid - gone - shed)), num(per(shed)), num(per(net.get(name)?.grew || 0) * 3600), num(total)];
   });
   table($('partners'), 'Partners', [{ name: 'Partner' }, { name: 'Requests/s' }, { name: 'Agreed/s', far: true }, { name: 'Fill' }, { name: 'Refused/s' }, { name: 'Shed/s' }, { name: 'Net, $/h', far: true, title: 'of won bids, if each is billed once' }, { name: 'Since start', far: true }], rows);
 }
@@ -238,7 +238,7 @@ function showReasons(data, per) {
   const rows = (name, label, passes) => most(sums(data, name, label, passes), 8)
     .map(([reason, one]) => line(words(reason), `${num(per(one.grew))}/s`, el('span', { class: 'quiet' }, num(one.total))));
   fill($('reason-lists'),
-    list('Requests refused', rows('gavel_requests_total', 'result', (of) => of.result !== 'answered' && of.result !== 'no_bid'), 'none'),
+    list('Requests refused', rows('gavel_requests_total', 'result', (of) => !['answered', 'no_bid', 'client_gone'].includes(of.result)), 'none'),
     list('Bidders not called', rows('gavel_bidders_not_called_total', 'reason'), 'none'),
     list('Calls without a bid', rows('gavel_bidder_calls_total', 'result', (of) => of.result !== 'bid'), 'none'),
     list('Bids rejected', rows('gavel_bids_rejected_total', 'reason'), 'none'),
