@@ -6,6 +6,7 @@ use super::books::Books;
 use super::memory;
 use super::notices::Sending;
 use crate::bidder::desk::{Counts, Desk, Net};
+use crate::bidder::net::NetSettings;
 use crate::broker::link::Link;
 use crate::capture::recorder::Recorder;
 use crate::clock;
@@ -78,7 +79,7 @@ impl Team {
         lifecycle: &Arc<Lifecycle>,
         books: &Books,
     ) -> Result<(Self, QueueWatch), String> {
-        acceptor::raise_descriptor_limit();
+        let descriptors = acceptor::raise_descriptor_limit();
         let counted = cpu::worker_count(config.edge.cpu);
         info!(
             workers = counted.count,
@@ -100,8 +101,9 @@ impl Team {
         let bank = Arc::new(Mutex::new(bank));
 
         let count = u32::try_from(counted.count).unwrap_or(u32::MAX);
-        let net = Net::new(config.engine.net.clone(), count, Arc::clone(&bank))
-            .map_err(|fault| chain(&fault))?;
+        let most = acceptor::outbound_max(&config.edge.accept, descriptors, counted.count);
+        let settings = NetSettings { connections_max: most, ..config.engine.net.clone() };
+        let net = Net::new(settings, count, Arc::clone(&bank)).map_err(|fault| chain(&fault))?;
         let net = Arc::new(net);
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;

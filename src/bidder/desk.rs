@@ -13,7 +13,7 @@ use crate::bidder::h2::Prelude2;
 use crate::bidder::http1::Prelude;
 use crate::bidder::line::{Line, LineKey};
 use crate::bidder::net::NetSettings;
-use crate::bidder::pool::Ages;
+use crate::bidder::pool::{Ages, Room};
 use crate::bidder::resolve::Resolver;
 use crate::bidder::response::ReadLimits;
 use crate::bidder::shelf::{Packet, ShelfLimits, Shelves};
@@ -46,6 +46,7 @@ pub struct Net {
     pub settings: NetSettings,
     pub tls: Tls,
     pub resolver: Arc<Resolver>,
+    pub room: Arc<Room>,
     /// Where the limits of the whole process are leased from.
     bank: Arc<Mutex<Bank>>,
     breakers: Mutex<HashMap<LineKey, std::sync::Weak<breaker::Shared>>>,
@@ -65,6 +66,7 @@ impl Net {
         Ok(Self {
             tls: Tls::new(settings.ca_file.as_deref())?,
             resolver: Arc::new(Resolver::new(settings.resolve.clone())),
+            room: Room::new(settings.connections_max),
             bank,
             breakers: Mutex::default(),
             workers: workers.max(1),

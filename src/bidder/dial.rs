@@ -17,6 +17,7 @@ use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use nix::errno::Errno;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -35,7 +36,7 @@ pub fn start(entry: &Rc<Entry>) -> Started {
     }
     let most =
         if line.speaks_http2.get() { settings.h2_connections_max } else { entry.connections_max };
-    let Some(slot) = line.pool.slot(most) else { return Started::Full };
+    let Some(slot) = line.pool.slot(most, &entry.net.room) else { return Started::Full };
     line.pool.dial_starts();
     count(&line.counters.dials, 1);
     tokio::task::spawn_local(run(entry.clone(), slot));
@@ -111,7 +112,7 @@ async fn connect(entry: &Entry) -> Result<TcpStream, NoAnswer> {
     let port = line.key.endpoint.port;
     let head_start = entry.time.connect / HEAD_STARTS;
     let reached = reach(&ways, port, head_start, &line.doubts).await;
-    let (stream, took) = reached.ok_or(NoAnswer::ConnectRefused)?;
+    let (stream, took) = reached?;
     line.round_trip.connected(took, clock::monotonic());
     // only costs latency where it fails
     let _ = stream.set_nodelay(true);
@@ -120,12 +121,14 @@ async fn connect(entry: &Entry) -> Result<TcpStream, NoAnswer> {
 
 /// The first connection that any of the addresses takes, and how long that took. An address has a
 /// head start before the next one is tried beside it; one that needs longer, or fails, is doubted.
+/// Where it was each time us who had nothing to connect with, that is no fault of the bidder's.
 async fn reach(
     ways: &[IpAddr],
     port: u16,
     head_start: Duration,
     doubts: &Doubts,
-) -> Option<(TcpStream, Duration)> {
+) -> Result<(TcpStream, Duration), NoAnswer> {
+    let mut is_ours = !ways.is_empty();
     let mut ways = ways.iter();
     let mut latest = None;
     let mut under_way = FuturesUnordered::new();
@@ -137,13 +140,26 @@ async fn reach(
         match timeout(head_start, under_way.next()).await {
             Ok(Some((ip, Ok(reached)))) => {
                 doubts.end(ip);
-                return Some(reached);
+                return Ok(reached);
             }
-            Ok(Some((ip, Err(_)))) => doubts.add(ip, clock::monotonic()),
-            Ok(None) => return None,
+            Ok(Some((_, Err(fault)))) if is_shortage(&fault) => {}
+            Ok(Some((ip, Err(_)))) => {
+                is_ours = false;
+                doubts.add(ip, clock::monotonic());
+            }
+            Ok(None) if is_ours => return Err(NoAnswer::PoolFull),
+            Ok(None) => return Err(NoAnswer::ConnectRefused),
             Err(_) => latest.into_iter().for_each(|ip| doubts.add(ip, clock::monotonic())),
         }
     }
+}
+
+/// Whether this machine is out of what a connection takes: descriptors, local ports, memory.
+fn is_shortage(fault: &io::Error) -> bool {
+    matches!(
+        fault.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM)
+    )
 }
 
 async fn attempt(ip: IpAddr, port: u16) -> (IpAddr, io::Result<(TcpStream, Duration)>) {
@@ -194,6 +210,25 @@ mod tests {
         assert!(took < wait, "its own time alone: {took:?}");
         let order = doubts.order(&ways, 0, clock::monotonic());
         assert_eq!(order, [good, silent, refusing]);
-        assert!(reach(&[refusing], port, head_start, &doubts).await.is_none());
+        assert!(reach(&[refusing], port, head_start, &doubts).await.is_err());
+    }
+
+    #[test]
+    fn what_this_machine_is_out_of_is_no_fault_of_a_bidder() {
+        for (errno, is_ours) in [
+            (Errno::EMFILE, true),
+            (Errno::ENFILE, true),
+            (Errno::EADDRNOTAVAIL, true),
+            (Errno::ENOBUFS, true),
+            (Errno::ENOMEM, true),
+            (Errno::ECONNREFUSED, false),
+            (Errno::ECONNRESET, false),
+            (Errno::ENETUNREACH, false),
+            (Errno::EHOSTUNREACH, false),
+            (Errno::ETIMEDOUT, false),
+        ] {
+            assert_eq!(is_shortage(&errno.into()), is_ours, "{errno}");
+        }
+        assert!(!is_shortage(&io::ErrorKind::Other.into()));
     }
 }

@@ -162,8 +162,12 @@ impl Line {
         links.retain(|link| !link.is_closed() && !ages.is_old(link.birth, now));
     }
 
-    /// A call ended without an answer that counts; the breaker hears of it.
+    /// A call ended without an answer that counts; the breaker hears of it, unless it never had
+    /// anything to do with the bidder.
     pub fn ended(&self, now_ms: u64, result: Result<(), NoAnswer>, is_endless: bool) {
+        if result == Err(NoAnswer::PoolFull) {
+            return;
+        }
         let is_failure =
             result.is_err_and(|why| crate::bidder::breaker::is_failure(why, is_endless));
         self.breaker.record(now_ms, is_failure);

@@ -9,6 +9,8 @@ use std::time::Duration;
 /// Bounds of pools, dials, drains and answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetSettings {
+    /// Connections to all bidders, over all workers: what the descriptors of the process leave.
+    pub connections_max: u32,
     /// An idle connection is closed after this (s).
     pub idle_max: Duration,
     /// Dials under way at once, for each bidder and worker.
@@ -95,6 +97,7 @@ pub struct ResolveSettings {
 impl Default for NetSettings {
     fn default() -> Self {
         Self {
+            connections_max: u32::MAX,
             idle_max: Duration::from_secs(30),
             dial_in_flight_max: 64,
             warm_connections: 1,

@@ -313,6 +313,48 @@ fn connections_have_an_age_and_a_number() {
 }
 
 #[test]
+fn a_bidder_whose_calls_pile_up_leaves_the_others_connections() {
+    let hog = Evil::start(|_, stream| {
+        crate::bidder::evil::read_request(stream);
+        false
+    });
+    let good = Evil::saying(ok("{}"));
+    on_worker(NetSettings { connections_max: 4, ..cold() }, async |desk| {
+        let bidders = [vec![hog.bidder(); 5], vec![good.bidder()]].concat();
+        let answers = call(&desk, &bidders, "{}", MS(200)).await;
+        let results: Vec<_> = answers.into_iter().map(text).collect();
+        assert_eq!(results[..2], [Err(NoAnswer::Late), Err(NoAnswer::Late)]);
+        assert_eq!(results[2..5], vec![Err(NoAnswer::PoolFull); 3]);
+        assert_eq!(results[5].as_deref(), Ok("{}"));
+        // and what is closed can be opened again
+        let mut young = good.bidder();
+        young.limits.connection_age_max = Duration::ZERO;
+        for _ in 0..5 {
+            assert_eq!(call_one(&desk, &young).await.as_deref(), Ok("{}"));
+        }
+    });
+}
+
+#[test]
+fn a_call_without_a_connection_of_ours_says_nothing_of_its_bidder() {
+    let evil = Evil::saying(ok("{}"));
+    let mut settings = cold();
+    (settings.breaker.calls_min, settings.breaker.report_every) = (1, Duration::ZERO);
+    on_worker(settings, async |desk| {
+        let bidders = [evil.bidder()];
+        drop(admit(&desk, 1, &bidders, 0).unwrap());
+        desk.each_line(|line| {
+            for _ in 0..5 {
+                line.ended(0, Err(NoAnswer::PoolFull), true);
+            }
+            assert!(line.breaker.is_closed(), "no failure");
+            line.ended(0, Err(NoAnswer::Broken), true);
+            assert!(!line.breaker.is_closed(), "no success");
+        });
+    });
+}
+
+#[test]
 fn a_permit_counts_until_it_is_dropped() {
     let evil = Evil::saying(ok("{}"));
     on_worker(cold(), async |desk| {

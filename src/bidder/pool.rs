@@ -1,8 +1,8 @@
 //! The connections of one bidder on one worker, and the calls that wait for one.
 //!
-//! Owns: [`Pool`], [`Slot`], [`Waiter`]. Never: a dial, a byte of HTTP. Invariants: every open
-//! connection and every dial under way holds one `Slot`, so their number is bounded; a connection
-//! that is handed out was quiet a moment before.
+//! Owns: [`Pool`], [`Room`], [`Slot`], [`Waiter`]. Never: a dial, a byte of HTTP. Invariants: every
+//! open connection and every dial under way holds one `Slot`, so their number is bounded, on a line
+//! and in the process; a connection that is handed out was quiet a moment before.
 //!
 //! Idle connections form a stack: the one used last is the most likely to be alive, and the ones
 //! below it grow old and are closed when they are not needed.
@@ -13,6 +13,8 @@ use crate::negatives::no_answer::NoAnswer;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -45,13 +47,38 @@ pub struct Birth {
     sooner: u32,
 }
 
-/// One of the connections that a line may have; given back on drop.
+/// The connections to bidders that the process has, and how many it may have.
 #[derive(Debug)]
-pub struct Slot(Rc<Cell<u32>>);
+pub struct Room {
+    open: AtomicU32,
+    most: u32,
+}
+
+impl Room {
+    /// For so many.
+    pub fn new(most: u32) -> Arc<Self> {
+        Arc::new(Self { open: AtomicU32::new(0), most })
+    }
+
+    /// One more for a line that has fewer than are free: a bidder whose calls pile up leaves room for
+    /// the others. Two workers may take the last place both: what else needs descriptors has some left.
+    fn take(&self, own: u32) -> bool {
+        let free = self.most.saturating_sub(self.open.load(Ordering::Relaxed));
+        if own < free {
+            self.open.fetch_add(1, Ordering::Relaxed);
+        }
+        own < free
+    }
+}
+
+/// One of the connections that a line and the process may have; given back on drop.
+#[derive(Debug)]
+pub struct Slot(Rc<Cell<u32>>, Arc<Room>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
+        self.1.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -176,10 +203,11 @@ impl Pool {
     }
 
     /// Room for one more connection, dials under way included.
-    pub fn slot(&self, connections_max: u32) -> Option<Slot> {
-        (self.open.get() < connections_max).then(|| {
-            self.open.set(self.open.get() + 1);
-            Slot(self.open.clone())
+    pub fn slot(&self, connections_max: u32, room: &Arc<Room>) -> Option<Slot> {
+        let own = self.open.get();
+        (own < connections_max && room.take(own)).then(|| {
+            self.open.set(own + 1);
+            Slot(self.open.clone(), room.clone())
         })
     }
 

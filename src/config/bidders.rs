@@ -262,7 +262,9 @@ fn limits(table: &mut Table) -> CallLimits {
             "connections_max",
             d.connections_max,
             1..=100_000,
-            "Connections, over all workers; each worker may have one, whatever stands here.",
+            "Connections, over all workers; each worker may have one, whatever stands here. All bidders \
+             together have what descriptors the inbound side leaves, and of these one with many gets no \
+             more while fewer are free than it has.",
         ),
         connection_age_max: t.duration(
             "connection_age_max",

@@ -45,7 +45,7 @@ pub enum NoAnswer {
     WrongId,
     /// More bids than the limit.
     TooManyBids,
-    /// No connection was free and no more may be opened.
+    /// No connection was free and no more may, or can, be opened.
     PoolFull,
 }
 

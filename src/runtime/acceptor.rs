@@ -91,6 +91,20 @@ fn connections_max(settings: &AcceptSettings, descriptors: u64) -> u32 {
     settings.connections_max.map_or(most, |set| set.min(most)).max(1)
 }
 
+/// Connections to bidders that the process may have: what the inbound ones, those over their cap
+/// included, leave of the descriptors, less a reserve.
+pub fn outbound_max(settings: &AcceptSettings, descriptors: u64, workers: usize) -> u32 {
+    let inbound = over_cap(connections_max(settings, descriptors));
+    let reserve = RESERVE.saturating_add(RESERVE_OF_WORKER.saturating_mul(workers as u64));
+    let left = descriptors.saturating_sub(u64::from(inbound)).saturating_sub(reserve).max(1);
+    u32::try_from(left).unwrap_or(u32::MAX)
+}
+
+/// The most that the cap lets in, with the few that take the place of others.
+fn over_cap(most: u32) -> u32 {
+    most.saturating_add(most / OVER_CAP_PART).saturating_add(1)
+}
+
 /// Starts the thread that accepts from `listener` (non-blocking) until the process is closing.
 /// What is queued at that moment is still accepted.
 pub fn spawn(listener: Arc<TcpListener>, parts: AcceptorParts) -> io::Result<JoinHandle<()>> {
@@ -154,6 +168,11 @@ enum Burst {
 /// Newcomers over the cap that may wait for others to end, as a part of the cap: an eighth. The
 /// descriptors that the cap leaves free have room for them.
 const OVER_CAP_PART: u32 = 8;
+
+/// Descriptors for all but partners and bidders: operators, files, the journal, notices, the
+/// databases of a reload; and for each worker those of its event loop.
+const RESERVE: u64 = 96;
+const RESERVE_OF_WORKER: u64 = 8;
 
 /// Connections accepted before the loads are looked at again.
 const BURST_MAX: usize = 64;
@@ -234,10 +253,10 @@ impl Handing {
 
     /// A place under the cap, or one of the few over it.
     fn slot(&self) -> Option<(Slot, bool)> {
-        let over = self.most.saturating_add(self.most / OVER_CAP_PART).saturating_add(1);
-        Slot::take(&self.parts.open, self.most)
+        let (open, most) = (&self.parts.open, self.most);
+        Slot::take(open, most)
             .map(|slot| (slot, false))
-            .or_else(|| Slot::take(&self.parts.open, over).map(|slot| (slot, true)))
+            .or_else(|| Slot::take(open, over_cap(most)).map(|slot| (slot, true)))
     }
 
     /// To the least loaded worker whose inbox has room.
@@ -417,6 +436,19 @@ mod tests {
         {
             let settings = AcceptSettings { connections_max: set, ..AcceptSettings::default() };
             assert_eq!(connections_max(&settings, descriptors), most);
+        }
+    }
+
+    #[test]
+    fn both_sides_together_leave_descriptors_for_the_rest() {
+        for (set, descriptors, workers, outbound) in [
+            (None, 1024, 2, 1024 - 505 - 112),
+            (Some(100), 1024, 2, 1024 - 113 - 112),
+            (None, 1 << 20, 16, 458_599),
+            (None, 128, 4, 1),
+        ] {
+            let settings = AcceptSettings { connections_max: set, ..AcceptSettings::default() };
+            assert_eq!(outbound_max(&settings, descriptors, workers), outbound);
         }
     }
 }

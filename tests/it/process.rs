@@ -245,6 +245,27 @@ fn an_answer_that_came_late_is_counted_and_its_time_measured() {
 }
 
 #[test]
+fn a_process_without_descriptors_does_not_take_its_bidders_for_ill() {
+    let bidder = Bidder::start(Script { status: 204, ..Script::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::ready(&write(dir.path(), &one_bidder(&bidder)));
+    let mut client = Client::connect(server.public.unwrap());
+    assert_eq!(client.post("/elsewhere", &[], b"{}").unwrap().status, 404);
+    server.limit_descriptors(Some(3));
+    // more than make a breaker's evidence
+    for _ in 0..30 {
+        assert_eq!(client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
+    }
+    assert_eq!(bidder.connections(), 0);
+    server.limit_descriptors(None);
+    assert_eq!(client.post("/openrtb2/pub", &[], REQUEST.as_bytes()).unwrap().status, 204);
+    for (result, count) in [("pool_full", 30.0), ("no_bid", 1.0), ("connect_refused", 0.0)] {
+        let row = format!("gavel_bidder_calls_total{{bidder=\"alpha\",result=\"{result}\"}}");
+        assert!((server.metric(&row) - count).abs() < 0.5, "{row}:\n{}", server.metrics());
+    }
+}
+
+#[test]
 fn the_document_of_sellers_is_served_to_anybody_where_there_is_one() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("sellers.json"), "{\"sellers\": []}").unwrap();

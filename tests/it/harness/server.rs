@@ -156,10 +156,20 @@ impl Server {
 
     /// From now on no file of it can grow over so many bytes; `None`: as large as before.
     pub fn limit_files(&self, bytes: Option<u64>) {
+        self.limit(Resource::Fsize, bytes);
+    }
+
+    /// From now on it can open nothing whose descriptor is not below this; `None`: as many as this
+    /// process may.
+    pub fn limit_descriptors(&self, below: Option<u64>) {
+        self.limit(Resource::Nofile, below);
+    }
+
+    fn limit(&self, resource: Resource, most: Option<u64>) {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
-        let own = rustix::process::getrlimit(Resource::Fsize);
-        let limit = Rlimit { current: bytes.or(own.current), maximum: own.maximum };
-        rustix::process::prlimit(pid, Resource::Fsize, limit).unwrap();
+        let own = rustix::process::getrlimit(resource);
+        let limit = Rlimit { current: most.or(own.current), maximum: own.maximum };
+        rustix::process::prlimit(pid, resource, limit).unwrap();
     }
 
     /// Asks it to end (SIGTERM) and gives its exit code.
