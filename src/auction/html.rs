@@ -42,6 +42,8 @@ pub fn loads_plain_http(html: &[u8]) -> bool {
 
 fn document_loads(html: &[u8], depth: u32) -> bool {
     let mut rest = html;
+    // how much stands behind the styles that were looked at: inside SVG they may be within each other
+    let mut behind_styles = html.len();
     // inside SVG and MathML no element's content is text to the tokeniser
     let mut foreign = 0_u32;
     while let Some(tag) = memchr(b'<', rest).and_then(|at| rest.get(at..)?.strip_prefix(b"<")) {
@@ -65,21 +67,29 @@ fn document_loads(html: &[u8], depth: u32) -> bool {
         if is_foreign(name) && !attributes.is_empty {
             foreign = foreign.saturating_add(1);
         }
-        // elements whose content is text to the tokeniser
-        if [&b"script"[..], b"style", b"textarea", b"title"]
-            .iter()
-            .any(|raw| name.eq_ignore_ascii_case(raw))
-        {
-            let (content, behind) = split_at_end_tag(rest, name);
-            if name.eq_ignore_ascii_case(b"style") && style_loads(content) {
+        let is_style = name.eq_ignore_ascii_case(b"style") && rest.len() <= behind_styles;
+        if !is_style && (foreign > 0 || !is_raw(name)) {
+            continue;
+        }
+        let (content, behind) = split_at_end_tag(rest, name);
+        if is_style {
+            behind_styles = behind.len();
+            if style_loads(content) {
                 return true;
             }
-            if foreign == 0 {
-                rest = behind;
-            }
+        }
+        if foreign == 0 {
+            rest = behind;
         }
     }
     false
+}
+
+/// Whether an element's content is text to the tokeniser.
+fn is_raw(name: &[u8]) -> bool {
+    [&b"script"[..], b"style", b"textarea", b"title"]
+        .iter()
+        .any(|raw| name.eq_ignore_ascii_case(raw))
 }
 
 /// Whether an element's content is of another language (13.2.6.5).
@@ -250,6 +260,7 @@ impl<'a> Iterator for Attributes<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn html_loads_by_plain_http_where_an_attribute_or_a_style_says_so() {
@@ -307,6 +318,60 @@ mod tests {
             ("<", false),
         ] {
             assert_eq!(loads_plain_http(html.as_bytes()), loads, "{html}");
+        }
+    }
+
+    #[test]
+    fn no_markup_takes_time_out_of_proportion() {
+        let pieces = [
+            "<style>",
+            "<style x='</style'>",
+            "<script>",
+            "<svg>",
+            "</svg>",
+            "</",
+            "<!--",
+            "<!-->",
+            "-->",
+            "<a b='",
+            "b ",
+            "a=",
+            "='",
+            "\t:",
+            "http:",
+            "&#",
+            "&lt;style>",
+        ];
+        let starts = ["<svg>", "<a style='", "<iframe srcdoc='"];
+        let small =
+            starts.into_iter().flat_map(|start| pieces.map(|piece| (start, piece, 64 << 10)));
+        // hours where each of many looks at all
+        let large = ["<style>http:", "<title></b>"].map(|piece| ("<svg>", piece, 4 << 20));
+        for (start, piece, bytes) in small.chain(large) {
+            let text = piece.repeat(bytes / piece.len());
+            for end in ["", "http:"] {
+                let _loads = loads_plain_http(format!("{start}{text}{end}").as_bytes());
+            }
+        }
+    }
+
+    /// Each style by itself, as far as the first end of one: what is looked at once must be the same.
+    fn loads_in_any_style(html: &str) -> bool {
+        let starts = html.match_indices("<style>").map(|(at, tag)| at + tag.len());
+        let mut contents = starts.filter_map(|at| html.get(at..)?.split("</style").next());
+        contents.any(|content| style_loads(content.as_bytes()))
+    }
+
+    proptest! {
+        #[test]
+        fn styles_within_each_other_are_all_looked_at(
+            pieces in prop::collection::vec(
+                prop::sample::select(&["<style>", "</style>", "<b>", "@import ", "http:", "url(", " "][..]),
+                0..24,
+            ),
+        ) {
+            let html = format!("<svg>{}", pieces.concat());
+            prop_assert_eq!(loads_plain_http(html.as_bytes()), loads_in_any_style(&html), "{}", html);
         }
     }
 }
