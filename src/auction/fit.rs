@@ -65,8 +65,11 @@ pub fn longest(stream: &Stream) -> Option<u32> {
     own.into_iter().chain(pod).min()
 }
 
-/// A banner's size: its own, else the only one that the imp offers.
-pub fn size(request: &ValidRequest, imp: &Imp, bid: &Bid) -> Option<Size> {
+/// A banner's size: its own, else the only one that the imp offers. Other media have none.
+pub fn size(request: &ValidRequest, imp: &Imp, media: Media, bid: &Bid) -> Option<Size> {
+    if media != Media::Banner {
+        return None;
+    }
     let of = |dimension: Option<u32>| dimension.filter(|pixels| *pixels > 0);
     let own = of(bid.w).zip(of(bid.h)).map(|(w, h)| Size { w, h });
     own.or(match request.sizes(imp.banner.sizes) {

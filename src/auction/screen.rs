@@ -366,8 +366,8 @@ impl<'a> Candidate<'a, '_> {
             imp,
             convert: |price, from| terms.input.rates.convert(price, from, terms.currency),
         };
-        let ad =
-            Ad { media, size: fit::size(terms.input.request, imp, self.bid), dur: self.bid.dur };
+        let size = fit::size(terms.input.request, imp, media, self.bid);
+        let ad = Ad { media, size, dur: self.bid.dur };
         floors.of(ad, deal).ok_or(Rejection::CurrencyUnknown)
     }
 

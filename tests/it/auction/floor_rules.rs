@@ -124,6 +124,35 @@ fn a_rule_is_a_floor_of_the_publisher_s_for_all_but_deals() {
 }
 
 #[test]
+fn a_rule_of_a_size_is_no_concern_of_other_media() {
+    let vast = "<VAST version='4'><Ad id='1'></Ad></VAST>";
+    let both = json!({ "video": { "mimes": ["x/y"] } });
+    let video = |more: Json| {
+        let mut video = json!({ "adm": vast, "mtype": 2 });
+        video.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        bid("x", "1", 2.0, &video)
+    };
+    let of_size = |floor| FloorRule { sizes: vec![(300, 250)], ..rule(floor) };
+    let of_video = |floor| FloorRule { media: vec![Media::Video], ..rule(floor) };
+    let banner = price(2.0);
+    let sized = json!({ "w": 300, "h": 250 });
+    for (rules, offer, expected) in [
+        // neither does a banner's floor let a video pass ...
+        (vec![of_size(1.0), of_video(8.0)], video(json!({})), "a/x below_floor"),
+        (vec![of_size(1.0), of_video(8.0)], video(sized.clone()), "a/x below_floor"),
+        (vec![of_size(1.0), of_video(8.0)], banner.clone(), "1: a/x 2 USD"),
+        // ... nor does it keep one out that reaches what was sent
+        (vec![of_size(8.0), of_video(1.0)], video(json!({})), "1: a/x 2 USD"),
+        (vec![of_size(8.0), of_video(1.0)], video(sized), "1: a/x 2 USD"),
+        (vec![of_size(8.0), of_video(1.0)], banner, "a/x below_floor"),
+    ] {
+        let mut case = one_imp(&json!({}), &both, &[offer]);
+        case.floors.clone_from(&rules);
+        assert_eq!(case.outcome(), [expected], "{rules:?}");
+    }
+}
+
+#[test]
 fn bidders_are_told_the_lowest_floor_that_rules_have_for_what_an_imp_offers() {
     let rules = [
         rule(3.0),
