@@ -7,6 +7,7 @@
 // floor 0: words and numbers
 pub mod clock;
 pub mod deadline;
+pub mod domain;
 pub mod money;
 pub mod openrtb;
 pub mod tlv;

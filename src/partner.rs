@@ -3,6 +3,7 @@
 //! Owns: [`Partner`], resolved from configuration, held in the snapshot. Never: a decision.
 
 use crate::deadline::DeadlineSettings;
+use crate::domain::Host;
 use crate::money::margin::TakeRate;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Media, MediaSet};
@@ -362,11 +363,12 @@ impl BlockList {
     }
 
     /// Whether the domain, or one that it is a part of, is in it.
-    pub fn covers(&self, domain: &str) -> bool {
-        let domain = domain.trim_end_matches('.');
+    pub fn covers(&self, host: &Host<'_>) -> bool {
         !self.is_empty()
-            && std::iter::successors(Some(domain), |part| part.split_once('.').map(|(_, up)| up))
-                .any(|part| self.has(part))
+            && std::iter::successors(Some(host.text()), |part| {
+                part.split_once('.').map(|(_, up)| up)
+            })
+            .any(|part| self.has(part))
     }
 }
 
@@ -380,12 +382,12 @@ mod tests {
         let list = BlockList::new(names.map(str::to_owned));
         assert_eq!(list.0, ["bad.example", "co.example"]);
         for domain in ["bad.example", "BAD.example.", "a.b.bad.example", "x.co.example"] {
-            assert!(list.covers(domain), "{domain}");
+            assert!(list.covers(&Host::of(domain.as_bytes())), "{domain}");
         }
         for domain in ["", ".", "example", "notbad.example", "bad.example.net", "..."] {
-            assert!(!list.covers(domain), "{domain}");
+            assert!(!list.covers(&Host::of(domain.as_bytes())), "{domain}");
         }
-        assert!(!BlockList::default().covers("bad.example"));
+        assert!(!BlockList::default().covers(&Host::of(b"bad.example")));
         assert!(list.has("Co.Example") && !list.has("x.co.example"));
     }
 

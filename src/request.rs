@@ -14,6 +14,7 @@
 pub mod stream;
 
 use crate::arrival::Body;
+use crate::domain::Host;
 use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Country, Media, MediaSet};
@@ -431,6 +432,14 @@ impl ValidRequest {
     pub fn texts_bytes(&self, list: List) -> impl Iterator<Item = &[u8]> {
         let texts = self.view.texts.get(list.range()).unwrap_or_default();
         texts.iter().map(|text| self.text_bytes(*text))
+    }
+
+    /// The site that is named: by its domain, or else by its page; and beside a domain that of the page,
+    /// which may be another.
+    pub fn sites(&self) -> (Host<'_>, Host<'_>) {
+        let Inventory { domain, page, .. } = self.view.inventory;
+        let [domain, page] = [domain, page].map(|text| Host::of(self.text_bytes(text)));
+        if domain.bytes().is_empty() { (page, Host::default()) } else { (domain, page) }
     }
 
     /// The numbers of a list.

@@ -20,7 +20,6 @@
 //! out; first-price auctions and deals know none.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::block::Host;
 use crate::facts::Facts;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{Channel, Country, Media, PartnerId};
@@ -220,13 +219,10 @@ impl Table {
 
     /// Of the domain of the site, or else of its page.
     fn domains_of(&self, request: &ValidRequest) -> Domains {
-        let inventory = &request.view.inventory;
         if self.domains.is_empty() {
             return Domains::new();
         }
-        let domain = request.text_bytes(inventory.domain);
-        let named = if domain.is_empty() { request.text_bytes(inventory.page) } else { domain };
-        let host = Host::of(named);
+        let (host, _) = request.sites();
         let host = host.bytes();
         let ends = (0..host.len())
             .rev()

@@ -19,6 +19,8 @@
 //!   of its media and durations: under none of its deals, unless the auction is private; or under
 //!   one of them (`auction::floor`). One that cannot be converted passes.
 //! - A deal of a type that we cannot clear by is nobody's.
+//! - A site is the domain that it names, or else that of its page. Where it names both, block lists judge
+//!   both.
 //! - Names and eid sources are compared in lower case, publishers, seats and deals as they are.
 
 #![deny(clippy::indexing_slicing)]
@@ -112,6 +114,7 @@ pub struct RosterScratch {
     imps: Vec<Bits>,
     fold: String,
     domain: String,
+    page: String,
     invitations: Vec<Invitation>,
     not_called: Vec<(BidderId, NotCalled)>,
 }
@@ -206,10 +209,13 @@ impl Roster {
             scratch.sieve(self.publishers.of(Some(publisher)), NotCalled::Publisher);
         }
         if !self.shelves.is_idle() {
-            fold(domain(request), &mut scratch.domain);
+            let (site, page) = request.sites();
+            fold(site.text(), &mut scratch.domain);
+            fold(page.text(), &mut scratch.page);
             fold(request.text(view.inventory.bundle), &mut scratch.fold);
             let labels_max = self.settings.domain_labels_max;
-            let names = (scratch.domain.as_str(), scratch.fold.as_str());
+            let domains = (scratch.domain.as_str(), scratch.page.as_str());
+            let names = (domains, scratch.fold.as_str());
             self.shelves.of(names, labels_max, &mut scratch.pass, &mut scratch.part);
             scratch.sieve_pass(NotCalled::Inventory);
         }
@@ -405,19 +411,6 @@ fn region<'a>(ask: &Ask<'a>) -> &'a str {
     }
     let geo = ask.facts.geo.as_deref().filter(|geo| geo.country == ask.facts.country);
     geo.and_then(|geo| geo.region.as_deref()).unwrap_or_default()
-}
-
-/// The site's domain, or else the host of its page, without a trailing dot.
-fn domain(request: &ValidRequest) -> &str {
-    let inventory = &request.view.inventory;
-    let domain = request.text(inventory.domain);
-    let domain = if domain.is_empty() {
-        let host = request.text(inventory.page).split_once("://").map(|(_, host)| host);
-        host.unwrap_or_default().split(['/', '?', '#', ':']).next().unwrap_or_default()
-    } else {
-        domain
-    };
-    domain.strip_suffix('.').unwrap_or(domain)
 }
 
 /// The strings of a list, as an iterator that can be asked again.

@@ -3,7 +3,7 @@
 //! Owns: names, defaults and ranges of the rules' keys. Never: which rule counts (`auction::rules`).
 
 use super::reader::Table;
-use super::words::{channel, country, currency, lower, media, price, size, text};
+use super::words::{channel, country, currency, domain, lower, media, price, size, text};
 use crate::auction::rules::{FloorRule, Level};
 
 /// Most combinations of what rules name in all: the index has an entry for each.
@@ -56,11 +56,6 @@ fn one(mut table: Table, partner: Option<&str>) -> FloorRule {
     }
     table.end();
     rule
-}
-
-/// In lower case, without a dot at its end.
-fn domain(text: &str) -> Option<String> {
-    lower(text.trim_end_matches('.'))
 }
 
 /// A size that fits the index.

@@ -5,7 +5,9 @@
 
 use super::floors;
 use super::reader::Table;
-use super::words::{channel, currency, hash, lower, media, name, network, percent, price, text};
+use super::words::{
+    channel, currency, domain, hash, lower, media, name, network, percent, price, text,
+};
 use crate::auction::rules::FloorRule;
 use crate::deadline::DeadlineSettings;
 use crate::money::{Cpm, Currency};
@@ -376,7 +378,7 @@ fn blocks(table: &mut Table) -> TrafficBlocks {
             "domains",
             "a domain",
             "Refuse these and their subdomains (nbr 7).",
-            lower,
+            domain,
         )),
         bundles: BlockList::new(blocks.list(
             "bundles",

@@ -3,6 +3,7 @@
 //! Owns: each text's way into its type. Never: which key wants which word.
 
 use crate::bidder::Endpoint;
+use crate::domain::Host;
 use crate::money::margin::TakeRate;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{Channel, Country, Media};
@@ -22,6 +23,11 @@ pub fn name(text: &str) -> Option<String> {
 /// Any text but the empty one, in lower case.
 pub fn lower(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_lowercase())
+}
+
+/// A domain, or what names one, as the DNS has it and in lower case.
+pub fn domain(text: &str) -> Option<String> {
+    lower(Host::of(text.as_bytes()).text())
 }
 
 /// Any text but the empty one.

@@ -198,12 +198,13 @@ impl Shelves {
         self.domains.is_empty() && self.bundles.is_empty()
     }
 
-    /// Who buys there, in `out` (`blocked` is spare); a domain and a bundle in lower case, empty
-    /// where unknown. A listed domain covers its subdomains; names with more than `labels_max`
-    /// labels are judged by their last ones.
+    /// Who buys there, in `out` (`blocked` is spare); a domain, that of the page beside it, which
+    /// only block lists judge, and a bundle, in lower case, empty where unknown. A listed domain
+    /// covers its subdomains; names with more than `labels_max` labels are judged by their last
+    /// ones.
     pub fn of(
         &self,
-        (domain, bundle): (&str, &str),
+        ((domain, page), bundle): ((&str, &str), &str),
         labels_max: usize,
         out: &mut Bits,
         blocked: &mut Bits,
@@ -214,12 +215,19 @@ impl Shelves {
             out.add(allows);
             blocked.add(blocks);
         };
-        if !self.domains.is_empty() {
-            let ends = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]).take(labels_max);
-            ends.filter_map(|at| self.domains.get(domain.get(at..)?)).for_each(&mut found);
-        }
+        self.listed(domain, labels_max).for_each(&mut found);
         self.bundles.get(bundle).into_iter().for_each(&mut found);
+        if page != domain {
+            self.listed(page, labels_max).for_each(|(_, blocks)| blocked.add(blocks));
+        }
         out.remove(blocked);
+    }
+
+    /// Who names the domain, or one that it is below.
+    fn listed(&self, domain: &str, labels_max: usize) -> impl Iterator<Item = &(Bits, Bits)> {
+        let ends = domain.rmatch_indices('.').map(|(at, _)| at + 1).chain([0]).take(labels_max);
+        let is_idle = self.domains.is_empty();
+        ends.filter(move |_| !is_idle).filter_map(|at| self.domains.get(domain.get(at..)?))
     }
 }
 

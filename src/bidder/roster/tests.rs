@@ -96,9 +96,9 @@ fn imp(dice: &mut Dice, id: u64) -> Value {
 fn request(dice: &mut Dice) -> Value {
     let imps: Vec<Value> = (0..=dice.roll(3)).map(|id| imp(dice, id)).collect();
     let place = json!({
-        "domain": dice.pick(&["", "X.example.", "b.a.x.example", "y.example", "z.invalid"]),
+        "domain": dice.pick(&["", "X.example.", "b.a.x.example", " y.example", "z.invalid"]),
         "bundle": dice.pick(&["", "com.a", "COM.B"]),
-        "page": "https://a.x.example:8080/p?q",
+        "page": dice.pick(&["https://u@A.x.example:8080/p?q", "https://y.example", "c.z.invalid/p", ""]),
         "publisher": {"id": dice.pick(&["", "a", "b", "d"])},
     });
     json!({
@@ -150,17 +150,25 @@ impl Naive<'_> {
         check(listed(&own.os, &[], &text(&self.request["device"]["os"])), NotCalled::Os)?;
         let publisher = place["publisher"]["id"].as_str().unwrap();
         check(listed(&own.publishers, &own.publishers_blocked, publisher), NotCalled::Publisher)?;
+        let page = match place["page"].as_str().unwrap() {
+            "" => "",
+            page if page.contains("x.example") => "a.x.example",
+            page if page.contains("y.example") => "y.example",
+            _ => "c.z.invalid",
+        };
         let domain = match text(&place["domain"]) {
-            empty if empty.is_empty() => "a.x.example".to_owned(),
-            domain => domain.trim_end_matches('.').to_owned(),
+            empty if empty.is_empty() => page.to_owned(),
+            domain => domain.trim_matches(['.', ' ']).to_owned(),
         };
         let bundle = text(&place["bundle"]);
-        let covers = |list: &[String]| {
+        let covers = |list: &[String], domain: &str| {
             list.iter().any(|one| domain == *one || domain.ends_with(&format!(".{one}")))
         };
         let is_free = own.domains.is_empty() && own.bundles.is_empty();
-        let is_allowed = is_free || covers(&own.domains) || own.bundles.contains(&bundle);
-        let is_blocked = covers(&own.domains_blocked) || own.bundles_blocked.contains(&bundle);
+        let is_allowed = is_free || covers(&own.domains, &domain) || own.bundles.contains(&bundle);
+        let is_blocked = covers(&own.domains_blocked, &domain)
+            || covers(&own.domains_blocked, page)
+            || own.bundles_blocked.contains(&bundle);
         check(is_allowed && !is_blocked, NotCalled::Inventory)?;
         check(!own.is_consent_needed || self.request["regs"]["coppa"] == 0, NotCalled::Privacy)?;
         check(!own.is_matched_only || self.is_known(bidder), NotCalled::UnmatchedUser)?;
