@@ -18,6 +18,7 @@
 
 use super::offer::{AuctionResult, Loss, LossReason, Offer, Terms, Win};
 use super::pick::{self, Picked};
+use super::pod::Likeness;
 use super::price;
 use super::screen::{Group, Screened, Short};
 use crate::negatives::rejection::Rejection;
@@ -26,9 +27,10 @@ use std::cmp::Ordering;
 /// Sells every imp.
 pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     let Screened { mut offers, mut losses, short, mut groups } = screened;
-    let mut picked = pick(terms, &offers);
+    let likeness = pick::likeness(terms, &offers);
+    let mut picked = pick((terms, &likeness), &offers);
     if !groups.is_empty() {
-        picked = settle_groups(terms, &mut offers, &mut losses, &mut groups);
+        picked = settle_groups((terms, &likeness), &mut offers, &mut losses, &mut groups);
     }
     let wins = price::wins(terms, &offers, &picked.winners);
     let sold = Sold { terms, offers: &offers, picked: &picked, wins: &wins };
@@ -39,8 +41,8 @@ pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     AuctionResult { currency: terms.currency, auction_type: terms.auction_type, wins, losses }
 }
 
-fn pick(terms: &Terms<'_>, offers: &[Offer<'_>]) -> Picked {
-    pick::pick(terms, offers, |one, other| rank(terms, one, other))
+fn pick((terms, likeness): (&Terms<'_>, &Likeness), offers: &[Offer<'_>]) -> Picked {
+    pick::pick((terms, likeness), offers, |one, other| rank(terms, one, other))
 }
 
 /// An auction whose winners are known.
@@ -132,14 +134,14 @@ fn draw(terms: &Terms<'_>, offer: &Offer<'_>) -> [u8; 32] {
 
 /// Removes incomplete groups until every group that is left wins all of its imps.
 fn settle_groups(
-    terms: &Terms<'_>,
+    (terms, likeness): (&Terms<'_>, &Likeness),
     offers: &mut Vec<Offer<'_>>,
     losses: &mut Vec<Loss>,
     groups: &mut Vec<Group>,
 ) -> Picked {
     let mut round = 0u32;
     loop {
-        let picked = pick(terms, offers);
+        let picked = pick((terms, likeness), offers);
         let incomplete =
             |group: &Group| group.is_hopeless || won(group, &picked, offers) != group.imps;
         let worst = groups.iter().filter(|group| incomplete(group)).min_by(|one, other| {

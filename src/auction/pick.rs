@@ -10,14 +10,14 @@
 //!   no more than `maxseq` (or the limit in the settings), no longer in all than `poddur`. Offers
 //!   are taken best first as long as they fit, which earns well and is not always the most that
 //!   could be earned. A bid that does not say how long it lasts counts as the longest that it may
-//!   last. All ads of a pod are of the best offer's media.
+//!   last. All ads of a pod are of the media of the best offer that may stand there.
 //! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are alike,
 //!   and each place that can be told from the others is sold once: see [`super::pod`].
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fit;
 use super::offer::{Apart, LossReason, Offer, Terms};
-use super::pod::{Places, Separation};
+use super::pod::{Likeness, Places, Separation};
 use crate::bid::{Bid, BidAnswer};
 use crate::request::Imp;
 use crate::request::stream::{Pod, Slots};
@@ -53,9 +53,16 @@ pub fn is_dynamic(terms: &Terms<'_>, offer: &Offer<'_>) -> bool {
     room(terms, offer).seconds.is_some()
 }
 
+/// What offers in pods have in common: what [`pick`] is told of them, and of any part of them.
+pub fn likeness<'o>(terms: &Terms<'_>, offers: &'o [Offer<'o>]) -> Likeness {
+    let imps = &terms.input.request.view.imps;
+    let in_pods = |offer: &&Offer<'_>| imps.get(offer.imp as usize).is_some_and(is_in_pod);
+    Likeness::of(terms, offers.iter().filter(in_pods))
+}
+
 /// The winners of every imp; `rank` orders offers of one imp.
 pub fn pick<'o>(
-    terms: &Terms<'_>,
+    (terms, likeness): (&Terms<'_>, &Likeness),
     offers: &'o [Offer<'o>],
     rank: impl Fn(&Offer<'o>, &Offer<'o>) -> Ordering,
 ) -> Picked {
@@ -72,7 +79,7 @@ pub fn pick<'o>(
             (Some(one), Some(other)) => rank(other, one),
             _ => Ordering::Equal,
         });
-        fill(terms, offers, &own, &mut picked);
+        Filler { terms, likeness, offers }.fill(&own, &mut picked);
     }
     picked
 }
@@ -94,32 +101,47 @@ fn best_of_each<'o>(
     Picked { winners: best.into_iter().flatten().collect(), crowded_out: SmallVec::new() }
 }
 
-/// Takes offers of one imp, best first, for as long as there is room.
-fn fill(terms: &Terms<'_>, offers: &[Offer<'_>], own: &[usize], picked: &mut Picked) {
-    let has_place = |offer: &&Offer<'_>| room(terms, offer).with(terms, offer).is_some();
-    let best = own.iter().filter_map(|at| offers.get(*at)).find(has_place);
-    let Some(best) = best else {
-        return picked.crowded_out.extend(own.iter().map(|at| (*at, LossReason::NoRoom)));
-    };
-    let mut room = room(terms, best);
-    for at in own {
-        let Some(offer) = offers.get(*at) else { continue };
-        if room.ads == 0 {
-            return;
-        }
-        let others = picked.winners.iter().filter_map(|winner| offers.get(*winner));
-        let apart = others.into_iter().find_map(|other| apart(terms, offer, other));
-        let is_alike = room.places.is_none() || offer.media == best.media;
-        match (apart, room.with(terms, offer).filter(|_| is_alike)) {
-            (None, Some(left)) => {
-                picked.winners.push(*at);
-                room = left;
+/// The offers of an auction, while they are picked.
+struct Filler<'f> {
+    terms: &'f Terms<'f>,
+    likeness: &'f Likeness,
+    offers: &'f [Offer<'f>],
+}
+
+impl Filler<'_> {
+    /// Takes offers of one imp, best first, for as long as there is room.
+    fn fill(&self, own: &[usize], picked: &mut Picked) {
+        let terms = self.terms;
+        let own = || own.iter().filter_map(|at| Some((*at, self.offers.get(*at)?)));
+        let best = own().map(|(_, offer)| offer).find(|offer| {
+            room(terms, offer).with(terms, offer).is_some() && self.apart(offer, picked).is_none()
+        });
+        let mut room = best.map(|best| (room(terms, best), best.media));
+        for (at, offer) in own() {
+            if room.is_some_and(|(room, _)| room.ads == 0) {
+                return;
             }
-            (apart, _) => {
-                let why = apart.map_or(LossReason::NoRoom, LossReason::Apart);
-                picked.crowded_out.push((*at, why));
+            let left = room.and_then(|(room, media)| {
+                let is_alike = room.places.is_none() || offer.media == media;
+                Some((room.with(terms, offer).filter(|_| is_alike)?, media))
+            });
+            match (self.apart(offer, picked), left) {
+                (None, Some(left)) => {
+                    picked.winners.push(at);
+                    room = Some(left);
+                }
+                (apart, _) => {
+                    let why = apart.map_or(LossReason::NoRoom, LossReason::Apart);
+                    picked.crowded_out.push((at, why));
+                }
             }
         }
+    }
+
+    /// What keeps an offer from standing beside the winners so far.
+    fn apart(&self, offer: &Offer<'_>, picked: &Picked) -> Option<Apart> {
+        let mut others = picked.winners.iter().filter_map(|winner| self.offers.get(*winner));
+        others.find_map(|other| apart((self.terms, self.likeness), offer, other))
     }
 }
 
@@ -163,7 +185,11 @@ fn pod_of(terms: &Terms<'_>, offer: &Offer<'_>) -> Option<Pod> {
 }
 
 /// Why two offers may not both win.
-fn apart(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Option<Apart> {
+fn apart(
+    (terms, likeness): (&Terms<'_>, &Likeness),
+    one: &Offer<'_>,
+    other: &Offer<'_>,
+) -> Option<Apart> {
     let (answer, bid) = self::bid(terms, one)?;
     let (other_answer, other_bid) = self::bid(terms, other)?;
     if one.imp == other.imp {
@@ -175,7 +201,8 @@ fn apart(terms: &Terms<'_>, one: &Offer<'_>, other: &Offer<'_>) -> Option<Apart>
         }
     }
     let pods = one_pod(terms, one, other)?;
-    Separation::of(terms, pods).between((one, answer, bid), (other, other_answer, other_bid))
+    let separation = Separation::of(terms, pods);
+    separation.between(likeness, (one, answer, bid), (other, other_answer, other_bid))
 }
 
 /// What both say of the pod that they are in; `None`: they are not in one.

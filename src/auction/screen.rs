@@ -4,7 +4,7 @@
 //! that breaks several rules is rejected by the first:
 //!
 //! 1. `id` present, no control character in an id and no more than 1,024 bytes, and not used before in
-//!    this answer (the first use stands)
+//!    this answer (the first use stands); no more than 64 domains, categories or attributes
 //! 2. `impid` names an imp that this bidder was offered
 //! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that has a
 //!    rate; the price is under the partner's sanity cap
@@ -26,18 +26,20 @@
 //! monotone, so a bid that reaches a floor of its own currency reaches it here too.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::block::{Blocked, Host, Listed};
+use super::block::Blocked;
 use super::floor::{Ad, Floor, Floors};
 use super::html::is_plain_http;
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
 use super::{fit, markup};
 use crate::bid::{Bid, SeatBid};
+use crate::domain::Host;
 use crate::macros::{self, Macros};
 use crate::money::{Cpm, Currency};
 use crate::money_event::URL_BYTES_MAX;
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::Media;
 use crate::request::{Deal, Imp, List};
+use smallvec::SmallVec;
 use std::collections::HashSet;
 
 /// Answers with more bids than this have their ids looked up in a set.
@@ -45,6 +47,9 @@ const IDS_SCANNED_MAX: usize = 8;
 
 /// Longest id of a bidder's: a macro may put it into markup as often as that has room for macros.
 const ID_BYTES_MAX: usize = 1024;
+
+/// Most entries of each list of a bid: what it lists is compared with what others list.
+const LISTED_MAX: usize = 64;
 
 /// All bids of an auction, judged.
 #[derive(Debug, Default)]
@@ -138,27 +143,31 @@ impl Screened<'_> {
     }
 }
 
-/// The bid ids of one answer so far.
+/// The bid ids of one answer so far; those of bids that have an odd one are not among them.
 enum SeenIds<'a> {
-    Few,
+    Few(SmallVec<[&'a [u8]; IDS_SCANNED_MAX]>),
     Many(HashSet<&'a [u8]>),
 }
 
 impl<'a> SeenIds<'a> {
     fn new(bids: usize) -> Self {
-        if bids > IDS_SCANNED_MAX { Self::Many(HashSet::with_capacity(bids)) } else { Self::Few }
+        if bids > IDS_SCANNED_MAX {
+            Self::Many(HashSet::with_capacity(bids))
+        } else {
+            Self::Few(SmallVec::new())
+        }
     }
 
-    /// Whether the id stands in an earlier bid of the answer.
-    fn is_repeated(&mut self, candidate: &Candidate<'a, '_>, id: &'a [u8]) -> bool {
-        let answer = candidate.answered.answer;
+    /// Whether the id was asked for before.
+    fn is_repeated(&mut self, id: &'a [u8]) -> bool {
         match self {
             Self::Many(seen) => !seen.insert(id),
-            Self::Few => {
-                let earlier = answer.bids.iter().take(candidate.at.bid as usize);
-                earlier
-                    .filter(|bid| bid.id.len == candidate.bid.id.len)
-                    .any(|bid| answer.text_bytes(bid.id) == id)
+            Self::Few(seen) => {
+                let is_there = seen.contains(&id);
+                if !is_there {
+                    seen.push(id);
+                }
+                is_there
             }
         }
     }
@@ -188,6 +197,7 @@ impl<'a> Candidate<'a, '_> {
     /// All rules in their order.
     fn judge(&self, imp: Option<(u32, &'a Imp)>, ids: &mut SeenIds<'a>) -> Result<Offer<'a>, Fall> {
         self.id(ids)?;
+        self.lists()?;
         let (index, imp) = imp.ok_or(Rejection::ImpUnknown)?;
         let (price, value) = self.price()?;
         let seat = self.seat()?;
@@ -232,7 +242,19 @@ impl<'a> Candidate<'a, '_> {
         if self.has_odd_id() {
             return Err(Rejection::IdInvalid);
         }
-        if ids.is_repeated(self, id) { Err(Rejection::IdDuplicate) } else { Ok(()) }
+        if ids.is_repeated(id) { Err(Rejection::IdDuplicate) } else { Ok(()) }
+    }
+
+    /// No list of it is too long; several domains in one text are several.
+    fn lists(&self) -> Result<(), Rejection> {
+        let (answer, bid) = (self.answered.answer, self.bid);
+        let hosts = answer.texts_bytes(bid.adomain).flat_map(Host::parts);
+        let is_short = |list: List| list.len as usize <= LISTED_MAX;
+        let fits = is_short(bid.cat)
+            && is_short(bid.attr)
+            && is_short(bid.adomain)
+            && hosts.take(LISTED_MAX.saturating_add(1)).count() <= LISTED_MAX;
+        if fits { Ok(()) } else { Err(Rejection::ListTooLong) }
     }
 
     /// Whether an id that goes on to the partner, or into the macros of a notice, is too long or has a
@@ -333,8 +355,7 @@ impl<'a> Candidate<'a, '_> {
 
     /// The deal that it bids under (3.2.11, 3.2.12).
     fn deal(&self, imp: &Imp, seat: &[u8]) -> Result<Option<&'a Deal>, Rejection> {
-        let (request, answer) = (self.terms.input.request, self.answered.answer);
-        let id = answer.text_bytes(self.bid.dealid);
+        let id = self.answered.answer.text_bytes(self.bid.dealid);
         if id.is_empty() {
             return if imp.is_private_auction { Err(Rejection::DealRequired) } else { Ok(None) };
         }
@@ -345,15 +366,8 @@ impl<'a> Candidate<'a, '_> {
         if self.is_listed(deal.wseat, seat) == Some(false) {
             return Err(Rejection::SeatNotAllowed);
         }
-        if !deal.wadomain.is_empty() {
-            let is_allowed = |host: Host<'_>| {
-                let mut listed = request.texts_bytes(deal.wadomain).flat_map(Listed::all);
-                listed.any(|listed| listed.covers(&host))
-            };
-            let mut hosts = answer.texts_bytes(self.bid.adomain).flat_map(Host::all).peekable();
-            if hosts.peek().is_none() || !hosts.all(is_allowed) {
-                return Err(Rejection::AdvertiserNotInDeal);
-            }
+        if !self.blocked.is_in_deal(deal, self.answered, self.bid) {
+            return Err(Rejection::AdvertiserNotInDeal);
         }
         Ok(Some(deal))
     }

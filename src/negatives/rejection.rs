@@ -17,6 +17,8 @@ pub enum Rejection {
     IdInvalid,
     /// The bidder used one bid id twice.
     IdDuplicate,
+    /// The bid lists more than 64 domains, categories or attributes.
+    ListTooLong,
     /// No `price`, or zero.
     PriceMissing,
     /// Negative, not finite, or over the sanity cap.
@@ -71,11 +73,12 @@ pub enum Rejection {
 
 impl Rejection {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::ImpUnknown,
         Self::IdMissing,
         Self::IdInvalid,
         Self::IdDuplicate,
+        Self::ListTooLong,
         Self::PriceMissing,
         Self::PriceInvalid,
         Self::CurrencyUnknown,
@@ -115,6 +118,7 @@ impl Rejection {
             Self::IdMissing => "id_missing",
             Self::IdInvalid => "id_invalid",
             Self::IdDuplicate => "id_duplicate",
+            Self::ListTooLong => "list_too_long",
             Self::PriceMissing => "price_missing",
             Self::PriceInvalid => "price_invalid",
             Self::CurrencyUnknown => "currency_unknown",

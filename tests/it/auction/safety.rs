@@ -1,6 +1,6 @@
 //! What may not be shown: block lists and allow lists of the request and of the partner.
 
-use super::fixture::{bid, check, one_imp};
+use super::fixture::{Case, banner, bid, bids, check, one_imp};
 use gavel::partner::CreativeBlock;
 use serde_json::{Value as Json, json};
 
@@ -118,4 +118,62 @@ fn notices_go_to_http_or_https_and_ids_have_no_ends_of_lines() {
             (json!({}), json!({}), json!({ "adid": "a".repeat(1025) }), "id_invalid"),
         ],
     );
+}
+
+#[test]
+fn a_bid_lists_no_more_than_can_be_compared() {
+    let names = |count: usize| (0..count).map(|n| format!("a{n}.example")).collect::<Vec<_>>();
+    let numbers = |count: usize| (100..).take(count).collect::<Vec<_>>();
+    check(
+        "lists",
+        &[
+            (json!({}), json!({}), json!({ "adomain": names(64) }), "won"),
+            (json!({}), json!({}), json!({ "adomain": names(65) }), "list_too_long"),
+            (json!({}), json!({}), json!({ "adomain": names(64).join(", ") }), "won"),
+            (json!({}), json!({}), json!({ "adomain": names(65).join(",") }), "list_too_long"),
+            (json!({}), json!({}), json!({ "cat": names(64) }), "won"),
+            (json!({}), json!({}), json!({ "cat": names(65) }), "list_too_long"),
+            (json!({}), json!({}), json!({ "attr": numbers(64) }), "won"),
+            (json!({}), json!({}), json!({ "attr": numbers(65) }), "list_too_long"),
+        ],
+    );
+}
+
+#[test]
+fn no_lists_take_time_out_of_proportion() {
+    let vast = "<VAST version='4'><Ad id='1'></Ad></VAST>";
+    let pod = json!({ "imp": [{ "id": "1", "video": { "mimes": ["x/y"], "poddur": 600 } }] });
+    let many =
+        |of: &str, count: usize| (0..count).map(|n| format!("{of}{n}.example")).collect::<Vec<_>>();
+    let each = ["a", "b"].map(|of| {
+        let lists = json!({ "adm": vast, "dur": 15, "adomain": many(of, 100_000), "cat": many(of, 100_000) });
+        (of, bids(&[bid("x", "1", 2.0, &lists)]))
+    });
+    // hours where each is compared with each
+    assert_eq!(Case::new(&pod, &each).outcome(), ["a/x list_too_long", "b/x list_too_long"]);
+
+    // 100 bids of 64 domains each for a deal of 2,000 advertisers: compiled once
+    let deal = json!({ "id": "d", "wadomain": many("\u{e9}", 2_000) });
+    let request = json!({ "imp": [banner(&json!({ "pmp": { "deals": [deal] } }))],
+        "badv": many("\u{e8}", 2_000) });
+    let named = many("a.\u{e9}", 64);
+    let offers: Vec<_> = (0..100)
+        .map(|n| bid(&n.to_string(), "1", 2.0, &json!({ "dealid": "d", "adomain": named })))
+        .collect();
+    let outcome = Case::new(&request, &[("a", bids(&offers))]).outcome();
+    assert_eq!((outcome.len(), outcome[0].as_str()), (100, "1: a/0 2 USD"));
+}
+
+#[test]
+fn an_id_is_used_by_a_bid_that_may_have_it() {
+    for more in [0, 8] {
+        let mut offers = vec![bid("x", "1", 2.0, &json!({ "crid": "c\n" }))];
+        offers.extend((0..more).map(|n| bid(&format!("y{n}"), "1", 1.0, &json!({}))));
+        offers.push(bid("x", "1", 3.0, &json!({})));
+        offers.push(bid("x", "1", 4.0, &json!({})));
+        let case = Case::new(&json!({ "imp": [banner(&json!({}))] }), &[("a", bids(&offers))]);
+        let outcome = case.outcome();
+        assert_eq!(outcome[..2], ["1: a/x 3 USD", "a/x id_invalid"], "{more}");
+        assert_eq!(outcome.last().unwrap(), "a/x id_duplicate", "{more}");
+    }
 }

@@ -180,6 +180,32 @@ fn in_the_imps_of_one_pod_no_advertiser_stands_twice() {
     }
 }
 
+#[test]
+fn an_imp_of_a_pod_is_sold_although_its_best_bid_may_not_stand_there() {
+    let imps = json!([
+        { "id": "1", "bidfloor": 0.5, "video": { "mimes": ["x/y"], "podid": "p" } },
+        { "id": "2", "bidfloor": 0.5, "video": { "mimes": ["x/y"], "podid": "p" },
+          "audio": { "mimes": ["x/y"] }, "banner": { "format": [{ "w": 300, "h": 250 }] } },
+    ]);
+    let video = |id: &str, imp: &str, price: f64, advertiser: &str| {
+        bid(id, imp, price, &json!({ "adm": VAST, "mtype": 2, "adomain": [advertiser] }))
+    };
+    let banner = bid("z", "2", 1.0, &json!({ "mtype": 1, "w": 300, "h": 250 }));
+    let answers = [
+        ("a", bids(&[video("x", "1", 3.0, "k"), video("y", "2", 2.0, "k")])),
+        ("b", bids(&[banner])),
+    ];
+    assert_eq!(
+        Case::new(&json!({ "imp": imps }), &answers).outcome(),
+        ["1: a/x 3 USD", "2: b/z 1 USD", "a/y advertiser_is_there"]
+    );
+    let alone = [("a", bids(&[video("x", "1", 3.0, "k"), video("y", "2", 2.0, "k")]))];
+    assert_eq!(
+        Case::new(&json!({ "imp": imps }), &alone).outcome(),
+        ["1: a/x 3 USD", "a/y advertiser_is_there"]
+    );
+}
+
 /// Bids for a pod of a minute, each of 15 s, with the members of each.
 fn placed(video: &Json, each: &[(f64, Json)]) -> Case {
     let mut imp = banner(&json!({ "bidfloor": 0.5 }));
