@@ -4,7 +4,7 @@
 //! in force. Never: a folder
 //! that is opened, a key that is shown.
 
-use super::fault::{Found, Place};
+use super::fault::{Fault, Found, Place};
 use super::files::Files;
 use super::reader::Table;
 use super::{Config, Report, broker, words};
@@ -131,21 +131,64 @@ fn base(text: &str) -> Option<String> {
     is_good.then(|| text.to_owned())
 }
 
-/// Whether the tokens that are out are still taken: each names its key by a number, under which there
+/// Whether a process that started with `opened`, and now has `in_force`, may take a configuration while
+/// it runs. What is written of `journal` counts from its next start, so the rest has to go with the
+/// journal that it has.
+pub fn check_reload(
+    config: &Config,
+    (in_force, opened): (&Config, &Events),
+    main: &Path,
+) -> Result<(), Report> {
+    let place = |path: &str| Place { file: main.display().to_string(), path: path.to_owned() };
+    let replaced = replaced_key(config, in_force, &place("events.keys"));
+    let faults = match &opened.journal {
+        Some(journal) => too_long(config, journal, &place("events.video_ttl")),
+        None => awarded(config, &place("partners")),
+    };
+    let faults: Vec<Fault> = replaced.into_iter().chain(faults).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Report(faults)) }
+}
+
+/// Repeats are told by the journal that is open: no token may live for longer than that remembers.
+fn too_long(config: &Config, journal: &journal::Settings, place: &Place) -> Option<Fault> {
+    let issuer = config.rules.issuer.as_ref()?;
+    let longest = issuer.banner_ttl.max(issuer.video_ttl);
+    if longest + SKEW <= journal.keep_for {
+        return None;
+    }
+    let most = shown_time(journal.keep_for.saturating_sub(SKEW));
+    let wanted = format!(
+        "until a restart at most {most}, `banner_ttl` too: the journal that is open keeps records for {}, \
+         and repeats are told by it",
+        shown_time(journal.keep_for)
+    );
+    Some(place.fault(Found::text(&shown_time(longest)), wanted, None))
+}
+
+fn shown_time(time: Duration) -> String {
+    format!("{}s", time.as_secs())
+}
+
+/// An answer that is an award is an event, and without a journal none is taken.
+fn awarded(config: &Config, place: &Place) -> Option<Fault> {
+    let partner = config.rules.partners.iter().find(|partner| partner.awards_by_answer)?;
+    let wanted = format!(
+        "`upstream` for {:?} until a restart: this process started without a `[journal]`, and takes no events",
+        partner.name
+    );
+    Some(place.of("win_notice").fault(Found::text("answer"), wanted, None))
+}
+
+/// Whether the tokens that are out are no longer taken: each names its key by a number, under which there
 /// is one secret for as long as a process runs.
-pub fn check_keys(config: &Config, in_force: &Config, main: &Path) -> Result<(), Report> {
+fn replaced_key(config: &Config, in_force: &Config, place: &Place) -> Option<Fault> {
     let issuers = config.rules.issuer.as_ref().zip(in_force.rules.issuer.as_ref());
     let replaced = issuers.and_then(|(new, old)| new.keys.replaced(&old.keys));
-    let Some(id) = replaced else { return Ok(()) };
-    let place = Place { file: main.display().to_string(), path: "events.keys".to_owned() };
+    let id = replaced?;
     let wanted = format!(
         "a new `id` with a new secret: tokens that the present secret of {id} has signed are out"
     );
-    Err(Report(vec![place.fault(
-        Found::Value(format!("another secret for id {id}")),
-        wanted,
-        None,
-    )]))
+    Some(place.fault(Found::Value(format!("another secret for id {id}")), wanted, None))
 }
 
 fn keys(t: &mut Table, folder: &Path, files: &Files) -> Option<Keys> {

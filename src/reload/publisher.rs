@@ -251,8 +251,9 @@ impl Publisher {
             let result = match config::load_from(&self.parts.main, &files) {
                 Ok(config) => match checksums::check(config.checksums.as_deref(), &files) {
                     Ok(()) => {
-                        let kept = events::check_keys(&config, &self.now.config, &self.parts.main);
-                        kept.map(|()| config).map_err(|report| (report, "invalid"))
+                        let running = (&self.now.config, &self.opened.2);
+                        let fits = events::check_reload(&config, running, &self.parts.main);
+                        fits.map(|()| config).map_err(|report| (report, "invalid"))
                     }
                     Err(report) => Err((report, "checksum")),
                 },
@@ -333,7 +334,8 @@ impl Publisher {
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,
             recording: self.parts.recorder.apply(config.rules.capture.as_ref()),
-            issuer: config.rules.issuer.clone(),
+            // an event that nobody could take: bids keep the notices of their bidders
+            issuer: config.rules.issuer.clone().filter(|_| self.has_journal()),
         };
         // The workers lease from the bank: it is held for the accounts only.
         let rates = {
@@ -343,6 +345,11 @@ impl Publisher {
         Snapshot::put_together(self.generation, parts, rates, &self.parts.hub)
     }
 
+    /// Whether events have where to go, for as long as the process runs.
+    fn has_journal(&self) -> bool {
+        self.opened.2.journal.is_some()
+    }
+
     fn hold_names(&mut self) {
         let hosts = self.now.config.rules.bidders.iter().map(|bidder| &bidder.endpoint.host);
         self.names = hosts.map(|host| self.parts.net.resolver.watch(host)).collect();
@@ -350,12 +357,15 @@ impl Publisher {
 
     /// Says what of a new configuration has to wait.
     fn warn_of_fixed(&self, config: &Config) {
-        let sections: Vec<&'static str> = fixed(config)
+        let mut sections: Vec<&'static str> = fixed(config)
             .into_iter()
             .zip(&self.fixed)
             .filter(|(new, old)| new != *old)
             .map(|((name, _), _)| name)
             .collect();
+        if config.rules.issuer.is_some() && !self.has_journal() {
+            sections.push("events");
+        }
         if !sections.is_empty() {
             warn!(?sections, "these sections changed and need a restart to count");
         }

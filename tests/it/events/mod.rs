@@ -5,6 +5,7 @@ mod award;
 mod full;
 pub mod kill;
 mod multiplied;
+mod reload;
 
 use crate::harness::PATIENT;
 use crate::harness::bidder::{Bidder, Script};
