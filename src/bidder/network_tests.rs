@@ -212,29 +212,6 @@ fn a_late_bidder_is_given_up_by_the_kernels_clock() {
 }
 
 #[test]
-fn a_late_answer_is_given_up_when_its_time_is_over() {
-    let evil = Evil::start(|_, stream| {
-        stream.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
-        // silence until the other side closes
-        crate::bidder::evil::read_request(stream);
-        false
-    });
-    let settings = NetSettings { drain_time_max: MS(50), ..cold() };
-    on_worker(settings, async |desk| {
-        let bidder = evil.bidder();
-        let answers = call(&desk, std::slice::from_ref(&bidder), "{}", MS(30)).await;
-        assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
-        while desk.drains.get() > 0 {
-            tokio::time::sleep(MS(5)).await;
-        }
-        desk.each_line(|line| {
-            assert_eq!((line.open_calls.get(), line.pool.open()), (0, 0));
-        });
-        assert_eq!(late_counts(&desk), [0, 1, 0]);
-    });
-}
-
-#[test]
 fn nine_that_drip_do_not_hold_up_the_tenth_nor_the_auction() {
     let drip = Evil::start(|_, stream| {
         // one byte a round, until nobody reads any more
