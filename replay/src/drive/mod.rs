@@ -257,6 +257,7 @@ impl Outcome {
                 speed,
                 seed: plan.seed,
                 share: Some(ShareOf { index: plan.share.index, of: plan.share.of }),
+                ends: Some(plan.bounds.to_string()),
                 source,
                 lateness_us_max: limit_us,
             },

@@ -62,6 +62,16 @@ impl Default for Bounds {
     }
 }
 
+impl fmt::Display for Bounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |count: u64, what: &str| (count < u64::MAX).then(|| format!("{count} {what}"));
+        let time = (self.time_max < Duration::MAX).then(|| format!("{:?}", self.time_max));
+        let all = [of(self.requests_max, "requests"), time, of(self.rounds_max, "rounds")];
+        let told: Vec<String> = all.into_iter().flatten().collect();
+        f.write_str(&told.join(" or "))
+    }
+}
+
 /// One part of a run that several processes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {

@@ -262,10 +262,9 @@ pub fn run_merge(args: &MergeArgs, out: &mut dyn Write) -> Result<Verdict, Failu
         return Err(Failure::usage(format!("`{slo}` speaks of a baseline: give --baseline")));
     }
     whole.judged.slos = judge_slos(&objectives, &whole, baseline.as_ref());
-    if !whole.invalid.iter().any(|why| matches!(why, Invalid::Baseline { .. })) {
-        let other = other_load(&objectives, &whole, baseline.as_ref(), false);
-        whole.invalid.extend(other);
-    }
+    // what a shard was held against is nothing that the whole is
+    whole.invalid.retain(|why| !matches!(why, Invalid::Baseline { .. }));
+    whole.invalid.extend(other_load(&objectives, &whole, baseline.as_ref(), false));
     args.report().write(&whole)?;
     let verdict = whole.verdict();
     let lines = whole.judged.lines();

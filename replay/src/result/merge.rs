@@ -111,6 +111,7 @@ impl RunResult {
             ("the source", &one.source.name, &two.source.name),
             ("the origin", &one.source.origin, &two.source.origin),
             ("the schedule", &one.schedule, &two.schedule),
+            ("where it ends", &ends(one), &ends(two)),
             ("the protocol", &one.protocol, &two.protocol),
             ("how connections are kept", &one.connections, &two.connections),
             ("the seed", &one.seed.to_string(), &two.seed.to_string()),
@@ -202,6 +203,10 @@ impl FeedAccount {
     }
 }
 
+fn ends(plan: &PlanOf) -> String {
+    plan.ends.clone().unwrap_or_default()
+}
+
 fn hash(plan: &PlanOf) -> String {
     plan.source.hash.clone().unwrap_or_default()
 }
@@ -271,6 +276,10 @@ mod tests {
         other.plan.schedule = "constant 5/s".to_owned();
         let fault = shard(0, 3).merge(&other).unwrap_err();
         assert!(matches!(fault, MergeError::Different { what: "the schedule", .. }), "{fault}");
+        let mut other = shard(0, 3);
+        other.plan.ends = Some("500 requests".to_owned());
+        let fault = shard(0, 3).merge(&other).unwrap_err();
+        assert!(matches!(fault, MergeError::Different { what: "where it ends", .. }), "{fault}");
         let mut other = shard(0, 3);
         other.plan.seed = 5;
         let fault = shard(0, 3).merge(&other).unwrap_err();

@@ -76,6 +76,9 @@ pub struct PlanOf {
     /// The part of the run that this is; none: written before that was noted.
     #[serde(default)]
     pub share: Option<ShareOf>,
+    /// Where it ends, in words, such as `500 requests or 10s`; none: written before that was noted.
+    #[serde(default)]
+    pub ends: Option<String>,
     /// What was played.
     pub source: SourceOf,
     /// A run whose lateness at the 99th percentile is over this is not valid. Microseconds.
@@ -245,6 +248,17 @@ pub enum ResultError {
     Contradiction { path: PathBuf, what: &'static str },
 }
 
+// === impl ShareOf ===
+
+impl std::fmt::Display for ShareOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.of {
+            0 | 1 => f.write_str("the whole"),
+            of => write!(f, "{}/{of}", self.index),
+        }
+    }
+}
+
 // === impl RunResult ===
 
 impl RunResult {
@@ -317,6 +331,11 @@ impl RunResult {
         let is_paced = is_rate_free || mine.schedule == theirs.schedule;
         compare("the schedule", is_paced, &theirs.schedule, &mine.schedule);
         compare("the protocol", mine.protocol == theirs.protocol, &theirs.protocol, &mine.protocol);
+        // of an older result it is not known
+        if let (Some(now), Some(then)) = (mine.share, theirs.share) {
+            let (then, now) = (then.to_string(), now.to_string());
+            compare("the part of the run", then == now, &then, &now);
+        }
         found
     }
 

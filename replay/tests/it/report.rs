@@ -13,7 +13,7 @@ use replay::random::Random;
 use replay::report::command::{CompareArgs, MergeArgs, run_compare, run_merge};
 use replay::report::{ReportArgs, diff_page, html, page};
 use replay::result::windows::Windows;
-use replay::result::{Counts, FeedAccount, PlanOf, RunResult, ShareOf, SourceOf, VERSION};
+use replay::result::{Counts, FeedAccount, Invalid, PlanOf, RunResult, ShareOf, SourceOf, VERSION};
 use replay::verdict::Verdict;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +77,7 @@ fn run_of(length: u64, seed: u64, factor: f64, shard: (u64, u64)) -> RunResult {
                 index: shard.0.try_into().unwrap(),
                 of: shard.1.try_into().unwrap(),
             }),
+            ends: Some("1 rounds".to_owned()),
             source: SourceOf {
                 name: "prebid-2026-11.cap".to_owned(),
                 origin: "recorded".to_owned(),
@@ -345,6 +346,13 @@ fn shards_become_the_run_and_strangers_are_refused() {
     let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
     assert_eq!(failure.verdict, Verdict::Usage);
     assert!(failure.chain().contains("schedule"), "{}", failure.chain());
+    // a shard of a run that was to end elsewhere
+    let mut other = shards[1].clone();
+    other.plan.ends = Some("500 requests".to_owned());
+    let other = write("other.json", &other);
+    let words = ["x", &names[0], &other, "--out", out];
+    let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
+    assert!(failure.chain().contains("where it ends"), "{}", failure.chain());
     // two of three are no run, nor is what says not which shard it is
     for (share, expected) in
         [(Some(ShareOf { index: 1, of: 3 }), "others are of 2"), (None, "play the run again")]
@@ -370,6 +378,25 @@ fn shards_become_the_run_and_strangers_are_refused() {
     let words = ["x", &names[0], &names[0], "--out", out];
     let failure = run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap_err();
     assert!(failure.chain().contains("twice"), "{}", failure.chain());
+}
+
+#[test]
+fn a_run_in_shards_is_held_against_its_own_baseline_whatever_they_were_held_against() {
+    let out = folder().join("held-merged.json");
+    let out = out.to_str().unwrap();
+    let mut shards = [0, 1].map(|shard| run(6, 1.0, (shard, 2)));
+    shards[1].invalid.push(Invalid::Baseline { unlike: vec!["the part of the run".to_owned()] });
+    let names = ["held0.json", "held1.json"];
+    let [one, two] = [0, 1].map(|shard| write(names[shard], &shards[shard]));
+    let whole = write("held-whole.json", &run(6, 1.0, (0, 1)));
+    for (baseline, is_valid) in [(&whole, true), (&one, false)] {
+        let words = ["x", &one, &two, "--out", out, "--slo", "p99 < baseline * 9"];
+        let words = words.into_iter().chain(["--baseline", baseline.as_str()]);
+        run_merge(&MergeLine::parse_from(words).args, &mut Vec::new()).unwrap();
+        let merged = RunResult::open(out.as_ref()).unwrap();
+        let is_found = merged.invalid.iter().any(|it| matches!(it, Invalid::Baseline { .. }));
+        assert_eq!(!is_found, is_valid, "{baseline}: {:?}", merged.invalid);
+    }
 }
 
 #[test]
