@@ -9,7 +9,7 @@ use super::{ReportArgs, outputs, write_file};
 use crate::judge::{judge_slos, other_load, read_slos};
 use crate::result::merge::Gathered;
 use crate::result::{Counts, Invalid, RunResult, ShareOf};
-use crate::slo::evaluate;
+use crate::slo::{Slo, evaluate};
 use crate::verdict::{Failure, Verdict};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ pub struct CompareArgs {
     pub before: PathBuf,
     /// The result in question
     pub after: PathBuf,
-    /// An objective of the second, such as `p99 < baseline * 1.05`
+    /// An objective of the second; one such as `p99 < baseline * 1.05` decides on its figure, where
+    /// else any that is worse beyond chance fails
     #[arg(long)]
     pub slo: Vec<String>,
     /// Write a page
@@ -73,54 +74,100 @@ fn open(path: &Path) -> Result<RunResult, Failure> {
     RunResult::open(path).map_err(Failure::usage)
 }
 
+/// What a comparison comes to.
+struct Finding {
+    rows: Vec<Compared>,
+    slos: Vec<evaluate::Verdict>,
+    /// Figures that are worse beyond chance, and no objective says by how much they may be.
+    worse: Vec<String>,
+    /// In what the runs are of two loads.
+    unlike: Vec<String>,
+    /// Why it says nothing.
+    invalid: Vec<String>,
+}
+
 /// Compares, shows and judges.
 pub fn run_compare(args: &CompareArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let objectives = read_slos(&args.slo)?;
     outputs::check(args.html.as_deref(), &[&args.before, &args.after])?;
     let (before, after) = (open(&args.before)?, open(&args.after)?);
-    let rows = compare(&before, &after, args.seed);
-    let verdicts = judge_slos(&objectives, &after, Some(&before));
-    for what in after.unlike(&before, false) {
-        writeln!(out, "WARNING: these are runs of two loads: {what}").map_err(Failure::usage)?;
-    }
-    let other = other_load(&objectives, &after, Some(&before), false);
-    let invalid: Vec<String> = [(&args.before, &before), (&args.after, &after)]
-        .into_iter()
-        .flat_map(|(path, run)| {
-            run.invalid.iter().map(move |why| format!("{} is not valid: {why}", path.display()))
-        })
-        .chain(other.map(|why| format!("NOT valid: {why}")))
-        .collect();
-    let validity = if invalid.is_empty() { Verdict::Pass } else { Verdict::Invalid };
-    let is_met = verdicts.iter().all(|one| one.met);
-    let verdict = validity.and(if is_met { Verdict::Pass } else { Verdict::Failed });
-    show(&rows, &verdicts, &invalid, out).map_err(Failure::usage)?;
+    let paths = [args.before.as_path(), args.after.as_path()];
+    let finding = find(&objectives, paths, [&before, &after], args.seed);
+    show(&finding, out).map_err(Failure::usage)?;
     if let Some(path) = &args.html {
-        let page = page(
-            &[&args.before, &args.after],
-            [&before, &after],
-            &rows,
-            &verdicts,
-            verdict,
-            &invalid,
-        );
-        write_file(path, page.as_bytes())?;
+        write_file(path, page(paths, [&before, &after], &finding).as_bytes())?;
     }
-    Ok(verdict)
+    Ok(finding.verdict())
 }
 
-fn show(
-    rows: &[Compared],
-    verdicts: &[evaluate::Verdict],
-    invalid: &[String],
-    out: &mut dyn Write,
-) -> io::Result<()> {
+fn find(objectives: &[Slo], paths: [&Path; 2], runs: [&RunResult; 2], seed: u64) -> Finding {
+    let [before, after] = runs;
+    let rows = compare(before, after, seed);
+    let unlike = after.unlike(before, false);
+    let is_worse = |row: &&Compared| {
+        row.reading() == Reading::Worse && !objectives.iter().any(|slo| row.is_bounded_by(slo))
+    };
+    let worse = rows.iter().filter(is_worse).map(|row| row.name.clone()).collect();
+    let mut invalid: Vec<String> = Vec::new();
+    for (path, run) in paths.into_iter().zip(runs) {
+        let why = run.invalid.iter().map(|why| format!("{} is not valid: {why}", path.display()));
+        invalid.extend(why);
+    }
+    invalid.extend(unlike.iter().map(|what| format!("these are runs of two loads: {what}")));
+    let is_told = rows.iter().any(|row| row.reading() != Reading::Unknown)
+        || objectives.iter().any(Slo::needs_baseline);
+    if !is_told {
+        invalid.push("nothing was compared: the runs are too short to tell".to_owned());
+    }
+    Finding { rows, slos: judge_slos(objectives, after, Some(before)), worse, unlike, invalid }
+}
+
+impl Finding {
+    /// Figures of two loads say nothing about a target, whichever way they differ.
+    fn verdict(&self) -> Verdict {
+        let validity = if self.invalid.is_empty() { Verdict::Pass } else { Verdict::Invalid };
+        let is_held = self.worse.is_empty() && self.slos.iter().all(|one| one.met);
+        validity.and(if is_held { Verdict::Pass } else { Verdict::Failed })
+    }
+
+    fn title(&self) -> &'static str {
+        match self.verdict() {
+            Verdict::Pass => "The second run holds",
+            Verdict::Failed => "The second run falls short",
+            _ if !self.unlike.is_empty() => "Two loads, side by side",
+            _ => "The runs cannot be compared",
+        }
+    }
+
+    /// Why, in a few sentences.
+    fn reasons(&self) -> Vec<String> {
+        let mut reasons = self.invalid.clone();
+        let missed = self.slos.iter().filter(|one| !one.met).count();
+        if missed > 0 {
+            reasons.push(format!("{missed} of {} objectives not met", self.slos.len()));
+        }
+        if !self.worse.is_empty() {
+            reasons.push(format!("worse beyond chance: {}", self.worse.join(", ")));
+        }
+        let count = |wanted: Reading| self.rows.iter().filter(|it| it.reading() == wanted).count();
+        reasons.push(format!(
+            "{} figures worse, {} better, {} without a clear difference, {} unknown",
+            count(Reading::Worse),
+            count(Reading::Better),
+            count(Reading::Unclear),
+            count(Reading::Unknown)
+        ));
+        reasons
+    }
+}
+
+fn show(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "{:<14} {:>14} {:>14} {:>32}  reading",
         "", "before", "after", "95 % of the difference"
     )?;
-    for row in rows {
+    for row in &finding.rows {
         let figure = |value: Option<f64>| value.map_or("none".to_owned(), |it| row.unit.show(it));
         writeln!(
             out,
@@ -132,16 +179,22 @@ fn show(
             reading(row).1
         )?;
     }
-    for one in verdicts {
+    for one in &finding.slos {
         writeln!(out, "{}", one.line())?;
     }
-    for why in invalid {
-        writeln!(out, "{why}")?;
+    if !finding.worse.is_empty() {
+        writeln!(out, "FAILED: worse beyond chance: {}", finding.worse.join(", "))?;
     }
-    Ok(())
+    for why in &finding.invalid {
+        writeln!(out, "NOT valid: {why}")?;
+    }
+    writeln!(out, "verdict: {}", finding.verdict().label())
 }
 
 fn interval(row: &Compared) -> String {
+    if row.before.is_none() || row.after.is_none() {
+        return "not known of both".to_owned();
+    }
     let Some((low, high)) = row.interval else { return "too short to tell".to_owned() };
     let sign =
         |it: f64| if it >= 0.0 { format!("+{}", row.unit.show(it)) } else { row.unit.show(it) };
@@ -157,32 +210,9 @@ fn reading(row: &Compared) -> (&'static str, &'static str) {
     }
 }
 
-fn page(
-    paths: &[&PathBuf; 2],
-    runs: [&RunResult; 2],
-    rows: &[Compared],
-    verdicts: &[evaluate::Verdict],
-    verdict: Verdict,
-    invalid: &[String],
-) -> String {
-    let count = |wanted: Reading| rows.iter().filter(|row| row.reading() == wanted).count();
-    let missed = verdicts.iter().filter(|one| !one.met).count();
-    let mut reasons = invalid.to_vec();
-    if missed > 0 {
-        reasons.push(format!("{missed} of {} objectives not met", verdicts.len()));
-    }
-    reasons.push(format!(
-        "{} figures worse, {} better, {} without a clear difference",
-        count(Reading::Worse),
-        count(Reading::Better),
-        count(Reading::Unclear) + count(Reading::Unknown)
-    ));
-    let title = match verdict {
-        Verdict::Pass => "The second run holds",
-        Verdict::Failed => "The second run falls short",
-        _ => "The runs cannot be compared",
-    };
-    let cells: Vec<Vec<Cell>> = rows
+fn page(paths: [&Path; 2], runs: [&RunResult; 2], finding: &Finding) -> String {
+    let cells: Vec<Vec<Cell>> = finding
+        .rows
         .iter()
         .map(|row| {
             let figure =
@@ -198,21 +228,22 @@ fn page(
         })
         .collect();
     let kicker: Vec<String> = paths
-        .iter()
+        .into_iter()
         .zip(runs)
         .map(|(path, run)| format!("{} ({})", path.display(), moment(run.started_us)))
         .collect();
     let lead = "The interval is of the difference, from drawing stretches of about a second of both \
                 runs anew, so that a pause of the target counts once and not once a request.";
+    let title = finding.title();
     let body = [
         format!("<p class=\"kicker\">{}</p>", escape(&kicker.join(" \u{2192} "))),
-        verdict_box(verdict, title, &reasons),
+        verdict_box(finding.verdict(), title, &finding.reasons()),
         section(
             "Figures",
             lead,
             &table(&["", "", "Before", "After", "95 % of the difference"], &cells),
         ),
-        section("Objectives", "", &slos(verdicts)),
+        section("Objectives", "", &slos(&finding.slos)),
         section(
             "Measured",
             "",

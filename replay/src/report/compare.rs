@@ -9,7 +9,7 @@
 
 use crate::random::Random;
 use crate::result::{Counts, RunResult, Window};
-use crate::slo::Unit;
+use crate::slo::{Counted, Metric, Rates, Slo, Statistic, Times, Unit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -74,6 +74,21 @@ const FIGURES: [(&str, Figure, Unit, bool); 7] = [
     ("fill", Figure::Fill, Unit::Share, false),
     ("rate", Figure::Rate, Unit::PerSecond, false),
 ];
+
+impl Figure {
+    fn is_of(self, metric: &Metric) -> bool {
+        match (self, metric) {
+            (
+                Self::Quantile(mine),
+                Metric::Time { of: Times::Latency, statistic: Statistic::Quantile(other) },
+            ) => (mine - other).abs() < 1e-9,
+            (Self::Errors, Metric::Requests(Counted::Errors))
+            | (Self::Fill, Metric::Requests(Counted::Fill))
+            | (Self::Rate, Metric::Rate(Rates::Answered)) => true,
+            _ => false,
+        }
+    }
+}
 
 /// Compares.
 pub fn compare(before: &RunResult, after: &RunResult, seed: u64) -> Vec<Compared> {
@@ -213,5 +228,13 @@ impl Compared {
             (is_more, _) if is_more == self.is_ceiling => Reading::Worse,
             _ => Reading::Better,
         }
+    }
+
+    /// Whether this objective says how much worse than before it may be.
+    pub fn is_bounded_by(&self, slo: &Slo) -> bool {
+        let mine = FIGURES.iter().find(|(name, ..)| *name == self.name);
+        slo.needs_baseline()
+            && slo.comparison.is_ceiling() == self.is_ceiling
+            && mine.is_some_and(|(_, figure, ..)| figure.is_of(&slo.metric))
     }
 }

@@ -273,42 +273,71 @@ fn write(name: &str, run: &RunResult) -> String {
 fn two_runs_are_compared_with_what_chance_may_have_done() {
     let (one, same, slow) = (run(3, 1.0, (0, 1)), run(4, 1.0, (0, 1)), run(5, 1.15, (0, 1)));
     let before = write("before.json", &one);
-    let compared = |after: &RunResult, name: &str, slo: &str| {
-        let (after, page) = (write(name, after), folder().join(format!("{name}.html")));
-        let words = ["x", &before, &after, "--slo", slo, "--html", page.to_str().unwrap()];
+    let compared = |after: &RunResult, name: &str, slos: &[&str]| {
+        let (after, path) = (write(name, after), folder().join(format!("{name}.html")));
+        let words = ["x", &before, &after, "--html", path.to_str().unwrap()];
+        let words = words.into_iter().chain(slos.iter().flat_map(|slo| ["--slo", slo]));
         let mut shown = Vec::new();
         let verdict = run_compare(&CompareLine::parse_from(words).args, &mut shown).unwrap();
-        is_sound(&std::fs::read_to_string(page).unwrap());
-        (verdict, String::from_utf8(shown).unwrap())
+        let page = std::fs::read_to_string(path).unwrap();
+        is_sound(&page);
+        (verdict, String::from_utf8(shown).unwrap(), page)
     };
-    let (verdict, shown) = compared(&same, "same.json", "p50 < baseline * 1.05");
+    let (verdict, shown, page) = compared(&same, "same.json", &["p50 < baseline * 1.05"]);
     assert_eq!(verdict, Verdict::Pass, "{shown}");
+    assert!(page.contains("The second run holds"));
     let line = |shown: &str, name: &str| {
         shown.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
     };
     assert!(line(&shown, "latency p50").ends_with("no clear difference"), "{shown}");
-    let (verdict, shown) = compared(&slow, "slow.json", "p50 < baseline * 1.05");
+    let (verdict, shown, _) = compared(&slow, "slow.json", &["p50 < baseline * 1.05"]);
     assert_eq!(verdict, Verdict::Failed, "{shown}");
     assert!(line(&shown, "latency p50").ends_with("worse"), "{shown}");
     assert!(line(&shown, "rate").ends_with("no clear difference"), "{shown}");
-    // figures of another load: they are shown, and no objective is judged by them
+    // what is worse fails whether or not anything was asked; an objective may allow it, of its figure
+    let all = ["p50", "p90", "p99", "p99.9"].map(|it| format!("{it} < baseline * 1.3"));
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    for (slos, expected) in [
+        (&[][..], Verdict::Failed),
+        (&["p99 < 500s"], Verdict::Failed),
+        (&all[..1], Verdict::Failed),
+        (&all, Verdict::Pass),
+        (&["p50 < baseline * 1.05", "p90 < baseline * 2", "p99 < baseline * 2"], Verdict::Failed),
+    ] {
+        let (verdict, shown, page) = compared(&slow, "slow.json", slos);
+        assert_eq!(verdict, expected, "{slos:?} {shown}");
+        assert_eq!(page.contains("The second run holds"), expected == Verdict::Pass);
+        assert!(shown.contains(&format!("verdict: {}", expected.label())), "{shown}");
+    }
+    // figures of another load: they are shown, and nothing is judged by them
     let mut other = same.clone();
     other.plan.source.hash = Some("another".to_owned());
     other.plan.schedule = "constant 5/s".to_owned();
-    for (slo, expected) in
-        [("p50 < baseline * 1.05", Verdict::Invalid), ("p50 < 1s", Verdict::Pass)]
-    {
-        let (verdict, shown) = compared(&other, "other-load.json", slo);
-        assert_eq!(verdict, expected, "{shown}");
-        for what in ["what is in the source was `0123456789abcdef`", "the schedule was"] {
-            assert!(
-                shown.contains(&format!("WARNING: these are runs of two loads: {what}")),
-                "{shown}"
-            );
+    other.plan.share = Some(ShareOf { index: 1, of: 2 });
+    for slo in ["p50 < baseline * 1.05", "p50 < 1s"] {
+        let (verdict, shown, page) = compared(&other, "other-load.json", &[slo]);
+        assert_eq!(verdict, Verdict::Invalid, "{shown}");
+        assert!(page.contains("Two loads, side by side") && !page.contains("The second run"));
+        for what in [
+            "what is in the source was `0123456789abcdef`",
+            "the schedule was",
+            "the part of the run was `the whole` before and is `1/2` now",
+        ] {
+            let told = format!("these are runs of two loads: {what}");
+            assert!(shown.contains(&format!("NOT valid: {told}")), "{shown}");
+            assert!(page.contains(&html::escape(&told)), "{told}");
         }
     }
-    let (_, shown) = compared(&run_of(20, 6, 1.0, (0, 1)), "short.json", "p50 < 1s");
-    assert!(line(&shown, "latency p50").contains("too short"), "{shown}");
+    let short = run_of(20, 6, 1.0, (0, 1));
+    for (slos, expected) in [
+        (&[][..], Verdict::Invalid),
+        (&["p50 < 1s"], Verdict::Invalid),
+        (&["p50 < baseline * 1.5"], Verdict::Pass),
+    ] {
+        let (verdict, shown, _) = compared(&short, "short.json", slos);
+        assert_eq!(verdict, expected, "{slos:?} {shown}");
+        assert!(line(&shown, "latency p50").contains("too short"), "{shown}");
+    }
 }
 
 #[test]
