@@ -38,7 +38,7 @@ pub struct Standing {
     pub planned: u64,
     pub sent: u64,
     pub answered: u64,
-    /// Answers of status 200.
+    /// Answers of 200 with a bid.
     pub wins: u64,
     /// Faults, shed and unsent requests, and answers of 5xx.
     pub failed: u64,

@@ -11,6 +11,7 @@
 
 mod collect;
 mod connection;
+mod filled;
 mod http2;
 mod link;
 pub mod live;

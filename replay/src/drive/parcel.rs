@@ -4,6 +4,7 @@
 //! answer into it, an inspection reads it, the feed gets it back. Never: a decision. Invariant:
 //! reused; a run allocates as many as can be under way at once, however long it is.
 
+use super::filled::has_bid;
 use super::report::Fault;
 use crate::inspect::{End, Exchange};
 use crate::wire::answer::unchunk;
@@ -111,17 +112,25 @@ impl Parcel {
         self
     }
 
-    /// As an inspection sees it; `scratch` takes what a chunked body amounts to.
+    /// The body of the answer; `scratch` takes what a chunked one amounts to.
+    fn answered<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        let raw = self.answer.get(self.answer_body.clone()).unwrap_or_default();
+        if !self.is_chunked {
+            return raw;
+        }
+        scratch.clear();
+        unchunk(raw, scratch);
+        scratch
+    }
+
+    /// Whether it was answered with a bid; `scratch` as above.
+    pub fn is_filled(&self, scratch: &mut Vec<u8>) -> bool {
+        self.end.status() == Some(200) && has_bid(self.answered(scratch))
+    }
+
+    /// As an inspection sees it; `scratch` as above.
     pub fn exchange<'a>(&'a self, start: Nanos, scratch: &'a mut Vec<u8>) -> Exchange<'a> {
         let since = |at: Nanos| Duration::from_nanos(at.saturating_sub(start));
-        let raw = self.answer.get(self.answer_body.clone()).unwrap_or_default();
-        let answer: &[u8] = if self.is_chunked {
-            scratch.clear();
-            unchunk(raw, scratch);
-            scratch
-        } else {
-            raw
-        };
         Exchange {
             number: self.number,
             round: self.round,
@@ -133,9 +142,37 @@ impl Parcel {
             path: &self.path,
             request: self.body(),
             end: self.end,
-            answer,
+            answer: self.answered(scratch),
             announces: self.announces,
             recorded_status: self.recorded_status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_filled_by_a_bid_in_200_also_one_that_chunks_cut() {
+        let whole = r#"{"seatbid":[{"bid":[{"id":"1"}]}]}"#;
+        let (one, two) = whole.split_at(16);
+        let chunked = format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
+        for (status, answer, is_chunked, expected) in [
+            (200, whole, false, true),
+            (200, &chunked, true, true),
+            (200, &chunked, false, false),
+            (400, whole, false, false),
+            (200, r#"{"id":"1","nbr":2}"#, false, false),
+        ] {
+            let parcel = Parcel {
+                end: End::Answered(status),
+                answer: answer.as_bytes().to_vec(),
+                answer_body: 0..answer.len(),
+                is_chunked,
+                ..Parcel::default()
+            };
+            assert_eq!(parcel.is_filled(&mut vec![7]), expected, "{status} {answer}");
         }
     }
 }

@@ -77,6 +77,8 @@ pub struct Report {
     pub answered: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
+    /// Answers of 200 with a bid in them.
+    pub filled: u64,
     /// Sent and not answered, by `Fault`.
     pub faults: [u64; Fault::ALL.len()],
     /// Not sent: the queue was full.
@@ -125,6 +127,7 @@ impl Default for Report {
             sent: 0,
             answered: 0,
             statuses: BTreeMap::new(),
+            filled: 0,
             faults: [0; Fault::ALL.len()],
             shed: 0,
             unsent: 0,
@@ -161,7 +164,7 @@ impl Report {
         for histogram in [&mut self.latency, &mut self.service, &mut self.lateness] {
             histogram.reset();
         }
-        (self.planned, self.sent, self.answered) = (0, 0, 0);
+        (self.planned, self.sent, self.answered, self.filled) = (0, 0, 0, 0);
         (self.shed, self.unsent, self.unfinished) = (0, 0, 0);
         (self.connects, self.connect_faults, self.queue_peak) = (0, 0, 0);
         (self.bytes_sent, self.bytes_received) = (0, 0);
@@ -178,6 +181,7 @@ impl Report {
         for (status, count) in other.statuses.iter().filter(|(_, count)| **count > 0) {
             *self.statuses.entry(*status).or_default() += count;
         }
+        self.filled += other.filled;
         for (mine, theirs) in self.faults.iter_mut().zip(other.faults) {
             *mine += theirs;
         }

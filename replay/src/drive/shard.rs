@@ -64,6 +64,8 @@ pub(super) struct Shard<'a> {
     window: u64,
     window_end: Nanos,
     totals: Totals,
+    /// What a chunked answer amounts to, while it is looked at.
+    unchunked: Vec<u8>,
 }
 
 /// How it ended.
@@ -113,6 +115,7 @@ impl<'a> Shard<'a> {
             window: 0,
             window_end: 0,
             totals: Totals::default(),
+            unchunked: Vec::new(),
         })
     }
 
@@ -285,8 +288,10 @@ impl<'a> Shard<'a> {
                 report.service.saturating_record(now.saturating_sub(parcel.sent_at));
                 report.answered += 1;
                 *report.statuses.entry(status).or_default() += 1;
+                let filled = u64::from(parcel.is_filled(&mut self.unchunked));
+                report.filled += filled;
                 self.totals.answered += 1;
-                self.totals.wins += u64::from(status == 200);
+                self.totals.wins += filled;
                 self.totals.failed += u64::from(status >= 500);
             }
             End::Fault(fault) => {

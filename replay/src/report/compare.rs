@@ -154,7 +154,8 @@ struct Drawn {
     failed: u64,
     lost: u64,
     answered: u64,
-    filled: u64,
+    /// None: not counted.
+    filled: Option<u64>,
     seconds: f64,
     times: BTreeMap<u64, u64>,
     times_len: u64,
@@ -189,7 +190,9 @@ impl Drawn {
         self.failed += weight * counts.failed();
         self.lost += weight * (counts.faulty() + counts.unfinished + counts.shed + counts.unsent);
         self.answered += weight * counts.answered;
-        self.filled += weight * counts.status(200);
+        if let Some(filled) = counts.filled {
+            *self.filled.get_or_insert(0) += weight * filled;
+        }
         self.seconds += weight as f64 * block.seconds;
         for (value, count) in &block.times {
             *self.times.entry(*value).or_default() += weight * count;
@@ -202,7 +205,7 @@ impl Drawn {
         match figure {
             Figure::Quantile(quantile) => self.quantile(quantile),
             Figure::Errors => share(self.failed, self.planned.max(self.answered)),
-            Figure::Fill => share(self.filled, self.answered),
+            Figure::Fill => share(self.filled?, self.answered),
             Figure::Rate => (self.seconds > 0.0).then(|| self.answered as f64 / self.seconds),
         }
     }

@@ -161,8 +161,10 @@ fn figures(run: &RunResult) -> String {
         ),
         (
             "Fill",
-            percent(share(whole.status(200), whole.answered)),
-            format!("{} answers of status 200", count(whole.status(200))),
+            whole.filled.map_or("unknown".to_owned(), |it| percent(share(it, whole.answered))),
+            whole
+                .filled
+                .map_or("not counted".to_owned(), |it| format!("{} answers with a bid", count(it))),
         ),
         ("Median", at(0.5), "latency, p50".to_owned()),
         ("p99", at(0.99), "latency".to_owned()),

@@ -177,6 +177,9 @@ impl Counts {
         for (status, count) in &other.statuses {
             add(self.statuses.entry(*status).or_default(), *count);
         }
+        if let Some(count) = other.filled {
+            add(self.filled.get_or_insert(0), count);
+        }
         for (fault, count) in &other.faults {
             add(self.faults.entry(fault.clone()).or_default(), *count);
         }

@@ -129,6 +129,9 @@ pub struct Counts {
     pub answered: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
+    /// Answers of 200 with a bid in them; none: nothing was counted, or before that was.
+    #[serde(default)]
+    pub filled: Option<u64>,
     /// Sent and not answered, by the label of the fault.
     pub faults: BTreeMap<String, u64>,
     /// Not sent: too many waited for a connection.
@@ -381,6 +384,7 @@ impl Counts {
             planned: report.planned,
             sent: report.sent,
             answered: report.answered,
+            filled: Some(report.filled),
             statuses: nonzero(report.statuses.iter().map(|(status, count)| (*status, *count))),
             faults: nonzero(
                 Fault::ALL.iter().map(|fault| (fault.label().to_owned(), report.fault(*fault))),

@@ -179,7 +179,7 @@ impl Slo {
                 let (count, of) = match counted {
                     Counted::Errors => (counts.failed(), planned(counts)),
                     Counted::Unanswered => (unanswered(counts), planned(counts)),
-                    Counted::Fill => (counts.status(200), counts.answered),
+                    Counted::Fill => (counts.filled?, counts.answered),
                     Counted::Status(set) => {
                         let found = counts.statuses.iter().filter(|(code, _)| set.contains(**code));
                         (found.map(|(_, count)| *count).sum(), counts.answered)

@@ -19,6 +19,7 @@ pub(crate) fn run<T: AsRef<[u64]>>(windows: &[(u64, T)]) -> RunResult {
             sent: *planned,
             answered: latencies.len() as u64,
             statuses: [(200, latencies.len() as u64)].into(),
+            filled: Some(latencies.len() as u64),
             latency: Packed::new(&times),
             ..Counts::default()
         };
@@ -73,6 +74,16 @@ fn objectives_of_the_whole_are_met_or_not() {
     }
     let observed = judged("p99 < 6ms", &run).observed.unwrap();
     assert!((observed - 0.005).abs() < 0.000_01, "{observed}");
+}
+
+#[test]
+fn an_answer_without_a_bid_fills_nothing_and_what_was_not_counted_is_no_fill() {
+    let mut run = steady();
+    for (filled, observed) in [(Some(50), Some(0.25)), (Some(0), Some(0.0)), (None, None)] {
+        run.whole.filled = filled;
+        let verdict = judged("fill > 20%", &run);
+        assert_eq!((verdict.observed, verdict.met), (observed, filled == Some(50)), "{filled:?}");
+    }
 }
 
 #[test]

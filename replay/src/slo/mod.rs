@@ -7,7 +7,7 @@
 //! | part | what may stand there |
 //! |---|---|
 //! | times | `p50` `p99.9` `min` `mean` `max`, before them `latency` (the default: from the planned moment), `service` (from sending) or `lateness` (the generator's own) |
-//! | numbers of requests | `errors` (5xx, faults, never sent or never answered), `unanswered`, `fill` (answers of 200), `status(503)`, `status(5xx)`, `status(400-499)`, `status(502,503)` |
+//! | numbers of requests | `errors` (5xx, faults, never sent or never answered), `unanswered`, `fill` (answers of 200 with a bid), `status(503)`, `status(5xx)`, `status(400-499)`, `status(502,503)` |
 //! | rates | `rate` (answers), `sent`: a second |
 //! | comparison | `<` `<=` `>` `>=` `=` |
 //! | limit | a time (`80ms`), a number (`0`) or share (`0.1%`), a rate (`5000/s`); `0.99 * planned`; `baseline * 1.05`, `baseline * 1.05 + 1ms` |
@@ -66,7 +66,7 @@ pub enum Counted {
     Errors,
     /// Planned requests without an answer, whatever the reason.
     Unanswered,
-    /// Answers of 200.
+    /// Answers of 200 with a bid.
     Fill,
     Status(StatusSet),
 }

@@ -54,6 +54,7 @@ fn run_of(length: u64, seed: u64, factor: f64, shard: (u64, u64)) -> RunResult {
                 _ => 400,
             };
             *report.statuses.entry(status).or_default() += 1;
+            report.filled += u64::from(status == 200);
         }
         report.connects = u64::from(window == 0) * 16;
         report.queue_peak = if stall { count * (window - 149) } else { random.below(3) };

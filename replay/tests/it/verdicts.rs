@@ -72,6 +72,19 @@ fn a_run_that_is_turned_away_or_not_answered_is_invalid_whatever_it_is_judged_by
 }
 
 #[test]
+fn an_answer_without_a_bid_is_no_fill() {
+    let folder = tempfile::tempdir().unwrap();
+    let recording = recording(folder.path(), 50);
+    for (body, code) in
+        [(r#"{"id":"1","nbr":2}"#, 1), (r#"{"seatbid":[{"bid":[{"id":"2","price":1}]}]}"#, 0)]
+    {
+        let target = format!("http://{}", script::serve(move |_| (200, body.to_owned())));
+        let line = ["run", &recording, "--target", &target, "--slo", "fill > 10%"];
+        told(&[&line[..], &PATIENT].concat(), code);
+    }
+}
+
+#[test]
 fn no_rate_holds_where_everything_is_turned_away_or_nothing_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let recording = recording(folder.path(), 50);
