@@ -8,7 +8,7 @@ use super::answer::{Ignore, Side};
 use super::tally::{Role, Tally, Trio};
 use crate::ask::{Answered, AskError, AskSettings, Asked, Asker};
 use crate::drive::target::Target;
-use crate::judge::void::TURNED_AWAY;
+use crate::judge::void::{is_expected, is_turned_away};
 use crate::random::Random;
 use crate::sample::{Sample, fresh_id, with_id};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -138,15 +138,18 @@ impl Compare<'_> {
         for last in (1..order.len()).rev() {
             order.swap(last, random.index(last + 1));
         }
-        let is_welcome = !sample.recorded.is_some_and(|then| TURNED_AWAY.contains(&then));
+        let is_welcome = !sample.recorded.is_some_and(is_turned_away);
         self.tally.welcome += u64::from(round == 0 && is_welcome);
         let mut sides = [None, None, None];
         for role in order {
             let answered = ask(role, &asked);
             if round == 0 {
-                let is_turned = answered.as_ref().is_ok_and(|it| TURNED_AWAY.contains(&it.status));
+                let is_turned = answered.as_ref().is_ok_and(|it| {
+                    is_turned_away(it.status)
+                        && !is_expected(it.status, sample.recorded, &sample.asked.body)
+                });
                 self.tally.unanswered[role as usize] += u64::from(answered.is_err());
-                self.tally.turned_away[role as usize] += u64::from(is_welcome && is_turned);
+                self.tally.turned_away[role as usize] += u64::from(is_turned);
             }
             sides[role as usize] = Some(Side::new(&answered, self.ignore));
         }

@@ -122,7 +122,7 @@ impl Inspect for Judge {
     fn exchange(&mut self, exchange: &Exchange<'_>) {
         self.fingerprint.exchange(exchange);
         if let Some(status) = exchange.end.status() {
-            self.refusals.note(status, exchange.recorded_status);
+            self.refusals.note(status, exchange.recorded_status, exchange.request);
         }
         if let Some(inspector) = &mut self.inspector {
             inspector.exchange(exchange);

@@ -6,17 +6,48 @@
 
 use crate::assertions::{Assertion, Assertions};
 use crate::result::{Invalid, RunResult};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// Statuses by which a target has nothing to do with a request, whatever is in it: who asks, the
-/// path or the method is wrong. A request that is broken (400) or too much (429, 503) was looked at.
-pub const TURNED_AWAY: [u16; 4] = [401, 403, 404, 405];
+/// Whether a target says by this status that it has nothing to do with the request, whatever is in
+/// it: who asks, the path, the method, a header or the coding is wrong, or it is to go elsewhere. One
+/// that is too much (429, 503) was looked at.
+pub fn is_turned_away(status: u16) -> bool {
+    matches!(status, 300..=399 | 400 | 401 | 403 | 404 | 405 | 415)
+}
+
+/// Whether the recording lets expect that this request is answered so: it was turned away then, too,
+/// or, where nothing is known of then, it is broken and 400 says so.
+pub fn is_expected(status: u16, recorded: Option<u16>, request: &[u8]) -> bool {
+    recorded.map_or_else(|| status == 400 && !is_whole(request), is_turned_away)
+}
+
+/// Whether it has at least what every bid request has: an id and impressions, each member once.
+fn is_whole(request: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "that they can be read is all that matters")]
+    struct Request {
+        id: IgnoredAny,
+        imp: Vec<Imp>,
+    }
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "that it can be read is all that matters")]
+    struct Imp {
+        id: IgnoredAny,
+        #[serde(default)]
+        bidfloor: Option<f64>,
+    }
+    // whatever lies between them is left out by the one, and has its depth looked at by the other
+    serde_json::from_slice::<Request>(request).is_ok()
+        && serde_json::from_slice::<Value>(request).is_ok()
+}
 
 /// Answers that were looked at, by whether the recording lets expect that the request is turned
 /// away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusals {
-    /// To requests that were turned away when they were recorded, too.
+    /// To requests that were turned away when they were recorded, too, or are broken.
     pub expected: u64,
     /// To others, and those whose recorded status is not known.
     pub welcome: u64,
@@ -26,13 +57,13 @@ pub struct Refusals {
 
 impl Refusals {
     /// Takes in an answer to a request that was recorded with this status.
-    pub fn note(&mut self, status: u16, recorded: Option<u16>) {
-        if recorded.is_some_and(|then| TURNED_AWAY.contains(&then)) {
+    pub fn note(&mut self, status: u16, recorded: Option<u16>, request: &[u8]) {
+        if is_expected(status, recorded, request) {
             self.expected += 1;
             return;
         }
         self.welcome += 1;
-        self.turned += u64::from(TURNED_AWAY.contains(&status));
+        self.turned += u64::from(is_turned_away(status));
     }
 
     /// Whether the recording does not explain it: it turned nobody away, or most of the others are
@@ -63,8 +94,11 @@ impl RunResult {
             self.invalid.push(Invalid::Unanswered { requests: planned });
             return;
         }
-        let refused =
-            TURNED_AWAY.iter().fold(0, |sum: u64, it| sum.saturating_add(whole.status(*it)));
+        let refused = whole
+            .statuses
+            .iter()
+            .filter(|(status, _)| is_turned_away(**status))
+            .fold(0, |sum: u64, (_, count)| sum.saturating_add(*count));
         if refused.saturating_mul(2) > answered && self.judged.refusals.is_unexpected() {
             self.invalid.push(Invalid::Refused { refused, answered });
         }
@@ -103,8 +137,11 @@ fn not_judged(found: &Assertions) -> Option<Invalid> {
 mod tests {
     use super::*;
     use crate::assertions::{Mix, Row};
+    use crate::generate::{GenerateSettings, Generator};
     use crate::slo::evaluate::tests::run;
     use std::collections::BTreeMap;
+
+    const WHOLE: &[u8] = br#"{"id":"1","imp":[{"id":"1","bidfloor":0.5}]}"#;
 
     fn answered(statuses: &[(u16, u64)]) -> RunResult {
         let mut result = run(&[(10, [5; 10]); 10]);
@@ -146,7 +183,13 @@ mod tests {
             (&[(401, 100)][..], &[(None, 100)][..], false),
             (&[(401, 30), (403, 10), (404, 10), (405, 1), (204, 49)], &[(None, 100)], false),
             (&[(401, 50), (204, 50)], &[(None, 100)], true),
-            (&[(400, 100)], &[(None, 100)], true),
+            (&[(400, 100)], &[(None, 100)], false),
+            (&[(302, 100)], &[(None, 100)], false),
+            (&[(307, 60), (415, 40)], &[(Some(204), 100)], false),
+            (&[(429, 90), (422, 10)], &[(None, 100)], true),
+            // as many as were broken then
+            (&[(400, 60), (204, 40)], &[(Some(400), 60), (Some(200), 40)], true),
+            (&[(400, 100)], &[(Some(400), 60), (Some(200), 40)], false),
             (&[(204, 100)], &[(Some(401), 100)], true),
             (&[(401, 100)], &[(Some(200), 100)], false),
             (&[(401, 100)], &[(Some(404), 100)], true),
@@ -156,9 +199,22 @@ mod tests {
             let mut result = answered(now);
             let then = then.iter().flat_map(|(status, count)| vec![*status; *count]);
             let now = now.iter().flat_map(|(status, count)| (0..*count).map(|_| *status));
-            now.zip(then).for_each(|(now, then)| result.judged.refusals.note(now, then));
+            now.zip(then).for_each(|(now, then)| result.judged.refusals.note(now, then, WHOLE));
             result.settle();
             assert_eq!(result.is_valid(), is_valid, "{:?}", result.whole.statuses);
+        }
+    }
+
+    #[test]
+    fn a_broken_request_that_is_refused_as_such_is_looked_at() {
+        let generator = Generator::new(GenerateSettings { seed: 3, broken: 1.0 });
+        for (status, is_valid) in [(400, true), (401, false), (302, false)] {
+            let mut result = answered(&[(status, 100)]);
+            for body in generator.set(100).iter() {
+                result.judged.refusals.note(status, None, body);
+            }
+            result.settle();
+            assert_eq!(result.is_valid(), is_valid, "{status}: {:?}", result.judged.refusals);
         }
     }
 

@@ -192,7 +192,8 @@ pub enum Invalid {
     Nothing,
     /// Not one request was answered.
     Unanswered { requests: u64 },
-    /// The target turned most requests away (401, 403, 404, 405), and not so in the recording.
+    /// The target turned most requests away (3xx, 400, 401, 403, 404, 405, 415), and not so in the
+    /// recording.
     Refused { refused: u64, answered: u64 },
     /// Assertions that were named and never judged; empty: of all of them, not one that reads an
     /// answer of 200 or 204.
@@ -223,8 +224,8 @@ impl std::fmt::Display for Invalid {
             }
             Self::Refused { refused, answered } => write!(
                 f,
-                "{refused} of {answered} answers turn the request away (401, 403, 404, 405): are the \
-                 key and the path right?"
+                "{refused} of {answered} answers turn the request away (3xx, 400, 401, 403, 404, 405, \
+                 415): are the key, the path and the headers right?"
             ),
             Self::NotJudged { rules } if rules.is_empty() => {
                 f.write_str("no assertion was judged that reads an answer of 200 or 204")

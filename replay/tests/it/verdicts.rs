@@ -63,7 +63,9 @@ fn a_run_that_is_turned_away_or_not_answered_is_invalid_whatever_it_is_judged_by
         (&empty, &slo, 0, "verdict: pass"),
         (&empty, &["--assert", "empty,tmax"], 0, "verdict: pass"),
         (&empty, &["--assert", "empty,floor,deal"], 3, "never judged: floor, deal"),
-        (&answering(400), &slo, 0, "verdict: pass"),
+        (&answering(400), &slo, 3, "NOT valid: 200 of 200 answers turn the request away"),
+        (&answering(302), &slo, 3, "NOT valid: 200 of 200 answers turn the request away"),
+        (&answering(429), &slo, 0, "verdict: pass"),
     ] {
         let line = ["run", &recording, "--target", target, "--rate", "2000"];
         let text = told(&[&line[..], &PATIENT, more].concat(), code);
