@@ -6,6 +6,7 @@ use super::answer::Ignore;
 use super::run::{self, DiffError, DiffSettings, Servers};
 use super::{DiffResult, PathDiff};
 use crate::drive::target::{Allow, Target};
+use crate::feed::head::parse_headers;
 use crate::report::{diff_page, outputs, write_file};
 use crate::run::failing;
 use crate::sample::{self, Samples};
@@ -80,24 +81,13 @@ fn parse_alpha(text: &str) -> Result<f64, String> {
     Err("above 0, at most 0.1".to_owned())
 }
 
-/// `name: value` lines as pairs.
-pub(crate) fn headers(lines: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    lines
-        .iter()
-        .map(|line| match line.split_once(':') {
-            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => Err(Failure::usage(format!("--header `{line}`: allowed is `name: value`"))),
-        })
-        .collect()
-}
-
 /// Compares, shows and judges.
 pub fn run(args: &DiffArgs, out: &mut dyn Write) -> Result<Verdict, Failure> {
     let outputs = [&args.json, &args.html, &args.failing];
     outputs::check(outputs.into_iter().flatten().map(PathBuf::as_path), &[&args.capture])?;
     let ignore = Ignore::parse(&args.ignore).map_err(Failure::usage)?;
     let allow = if args.allow { Allow::Any } else { Allow::Loopback };
-    let headers = headers(&args.headers)?;
+    let headers = parse_headers(&args.headers).map_err(Failure::usage)?;
     let target = |url: &str| {
         let target = Target::parse(url, allow).and_then(|it| it.with_headers(&headers, allow));
         target.map_err(Failure::usage)

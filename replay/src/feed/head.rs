@@ -149,11 +149,19 @@ pub(super) fn is_sendable(record: &Record, path: &str) -> bool {
         && record.headers.iter().all(|(name, value)| is_token(name) && is_text(value))
 }
 
-/// Headers that somebody gave by hand, `name: value`.
+/// Headers that somebody gave by hand.
+pub fn parse_headers(lines: &[String]) -> Result<Vec<(String, String)>, FeedError> {
+    lines.iter().map(|line| parse_header(line)).collect()
+}
+
+/// One of them, `name: value`.
 pub fn parse_header(line: &str) -> Result<(String, String), FeedError> {
     let fault = || FeedError::Header(line.to_owned());
     let (name, value) = line.split_once(':').ok_or_else(fault)?;
     let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+    if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+        return Err(FeedError::Ours(name));
+    }
     let record = Record { headers: vec![(name.clone(), value.clone())], ..Record::default() };
     is_sendable(&record, "/").then_some((name, value)).ok_or_else(fault)
 }
@@ -221,6 +229,11 @@ mod tests {
             assert!(!is_sendable(&record, path), "{record:?} {path:?}");
         }
         assert!(parse_header("no colon").is_err());
+        for ours in ["content-length: 3", "Host: other", "Transfer-Encoding: chunked"] {
+            let fault = parse_header(ours).unwrap_err();
+            assert!(matches!(fault, FeedError::Ours(_)), "{ours}: {fault}");
+        }
+        assert!(parse_header("content-type: application/json").is_ok());
         assert_eq!(parse_header(" a : b ").unwrap(), ("a".to_owned(), "b".to_owned()));
     }
 }

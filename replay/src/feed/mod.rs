@@ -34,6 +34,8 @@ pub enum FeedError {
     Nothing { path: PathBuf, damage: Option<String> },
     #[error("{0:?} is no header of the form `name: value`")]
     Header(String),
+    #[error("the header {0:?} is gavel-replay's own to write, as it sends each request anew")]
+    Ours(String),
 }
 
 /// What stands before a damage was not enough.

@@ -8,7 +8,7 @@ use crate::drive::plan::{Bounds, DriveSettings, Keys, Plan, Pool, Protocol, Shar
 use crate::drive::schedule::{Burst, Schedule, Stage};
 use crate::drive::target::{Allow, Target};
 use crate::feed::Feed;
-use crate::feed::head::parse_header;
+use crate::feed::head::{parse_header, parse_headers};
 use crate::feed::source::Source;
 use crate::generate::{GenerateSettings, Generator};
 use crate::result::SourceOf;
@@ -318,12 +318,7 @@ impl PlayArgs {
     }
 
     fn target(&self) -> Result<Target, Failure> {
-        let headers: Vec<(String, String)> = self
-            .headers
-            .iter()
-            .map(|line| parse_header(line))
-            .collect::<Result<_, _>>()
-            .map_err(Failure::usage)?;
+        let headers = parse_headers(&self.headers).map_err(Failure::usage)?;
         let rest = self.target.strip_prefix("http://").unwrap_or(&self.target);
         let host = rest.split('/').next().unwrap_or_default();
         let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);

@@ -9,7 +9,7 @@ use crate::assertions::Assertion;
 use crate::demo::parse_time;
 use crate::diff::answer::Ignore;
 use crate::drive::target::{Allow, Target};
-use crate::feed::head::parse_header;
+use crate::feed::head::parse_headers;
 use crate::report::outputs;
 use crate::run::failing::{of_body, write_records};
 use crate::sample::{self, Sample};
@@ -116,12 +116,7 @@ fn unreachable(error: AskError) -> Failure {
 impl ShrinkArgs {
     fn check(&self) -> Result<Check, Failure> {
         let allow = if self.allow { Allow::Any } else { Allow::Loopback };
-        let headers: Vec<(String, String)> = self
-            .headers
-            .iter()
-            .map(|line| parse_header(line))
-            .collect::<Result<_, _>>()
-            .map_err(Failure::usage)?;
+        let headers = parse_headers(&self.headers).map_err(Failure::usage)?;
         let timeout_ms = u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX);
         let settings = AskSettings { timeout_ms, ..AskSettings::default() };
         let asker = |url: &str| {
