@@ -20,7 +20,7 @@ use recorded::likeness::Likeness;
 use recorded::{Answer, Recorded, RecordedError, Taken};
 use rustls::ServerConfig;
 use server::Server;
-use spec::StubSpec;
+use spec::{SpecError, StubSpec};
 use stats::{BidderStats, Counters};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -32,6 +32,8 @@ use std::thread::JoinHandle;
 /// Why simulated bidders cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum StubError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     #[error("port {port} for bidder {name:?} cannot be had")]
     Bind { name: String, port: u16, source: io::Error },
     #[error("the simulated bidders cannot be set up")]
@@ -90,6 +92,7 @@ pub struct Handle {
 
 /// Starts simulated bidders in threads of this process.
 pub fn spawn(mut spec: StubSpec) -> Result<Handle, StubError> {
+    spec.check()?;
     let recorded = match &spec.recorded {
         Some(path) => Recorded::load(path, &spec).map_err(StubError::Recorded)?,
         None => Recorded::default(),
@@ -105,7 +108,7 @@ pub fn spawn(mut spec: StubSpec) -> Result<Handle, StubError> {
         })?);
     }
     let addresses = listeners.iter().map(TcpListener::local_addr).collect::<io::Result<_>>();
-    let count = spec.threads.max(1);
+    let count = spec.threads;
     let counters = spec.bidders.iter().map(|_| Counters::default()).collect();
     let tls = spec.ca_file.as_deref().map(secure::certify).transpose()?;
     let is_stopped = AtomicBool::new(false);
