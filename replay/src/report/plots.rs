@@ -36,10 +36,7 @@ pub fn plots(run: &RunResult) -> Vec<String> {
     }
     let windows = run.window_us as f64 / 1e6;
     let end = parts.last().map_or(1.0, |part| part.start) + windows;
-    let x = Scale {
-        high: end.max(0.1),
-        ..Scale::linear(end, "seconds of the run", |it| format!("{it}"))
-    };
+    let x = Scale { high: end.max(0.1), ..Scale::linear(end, "seconds of the run", tick) };
     let x = Scale { high: x.high.min(end.max(0.1)), ..x };
     vec![
         over_time(&parts, &x),
@@ -181,6 +178,11 @@ fn percentiles(answered: u64, note: &str, all: &[(&str, &'static str, &Histogram
     plot.lines(&lines)
 }
 
+/// As short as it can be: steps that were added up are a hair beside what they stand for.
+fn tick(seconds: f64) -> String {
+    format!("{}", (seconds * 1e6).round() / 1e6)
+}
+
 fn a_second(value: f64) -> String {
     if !(f64::EPSILON..10.0).contains(&value) {
         return rounded(value);
@@ -317,6 +319,15 @@ fn queue(parts: &[Part], x: &Scale) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ticks_of_a_short_run_are_round() {
+        for (seconds, expected) in
+            [(3.0 * 0.2, "0.6"), (0.1 + 0.2, "0.3"), (0.05, "0.05"), (0.0, "0"), (120.0, "120")]
+        {
+            assert_eq!(tick(seconds), expected);
+        }
+    }
 
     #[test]
     fn a_point_has_requests_enough_or_the_line_points_enough() {
