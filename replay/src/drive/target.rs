@@ -39,6 +39,10 @@ pub enum Allow {
 pub enum TargetError {
     #[error("{0:?} is not of the form http://HOST:PORT/PATH")]
     Form(String),
+    #[error(
+        "{0:?}: gavel-replay speaks no TLS; give the address of plain HTTP, or of a proxy that adds it"
+    )]
+    Tls(String),
     #[error("a header or path holds a control character")]
     Control,
     #[error("the address of {host:?} cannot be found")]
@@ -53,6 +57,9 @@ impl Target {
     /// From `http://HOST:PORT/PATH`, with one route.
     pub fn parse(url: &str, allow: Allow) -> Result<Self, TargetError> {
         let form = || TargetError::Form(url.to_owned());
+        if is_tls(url) {
+            return Err(TargetError::Tls(url.to_owned()));
+        }
         let rest = url.strip_prefix("http://").ok_or_else(form)?;
         let (host, path) = match rest.split_once('/') {
             Some((host, path)) => (host, format!("/{path}")),
@@ -108,6 +115,11 @@ impl Target {
     }
 }
 
+/// Whether what is asked for is the one thing that is close to a target.
+pub fn is_tls(url: &str) -> bool {
+    url.get(..8).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https://"))
+}
+
 /// Whether `HOST:PORT` has its port; a bare IPv6 address must stand in brackets.
 fn has_port(host: &str) -> bool {
     host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
@@ -137,6 +149,8 @@ mod tests {
         for url in ["", "https://127.0.0.1/", "127.0.0.1:80", "http:///x", "http://a@127.0.0.1/"] {
             assert!(Target::parse(url, Allow::Any).is_err(), "{url}");
         }
+        let fault = Target::parse("HTTPS://127.0.0.1/", Allow::Any).unwrap_err();
+        assert!(fault.to_string().contains("speaks no TLS"), "{fault}");
         let route = Route { path: "/".into(), headers: vec![("x".into(), "a\r\nb".into())] };
         let address = "127.0.0.1:80".parse().unwrap();
         let fault = Target::at(address, vec![route], Allow::Loopback).unwrap_err();

@@ -6,7 +6,7 @@
 use crate::demo::parse_time;
 use crate::drive::plan::{Bounds, DriveSettings, Keys, Plan, Pool, Protocol, Share};
 use crate::drive::schedule::{Burst, Schedule, Stage};
-use crate::drive::target::{Allow, Target};
+use crate::drive::target::{Allow, Target, is_tls};
 use crate::feed::Feed;
 use crate::feed::head::{parse_header, parse_headers};
 use crate::feed::source::Source;
@@ -325,8 +325,10 @@ impl PlayArgs {
         let is_allowed = self.allow.as_deref().is_some_and(|allow| allow == host || allow == bare);
         let allow = if is_allowed { Allow::Any } else { Allow::Loopback };
         let url = match &self.path {
-            Some(path) => format!("http://{host}/{}", path.trim_start_matches('/')),
-            None => self.target.clone(),
+            Some(path) if !is_tls(&self.target) => {
+                format!("http://{host}/{}", path.trim_start_matches('/'))
+            }
+            _ => self.target.clone(),
         };
         Target::parse(&url, allow)
             .and_then(|target| target.with_headers(&headers, allow))
@@ -381,7 +383,7 @@ mod tests {
             parse_stages("30s:100, 1m:100-2000"),
             Ok(vec![stage(30, 100.0, 100.0), stage(60, 100.0, 2_000.0)])
         );
-        for wrong in ["", "30s", "30:x", "10h:5", "1s:1-x"] {
+        for wrong in ["", "30s", "30:x", "10d:5", "1s:1-x"] {
             assert!(parse_stages(wrong).is_err(), "{wrong:?}");
         }
         let burst = Burst { every: Duration::from_secs(10), count: 500 };
