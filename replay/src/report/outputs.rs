@@ -7,7 +7,7 @@ use crate::verdict::Failure;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why a command that writes there is not begun.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,8 @@ pub enum OutputError {
     Write(String, #[source] io::Error),
     #[error("{0} is read by this command, and would be overwritten")]
     Input(String),
+    #[error("{0} is to be written twice: each file takes one thing")]
+    Twice(String),
 }
 
 /// Looks at the files that will be written, and those that are read.
@@ -23,7 +25,13 @@ pub fn check<'p>(
     outputs: impl IntoIterator<Item = &'p Path>,
     inputs: &[&Path],
 ) -> Result<(), Failure> {
+    let mut seen: Vec<Place> = Vec::new();
     for output in outputs {
+        let place = place(output);
+        if place.as_ref().is_some_and(|place| seen.contains(place)) {
+            return Err(Failure::usage(OutputError::Twice(output.display().to_string())));
+        }
+        seen.extend(place);
         if inputs.iter().any(|input| is_same(input, output)) {
             return Err(Failure::usage(OutputError::Input(output.display().to_string())));
         }
@@ -34,10 +42,33 @@ pub fn check<'p>(
     Ok(())
 }
 
-/// By what it is, not by its name: links lead to the same file.
+/// What a path leads to: links lead to the same file.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    There { device: u64, number: u64 },
+    New(PathBuf),
+}
+
+/// None: nothing that holds what is written, such as a pipe, or nowhere.
+fn place(path: &Path) -> Option<Place> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => {
+            Some(Place::There { device: found.dev(), number: found.ino() })
+        }
+        Ok(_) => None,
+        Err(_) => {
+            let folder = match path.parent()? {
+                here if here.as_os_str().is_empty() => Path::new("."),
+                folder => folder,
+            };
+            Some(Place::New(folder.canonicalize().ok()?.join(path.file_name()?)))
+        }
+    }
+}
+
 fn is_same(one: &Path, other: &Path) -> bool {
-    let place = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
-    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
+    let is_there = |place: &Place| matches!(place, Place::There { .. });
+    place(one).filter(is_there).is_some_and(|one| place(other) == Some(one))
 }
 
 fn probe(path: &Path) -> io::Result<()> {
@@ -85,6 +116,14 @@ mod tests {
         assert!(!at("new.json").exists());
         assert_eq!(fs::read_to_string(at("old.json")).unwrap(), "old");
         assert_eq!(fs::read_to_string(at("in.cap")).unwrap(), "recorded");
-        check([Path::new("/dev/null")], &[]).unwrap();
+        check([Path::new("/dev/null"); 2], &[]).unwrap();
+        check([at("a.json").as_path(), &at("b.json"), &at("old.json")], &[]).unwrap();
+        std::os::unix::fs::symlink(at("old.json"), at("link.json")).unwrap();
+        for (one, other) in
+            [("a.json", "a.json"), ("a.json", "./a.json"), ("old.json", "link.json")]
+        {
+            let fault = check([at(one).as_path(), &at(other)], &[]).unwrap_err().chain();
+            assert!(fault.contains("written twice"), "{one} {other}: {fault}");
+        }
     }
 }
