@@ -46,9 +46,9 @@ pub struct PackArgs {
 /// Why captures cannot be packed.
 #[derive(Debug, thiserror::Error)]
 enum PackError {
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: CaptureError },
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be written", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("{} is there already; --force writes over it", .0.display())]
     Exists(PathBuf),
@@ -277,14 +277,20 @@ mod tests {
         let folder = folder.path();
         write(&folder.join("a"), &header(0, "k"), 1);
         write(&folder.join("b"), &header(0, "other"), 1);
-        let fault = |args: &PackArgs| run(args, &mut Vec::new()).unwrap_err().to_string();
+        let fault = |args: &PackArgs| run(args, &mut Vec::new()).unwrap_err().chain();
         assert!(fault(&args(folder, &["a", "b"])).contains("key of pseudonyms differs"));
         assert!(!folder.join("out").exists());
         let onto_itself = PackArgs { out: folder.join("a"), ..args(folder, &["a"]) };
         assert!(fault(&onto_itself).ends_with("is also what is read"));
         let onto_another = PackArgs { out: folder.join("b"), force: false, ..args(folder, &["a"]) };
         assert!(fault(&onto_another).contains("--force"));
-        assert!(fault(&args(folder, &["absent"])).contains("absent: "));
+        std::fs::write(folder.join("empty"), "").unwrap();
+        for name in ["absent", "empty"] {
+            let told = fault(&args(folder, &[name]));
+            let (before, cause) = told.split_once(" cannot be read: ").unwrap();
+            assert!(before.ends_with(name) && !cause.is_empty(), "{told}");
+            assert_eq!(told.matches(cause).count(), 1, "{told}");
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct DemoArgs {
     pub seed: u64,
 }
 
-/// A time such as `500ms`, `10s` or `2m`.
+/// A time such as `500ms`, `10s`, `2m` or `24h`.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
@@ -78,12 +78,13 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "s" | "" => 1.0,
         "m" => 60.0,
-        _ => return Err("must end in ms, s or m".to_owned()),
+        "h" => 3_600.0,
+        _ => return Err("must end in ms, s, m or h".to_owned()),
     };
     let number: f64 = number.parse().map_err(|_| "must be a number with a unit".to_owned())?;
     let time = seconds(number * factor);
     let is_good = time > Duration::ZERO && time <= Duration::from_secs(86_400);
-    is_good.then_some(time).ok_or_else(|| "must be above 0 and at most a day".to_owned())
+    is_good.then_some(time).ok_or_else(|| "must be above 0 and at most a day (24h)".to_owned())
 }
 
 /// Runs the demo; `Ok(false)`: it ran, and not all was well.
@@ -265,7 +266,9 @@ mod tests {
             ("s", None),
             ("-1s", None),
             ("0s", None),
-            ("9h", None),
+            ("24h", Some(86_400_000)),
+            ("25h", None),
+            ("2d", None),
             ("1e9m", None),
         ] {
             assert_eq!(parse_time(text).ok(), expected.map(Duration::from_millis), "{text:?}");

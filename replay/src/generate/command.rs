@@ -10,7 +10,7 @@ use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Origin, Record, Stratum};
 use std::error::Error;
 use std::fs::OpenOptions;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,30 +74,35 @@ pub fn run(args: &GenerateArgs, out: &mut dyn Write) -> Result<(), Box<dyn Error
         writeln!(out, "{}: {} synthetic requests at {}/s", path.display(), args.count, args.rate)?;
         return Ok(());
     }
+    match lines(&generator, args.count, out) {
+        // whoever reads has enough
+        Err(fault) if fault.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+/// Requests one a line.
+fn lines(generator: &Generator, count: u64, out: &mut dyn Write) -> io::Result<()> {
     let mut line = Vec::new();
     let mut out = BufWriter::new(out);
-    for number in 0..args.count {
+    for number in 0..count {
         line.clear();
         generator.write(number, &mut line);
         line.push(b'\n');
         out.write_all(&line)?;
     }
-    Ok(out.flush()?)
+    out.flush()
 }
 
-fn told(path: &Path, fault: &std::io::Error) -> String {
-    if fault.kind() == std::io::ErrorKind::AlreadyExists {
+fn told(path: &Path, fault: &io::Error) -> String {
+    if fault.kind() == ErrorKind::AlreadyExists {
         return format!("{} is there already; --force writes over it", path.display());
     }
     format!("{}: {fault}", path.display())
 }
 
 /// Requests as a capture.
-pub fn capture<W: Write>(
-    generator: &Generator,
-    args: &GenerateArgs,
-    out: W,
-) -> Result<W, std::io::Error> {
+pub fn capture<W: Write>(generator: &Generator, args: &GenerateArgs, out: W) -> io::Result<W> {
     let header = Header {
         origin: Origin::Synthetic,
         started_us: STARTED_US,
@@ -156,6 +161,36 @@ mod tests {
         };
         let generator = Generator::new(GenerateSettings { seed, broken: 0.0 });
         capture(&generator, &args, Vec::new()).unwrap()
+    }
+
+    /// Nothing can be written any more.
+    struct Gone(ErrorKind);
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_is_no_fault_and_a_full_disk_is() {
+        let args = GenerateArgs {
+            count: 1_000,
+            seed: 1,
+            broken: 0.0,
+            capture: None,
+            force: false,
+            rate: 1.0,
+            connections: 1,
+            partner: "acme".to_owned(),
+        };
+        for (kind, is_fine) in [(ErrorKind::BrokenPipe, true), (ErrorKind::StorageFull, false)] {
+            assert_eq!(run(&args, &mut Gone(kind)).is_ok(), is_fine, "{kind}");
+        }
     }
 
     #[test]

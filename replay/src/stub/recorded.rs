@@ -24,7 +24,7 @@ use text::Pieces;
 /// Why a recording cannot be answered from.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordedError {
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read { path: PathBuf, source: CaptureError },
     #[error(
         "{} has no exchange with a bidder whose answer is known ({records} records): record with \

@@ -1,6 +1,7 @@
 use super::super::answer::HUGE_BYTES;
 use super::super::read;
 use super::*;
+use crate::verdict::Failure;
 use bytes::Bytes;
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Origin};
@@ -129,7 +130,7 @@ fn a_recording_without_what_bidders_said_is_refused_by_name() {
     assert!(fault.contains("a.capture has no exchange with a bidder"), "{fault}");
     assert!(fault.contains("(1 records)"), "{fault}");
     let missing = Recorded::load(Path::new("no-such.capture"), &StubSpec::default());
-    assert!(missing.unwrap_err().to_string().starts_with("no-such.capture: "));
+    assert!(missing.unwrap_err().to_string().starts_with("no-such.capture cannot"));
 }
 
 #[test]
@@ -155,6 +156,6 @@ fn of_a_file_that_is_cut_short_what_stands_before_is_answered() {
     assert_eq!(recorded.taken.answers, 1);
     assert!(recorded.taken.damage.unwrap().contains("after 1 good records"));
     std::fs::write(&path, &bytes[..40]).unwrap();
-    let fault = Recorded::load(&path, &StubSpec::default()).unwrap_err().to_string();
-    assert!(fault.contains("at byte 0"), "{fault}");
+    let fault = Failure::usage(Recorded::load(&path, &StubSpec::default()).unwrap_err()).chain();
+    assert_eq!(fault.matches("at byte 0").count(), 1, "{fault}");
 }
