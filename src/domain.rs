@@ -104,6 +104,7 @@ impl<'a> Host<'a> {
     }
 
     /// As advertisers are told apart.
+    #[must_use]
     pub fn without_www(self) -> Self {
         let has_www = self.0.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"www."));
         if !has_www {

@@ -86,8 +86,7 @@ fn wire(table: &mut Table) -> Wire {
 
 fn targeting(table: &mut Table) -> Targeting {
     let mut t = table.section("targeting");
-    let text = words::text;
-    let lower = words::lower;
+    let (text, lower, site) = (words::text, words::lower, words::domain);
     let read = Targeting {
         channels: t.list("channels", "site, app or dooh", "Empty: all.", words::channel),
         media: t
@@ -119,17 +118,12 @@ fn targeting(table: &mut Table) -> Targeting {
         ),
         publishers: t.list("publishers", "an id", "Publisher ids; empty: all.", text),
         publishers_blocked: t.list("publishers_blocked", "an id", "Never bought.", text),
-        domains: t.list(
-            "domains",
-            "a domain",
-            "These and their subdomains; empty: all.",
-            words::domain,
-        ),
+        domains: t.list("domains", "a domain", "These and their subdomains; empty: all.", site),
         domains_blocked: t.list(
             "domains_blocked",
             "a domain",
             "Never bought, subdomains too.",
-            words::domain,
+            site,
         ),
         bundles: t.list("bundles", "a bundle", "Apps; empty: all.", lower),
         bundles_blocked: t.list("bundles_blocked", "a bundle", "Never bought.", lower),
