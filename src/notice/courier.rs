@@ -70,7 +70,7 @@ pub enum Failure {
     Timeout,
     /// The connection ended before the answer, or the answer is none of HTTP.
     Broken,
-    /// Another status than 200 and 204.
+    /// Another status than 200 to 299.
     Status(u16),
 }
 
@@ -147,13 +147,13 @@ impl Courier {
         Self { guard, permissions, settings, tls, lookup, names, idle }
     }
 
-    /// One try: delivered where the answer is 200 or 204.
+    /// One try: delivered where the answer's status is of 200 to 299.
     pub async fn deliver(&self, bidder: &str, url: &str) -> Result<(), Failure> {
         let permission = (self.permissions)(bidder).ok_or(Failure::Blocked(Blocked::Bidder))?;
         let target = self.guard.target(url, &permission).map_err(Failure::Blocked)?;
         let tried = timeout(self.settings.total, self.send(&target)).await;
         match tried.unwrap_or(Err(Failure::Timeout))? {
-            200 | 204 => Ok(()),
+            200..=299 => Ok(()),
             status => Err(Failure::Status(status)),
         }
     }

@@ -129,7 +129,7 @@ fn a_notice_is_a_get_with_fixed_headers_and_connections_are_kept() {
 }
 
 #[test]
-fn only_200_and_204_are_deliveries_and_a_long_answer_is_not_read_on() {
+fn every_2xx_is_a_delivery_and_a_long_answer_is_not_read_on() {
     let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n{}", "x".repeat(9_000));
     let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(9_000));
     for (answer, expected) in [
@@ -137,7 +137,10 @@ fn only_200_and_204_are_deliveries_and_a_long_answer_is_not_read_on() {
         ("HTTP/1.1 204 No Content\r\n\r\n", Ok(())),
         (&long, Ok(())),
         (&endless, Ok(())),
-        ("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n", Err(Failure::Status(201))),
+        ("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n", Ok(())),
+        ("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n", Ok(())),
+        ("HTTP/1.1 299 Odd\r\ncontent-length: 0\r\n\r\n", Ok(())),
+        ("HTTP/1.1 300 Choose\r\ncontent-length: 0\r\n\r\n", Err(Failure::Status(300))),
         ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", Err(Failure::Status(404))),
         ("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", Err(Failure::Status(503))),
         ("SSH-2.0-x\r\n", Err(Failure::Broken)),
