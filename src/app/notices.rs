@@ -1,6 +1,7 @@
 //! Starts the thread that sends notices, and ends it.
 //!
-//! Owns: [`Sending`]. Never: what is sent.
+//! Owns: [`Sending`]. Never: what is sent. Invariant: the thread runs for as long as the process
+//! does: where it panics, the process ends, and the next one sends what was not sent.
 
 use crate::bidder::tls::Tls;
 use crate::broker::feed::{self, FeedSettings};
@@ -8,6 +9,7 @@ use crate::config::Config;
 use crate::config::fault::chain;
 use crate::config::notices::NoticeSettings;
 use crate::journal::disk::real::RealDisk;
+use crate::journal::vital::Vital;
 use crate::notice::courier::{Courier, Permissions};
 use crate::notice::event_log::EventLog;
 use crate::notice::guard::{Guard, Permission};
@@ -68,6 +70,7 @@ impl Sending {
         let resolve = config.engine.net.resolve.clone();
         let thread = std::thread::Builder::new().name("gavel-notices".to_owned());
         let thread = thread.spawn(move || {
+            let _vital = Vital("notices");
             // On Linux the niceness is the thread's own.
             if let Err(fault) = rustix::process::nice(NICE) {
                 warn!(%fault, "notices are sent at the workers' priority");
@@ -112,8 +115,9 @@ impl Sending {
     /// Ends it, after the tries that are under way. Blocks; dropping does the same and does not.
     pub fn end(mut self) {
         self.stop.store(true, Ordering::Release);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            error!("the thread that sends notices panicked");
+        if let Some(thread) = self.thread.take() {
+            // no error: where it panics, the process ends
+            let _ = thread.join();
         }
     }
 }

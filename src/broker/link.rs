@@ -9,6 +9,7 @@ use super::health::{End, Health};
 use super::message::{Message, probe_subject};
 use super::{BrokerFault, Settings, dial, stream};
 use crate::clock;
+use crate::journal::vital::Vital;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::message::PublishMessage;
@@ -100,9 +101,8 @@ impl Running {
     /// Ends the connection. Blocks.
     pub fn close(self) {
         self.signs.stop.notify_one();
-        if self.thread.join().is_err() {
-            error!("the thread of the broker panicked");
-        }
+        // no error: where it panics, the process ends
+        let _ = self.thread.join();
     }
 }
 
@@ -112,6 +112,7 @@ impl Link {
         let (told, read) = sync_channel(1);
         let thread = std::thread::Builder::new().name("gavel-broker".to_owned());
         let thread = thread.spawn(move || {
+            let _vital = Vital("broker");
             let runtime = match Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 // Whoever starts it waits for the answer.

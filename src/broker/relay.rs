@@ -13,6 +13,7 @@ use crate::journal::JournalFault;
 use crate::journal::frame::Class;
 use crate::journal::handle::Journal;
 use crate::journal::sink::{Batch, Kept, Sink};
+use crate::journal::vital::Vital;
 use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
@@ -62,9 +63,8 @@ impl Running {
     pub fn close(self) {
         self.stop.is_asked.store(true, Ordering::Release);
         self.stop.asked.notify_one();
-        if self.thread.join().is_err() {
-            error!("the thread of the relay panicked");
-        }
+        // no error: where it panics, the process ends
+        let _ = self.thread.join();
     }
 }
 
@@ -92,6 +92,7 @@ impl Relay {
         let relay = Self { link, sink, stop: Arc::clone(&stop), complained: None };
         let thread = std::thread::Builder::new().name("gavel-relay".to_owned());
         let thread = thread.spawn(move || {
+            let _vital = Vital("relay");
             // On Linux the niceness is the thread's own.
             if let Err(fault) = rustix::process::nice(NICE) {
                 warn!(%fault, "the relay runs at the workers' priority");

@@ -47,6 +47,7 @@ pub mod sink;
 pub mod store;
 pub mod survey;
 pub mod ticket;
+pub mod vital;
 pub mod walk;
 pub mod writer;
 

@@ -67,9 +67,12 @@ impl Reader {
         Self { journal: journal.clone(), dirs, next: sequence.max(FIRST), open: None }
     }
 
-    /// The sequence that comes next.
-    pub const fn place(&self) -> u64 {
-        self.next
+    /// Goes on from a sequence; forwards within what is open, it walks on from where it is.
+    pub fn go_to(&mut self, sequence: u64) {
+        if sequence < self.next {
+            self.open = None;
+        }
+        self.next = sequence.max(FIRST);
     }
 
     /// Blocks until there is something to read, or the time is over.
@@ -77,7 +80,9 @@ impl Reader {
         self.journal.published().wait_for(self.next, patience)
     }
 
-    /// What there is, up to so many records and bytes (one record at least); empty at the end.
+    /// What there is, up to so many records and bytes (one record at least); empty at the end. A
+    /// fault behind some of it ends the batch there, and is answered by the next read, if it lasts;
+    /// after a fault the reader is where it was.
     pub fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Batch, JournalFault> {
         let mut batch = Batch { next: self.next, ..Batch::default() };
         let mut room = bytes_max;
@@ -88,21 +93,21 @@ impl Reader {
                 self.next = segment.first;
             }
             let path = path_of(&self.dirs, segment.place, segment.ordinal, segment.is_damaged);
-            match self.walk(segment, &mut batch, records_max, &mut room) {
-                Ok(()) => {}
+            let Err(fault) = self.walk(segment, &mut batch, records_max, &mut room) else {
+                continue;
+            };
+            self.open = None;
+            let is_listed = || self.journal.published().segment_of(self.next) == Some(segment);
+            if fault.kind() == io::ErrorKind::NotFound && !is_listed() {
                 // retention was quicker: the next round finds what is there
-                Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
-                    self.open = None;
-                    let is_listed = self.journal.published().segment_of(self.next) == Some(segment);
-                    if is_listed {
-                        return Err(JournalFault::disk("open", &path)(fault));
-                    }
-                }
-                Err(fault) => {
-                    self.open = None;
-                    return Err(JournalFault::disk("read", &path)(fault));
-                }
+                continue;
             }
+            if batch.records.is_empty() && batch.lost.is_empty() {
+                self.next = batch.next;
+                return Err(JournalFault::disk("read", &path)(fault));
+            }
+            // whoever asked has to get these: what comes next is behind them
+            break;
         }
         batch.next = self.next;
         Ok(batch)
@@ -195,12 +200,6 @@ impl Sink {
     /// The next batch; batches may be read ahead of their commits.
     pub fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Batch, JournalFault> {
         self.reader.read(records_max, bytes_max)
-    }
-
-    /// Begins again behind what was committed: a batch could not be delivered, and nothing of it
-    /// is to be skipped.
-    pub fn rewind(&mut self) {
-        self.reader = Reader::from(&self.reader.journal, self.cursor.next);
     }
 
     /// A batch is done with: all of it was delivered but for `dead` durable records, which have

@@ -9,6 +9,7 @@ use super::frame::Class;
 use super::handle::Journal;
 use super::queue::{Item, Work};
 use super::store::{Entry, Store};
+use super::vital::Vital;
 use crate::clock;
 use crate::money_event::{DropCount, codec::write_drops, kind};
 use std::io;
@@ -22,20 +23,9 @@ const QUICK_COMMITS: u32 = 32;
 /// Starts it.
 pub fn start(journal: Journal, store: Store) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("gavel-journal".to_owned()).spawn(move || {
-        let _guard = AbortOnPanic;
+        let _vital = Vital("journal");
         Writer { journal, store, quick: QUICK_COMMITS, drops: Drops::since(now_us()) }.run();
     })
-}
-
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            tracing::error!("the journal's writer has panicked: the process ends");
-            std::process::abort();
-        }
-    }
 }
 
 struct Writer {

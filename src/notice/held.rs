@@ -57,7 +57,8 @@ impl Held {
     /// Those of a bidder within a stretch of the journal.
     pub fn within(&self, bidder: &str, from: u64, to: u64) -> Vec<u64> {
         let of = self.of.get(bidder);
-        of.map(|of| of.range(from..to).map(|(sequence, _)| *sequence).collect()).unwrap_or_default()
+        let places = from..to.max(from);
+        of.map(|of| of.range(places).map(|(sequence, _)| *sequence).collect()).unwrap_or_default()
     }
 
     /// They are pending, too.
@@ -68,5 +69,21 @@ impl Held {
             let first_us = of.values().next().map(|about| about.first_us);
             one.oldest_us = [one.oldest_us, first_us].into_iter().flatten().min();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_a_stretch_that_ends_before_it_begins_is_none() {
+        let mut held = Held::default();
+        for sequence in [3, 7, 900] {
+            held.add("a", sequence, About { first_us: 1, tries: 0 });
+        }
+        assert_eq!(held.within("a", 3, 900), [3, 7]);
+        assert!(held.within("a", 900, 257).is_empty());
+        assert!(held.within("b", 0, 1_000).is_empty());
     }
 }

@@ -28,9 +28,6 @@ pub const SINK: &str = "notices";
 const BATCH_RECORDS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Records that are walked over to reach one that was held; what is farther away is looked for.
-const SKIP_MAX: u64 = 16_384;
-
 /// A fault that lasts is logged this often.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -43,7 +40,6 @@ pub struct Shelf {
     sink: Sink,
     letters: DeadLetters,
     room: Room,
-    journal: Journal,
     /// Reads again what was held.
     again: Reader,
     dir: PathBuf,
@@ -68,7 +64,6 @@ impl Shelf {
             sink,
             letters,
             room,
-            journal: journal.clone(),
             dir: journal.settings().dir.clone(),
             complained: Cell::new(None),
         };
@@ -126,12 +121,9 @@ impl Shelf {
         }
     }
 
-    /// Records from one on that was read before.
+    /// Records from one on that was read before; the batch begins with it, or says that it is lost.
     pub fn read_again(&mut self, from: u64) -> Option<Batch> {
-        let place = self.again.place();
-        if !(place..place.saturating_add(SKIP_MAX)).contains(&from) {
-            self.again = Reader::from(&self.journal, from);
-        }
+        self.again.go_to(from);
         let read = self.again.read(BATCH_RECORDS_MAX, BATCH_BYTES_MAX);
         read.inspect_err(|fault| self.complain("read the journal again", fault)).ok()
     }

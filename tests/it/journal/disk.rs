@@ -78,6 +78,8 @@ struct State {
     crash_at: Option<u64>,
     is_down: bool,
     room: u64,
+    /// Reads and openings to read until one that fails.
+    reads_left: Option<u64>,
     /// Syncs of this folder's files do not return.
     hanging: Option<PathBuf>,
 }
@@ -101,6 +103,7 @@ impl SimDisk {
             crash_at: None,
             is_down: false,
             room: u64::MAX,
+            reads_left: None,
             hanging: None,
         };
         Self(Arc::new((Mutex::new(state), Condvar::new())))
@@ -134,6 +137,15 @@ impl SimDisk {
 
     pub fn fail_syncs(&self, count: u64) {
         self.state().failing_syncs = count;
+    }
+
+    /// The n-th read or opening to read from now on fails, once.
+    pub fn fail_read(&self, nth: u64) {
+        self.state().reads_left = Some(nth);
+    }
+
+    pub fn is_failing_read_ahead(&self) -> bool {
+        self.state().reads_left.is_some()
     }
 
     pub fn set_broken(&self, dir: &Path, is_broken: bool) {
@@ -225,6 +237,11 @@ impl State {
         Ok(self.crash_at == Some(self.operations))
     }
 
+    fn read(&mut self) -> io::Result<()> {
+        self.reads_left = self.reads_left.map(|left| left.saturating_sub(1));
+        if self.reads_left.take_if(|left| *left == 0).is_some() { Err(eio()) } else { Ok(()) }
+    }
+
     fn happens(&mut self, one_in: u64) -> bool {
         one_in > 0 && self.dice.one_in(one_in)
     }
@@ -295,10 +312,11 @@ struct SimFile {
 
 impl ReadAt for SimFile {
     fn read_at(&self, offset: u64, room: &mut [u8]) -> io::Result<usize> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         if state.is_down {
             return Err(down());
         }
+        state.read()?;
         state.inodes[self.inode].cache.as_slice().read_at(offset, room)
     }
 
@@ -423,6 +441,7 @@ impl Disk for SimDisk {
     }
 
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.state().read()?;
         self.open(path)
     }
 

@@ -116,3 +116,32 @@ fn what_is_held_for_a_bidder_that_never_comes_back_is_dead_in_the_end() {
         running.end().await;
     });
 }
+
+#[test]
+fn held_records_are_read_again_each_from_its_own_place_however_far_apart_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = journal(dir.path());
+    append(&opened.journal, "a", 0, 1_000);
+    let mut shelf = Shelf::open(&opened.journal, Arc::new(RealDisk), 100).unwrap().unwrap();
+    for from in [1, 700, 5, 300, 999] {
+        let batch = shelf.read_again(from).unwrap();
+        assert_eq!(batch.records.first().map(|record| record.sequence), Some(from));
+        assert!(batch.next > from, "{} behind {from}", batch.next);
+    }
+    on_a_paused_clock(async {
+        let world = Rc::new(World::default());
+        world.down.borrow_mut().push("far");
+        drop(shelf);
+        let running = start(&world, &opened.journal, few());
+        let mut urls = append(&opened.journal, "far", 10_000, 60);
+        append(&opened.journal, "b", 20_000, 700);
+        urls.extend(append(&opened.journal, "far", 30_000, 60));
+        let waits = || running.tally.waiting().get("far").map_or(0, |one| one.pending);
+        until("it waits, and nobody else", || world.got.borrow().len() == 1_700 && waits() == 120)
+            .await;
+        world.down.borrow_mut().clear();
+        until("all is delivered", || pending(&opened.journal) == 0).await;
+        assert!(world.has_each(&urls));
+        running.end().await;
+    });
+}
