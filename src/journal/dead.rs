@@ -5,11 +5,12 @@
 //! whatever ends the process; burying the same record of the same sink twice makes one letter.
 //!
 //! A letter is a record; what becomes of it is another record behind it. Segments go from the
-//! oldest on when all their letters are done with.
+//! oldest on when all their letters are done with, or moved ([`room`]).
 
 pub mod form;
 pub mod known;
 pub mod look;
+mod room;
 
 use super::disk::{Disk, ReadAt};
 use super::frame::{Class, record_bytes};
@@ -21,8 +22,9 @@ use super::survey::path_of;
 use super::walk::{Bounds, Piece, Record, Walk};
 use super::{JournalFault, Refused, Settings};
 use crate::money_event::kind::{LETTER, LETTER_CLOSED};
-use known::{Known, apply, note};
-use std::collections::{BTreeMap, HashMap};
+use form::Written;
+use known::{Index, Known};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
@@ -102,9 +104,12 @@ pub struct DeadLetters {
     published: Arc<Published>,
     store: Store,
     letters_max: usize,
-    /// By the letter's own sequence; only those that are not gone.
-    known: BTreeMap<u64, Known>,
-    by_record: HashMap<(String, u64), u64>,
+    /// Only those that are not gone.
+    index: Index,
+    /// Something could not be removed or moved, and it has been said.
+    is_untidy: bool,
+    /// Steps until a segment is made ahead again.
+    pause: u32,
     _lock: Vec<Box<dyn Debug + Send>>,
 }
 
@@ -116,9 +121,8 @@ impl DeadLetters {
         letters_max: usize,
     ) -> Result<Self, JournalFault> {
         let settings = Arc::new(settings(journal));
-        let (mut known, mut by_record) = (BTreeMap::new(), HashMap::new());
-        let recovered =
-            recover(&*disk, &settings, &mut |record| note(record, &mut known, &mut by_record))?;
+        let mut index = Index::default();
+        let recovered = recover(&*disk, &settings, &mut |record| index.note(record))?;
         let published = Arc::new(Published::new(recovered.table, recovered.next_ordinal));
         let maker = Maker {
             disk: Arc::clone(&disk),
@@ -127,14 +131,23 @@ impl DeadLetters {
             published: Arc::clone(&published),
         };
         let store = Store::new(maker, Arc::clone(&disk));
-        let lock = recovered.lock;
-        Ok(Self { disk, settings, published, store, letters_max, known, by_record, _lock: lock })
+        Ok(Self {
+            disk,
+            settings,
+            published,
+            store,
+            letters_max,
+            index,
+            is_untidy: false,
+            pause: 0,
+            _lock: recovered.lock,
+        })
     }
 
     /// Letters that are dead, and that wait to be tried again.
     pub fn counts(&self) -> (usize, usize) {
-        let dead = self.known.values().filter(|one| one.state == LetterState::Dead).count();
-        (dead, self.known.len() - dead)
+        let dead = self.index.known.values().filter(|one| one.state == LetterState::Dead).count();
+        (dead, self.index.known.len() - dead)
     }
 
     /// Buries a record, and answers the letter's number. Where there are too many letters it is
@@ -155,22 +168,21 @@ impl DeadLetters {
     ) -> Result<Vec<u64>, JournalFault> {
         let is_new = |one: &&Letter| !self.has(one);
         let fresh: Vec<&Letter> = letters.iter().filter(is_new).collect();
-        let room = self.letters_max.saturating_sub(self.known.len());
+        let room = self.letters_max.saturating_sub(self.index.known.len());
         if fresh.len() > room {
-            return Err(JournalFault::LettersFull(self.known.len(), self.letters_max));
+            return Err(JournalFault::LettersFull(self.index.known.len(), self.letters_max));
         }
-        let payloads = fresh.iter().map(|letter| form::write(letter, state)).collect::<Vec<_>>();
+        let write = |letter: &&Letter| form::write(letter, state, None);
+        let payloads: Vec<Vec<u8>> = fresh.iter().map(write).collect();
         let now_us = letters.iter().map(|letter| letter.buried_us).max().unwrap_or_default();
         let numbers = self.append_all(LETTER, &payloads, now_us)?;
-        for (number, letter) in numbers.into_iter().zip(fresh) {
-            self.by_record.insert((letter.sink.clone(), letter.sequence), number);
-            self.known.insert(number, Known::of(letter, state));
+        for ((number, letter), payload) in numbers.into_iter().zip(fresh).zip(&payloads) {
+            self.index.put(number, letter, state, (number, payload.len()));
         }
-        let record = |letter: &Letter| (letter.sink.clone(), letter.sequence);
-        let find = |letter| self.by_record.get(&record(letter)).copied();
+        let find = |letter: &Letter| self.index.number_of(&letter.sink, letter.sequence);
         let numbers: Vec<u64> = letters.iter().filter_map(find).collect();
         let changes = numbers.iter().zip(letters).filter_map(|(number, letter)| {
-            let is_other = self.known.get(number)?.state != state;
+            let is_other = self.index.known.get(number)?.state != state;
             let (tries, due_us) = (letter.tries, letter.due_us);
             let change = Change { number: *number, state, tries, due_us, ..Change::default() };
             is_other.then_some(change)
@@ -181,29 +193,28 @@ impl DeadLetters {
     }
 
     fn has(&self, letter: &Letter) -> bool {
-        self.by_record.contains_key(&(letter.sink.clone(), letter.sequence))
+        self.index.number_of(&letter.sink, letter.sequence).is_some()
     }
 
     /// What is known of each open letter, by number.
     pub fn known(&self) -> impl Iterator<Item = (u64, &Known)> {
-        self.known.iter().map(|(number, known)| (*number, known))
+        self.index.known.iter().map(|(number, known)| (*number, known))
     }
 
     /// What became of a record of a sink, where it has an open letter.
     pub fn state_of(&self, sink: &str, sequence: u64) -> Option<LetterState> {
-        let number = self.by_record.get(&(sink.to_owned(), sequence))?;
-        self.get(*number).map(|known| known.state)
+        let number = self.index.number_of(sink, sequence)?;
+        self.get(number).map(|known| known.state)
     }
 
     /// What is known of one.
     pub fn get(&self, number: u64) -> Option<&Known> {
-        self.known.get(&number)
+        self.index.known.get(&number)
     }
 
     /// The letters of these numbers (in order); one that is gone or lost to damage is left out.
     pub fn fetch(&self, numbers: &[u64]) -> Result<Vec<(u64, Letter)>, JournalFault> {
-        let wanted = numbers.iter().filter_map(|number| Some((*number, self.get(*number)?.state)));
-        let read = self.read(&wanted.collect::<Vec<_>>())?;
+        let read = self.read(numbers)?;
         Ok(read.into_iter().map(|(number, _, letter)| (number, letter)).collect())
     }
 
@@ -213,21 +224,15 @@ impl DeadLetters {
         from: u64,
         most: usize,
     ) -> Result<Vec<(u64, LetterState, Letter)>, JournalFault> {
-        let wanted: Vec<(u64, LetterState)> =
-            self.known.range(from..).take(most).map(|(number, one)| (*number, one.state)).collect();
+        let wanted: Vec<u64> = self.index.known.range(from..).take(most).map(|(n, _)| *n).collect();
         self.read(&wanted)
     }
 
     /// Letters of a sink that are to be tried again.
     pub fn pending(&self, sink: &str, most: usize) -> Result<Vec<(u64, Letter)>, JournalFault> {
         let is_wanted = |one: &Known| one.state == LetterState::Pending && one.sink == sink;
-        let wanted: Vec<(u64, LetterState)> = self
-            .known
-            .iter()
-            .filter(|(_, one)| is_wanted(one))
-            .take(most)
-            .map(|(number, one)| (*number, one.state))
-            .collect();
+        let ours = self.known().filter(|(_, one)| is_wanted(one));
+        let wanted: Vec<u64> = ours.take(most).map(|(number, _)| number).collect();
         Ok(self.read(&wanted)?.into_iter().map(|(number, _, letter)| (number, letter)).collect())
     }
 
@@ -249,7 +254,7 @@ impl DeadLetters {
 
     /// Answers the sink where something changed.
     fn change(&mut self, number: u64, state: LetterState) -> Result<Option<String>, JournalFault> {
-        let known = self.known.get(&number).ok_or(JournalFault::NoLetter(number))?;
+        let known = self.index.known.get(&number).ok_or(JournalFault::NoLetter(number))?;
         if known.state == state {
             return Ok(None);
         }
@@ -263,15 +268,14 @@ impl DeadLetters {
     /// Makes changes durable, a few to each commit; one of a letter that is gone is passed over.
     pub fn change_all(&mut self, changes: &[Change]) -> Result<(), JournalFault> {
         let changes: Vec<&Change> =
-            changes.iter().filter(|change| self.known.contains_key(&change.number)).collect();
+            changes.iter().filter(|change| self.index.known.contains_key(&change.number)).collect();
         let payloads: Vec<_> = changes.iter().map(|change| form::write_change(change)).collect();
         self.append_all(LETTER_CLOSED, &payloads, 0)?;
-        let mut is_any_gone = false;
         for change in changes {
-            apply(change, &mut self.known, &mut self.by_record);
-            is_any_gone |= !change.state.is_open();
+            self.index.apply(change);
         }
-        if is_any_gone { self.trim() } else { Ok(()) }
+        self.tidy();
+        Ok(())
     }
 
     /// Appends in commits of at most `commit_bytes_max`; answers the sequences.
@@ -330,38 +334,15 @@ impl DeadLetters {
         JournalFault::disk("write to", &self.settings.dir)(io::Error::other(refused.to_string()))
     }
 
-    /// Removes the oldest segments that hold no open letter.
-    fn trim(&mut self) -> Result<(), JournalFault> {
-        let oldest = self.known.keys().next().copied().unwrap_or(u64::MAX);
-        let segments = self.published.table().segments;
-        let gone: Vec<_> = segments
-            .iter()
-            .take(segments.len().saturating_sub(1))
-            .take_while(|segment| segment.next <= oldest)
-            .filter(|segment| !segment.is_damaged)
-            .collect();
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let ordinals: Vec<u64> = gone.iter().map(|segment| segment.ordinal).collect();
-        self.published.forget(&ordinals);
-        for segment in gone {
-            let path = path_of(&self.settings.dirs(), segment.place, segment.ordinal, false);
-            self.disk.remove(&path).map_err(JournalFault::disk("remove", &path))?;
-        }
-        let dir = &self.settings.dir;
-        self.disk.sync_dir(dir).map_err(JournalFault::disk("sync", dir))
-    }
-
     /// The letters of these numbers, in order; one that is lost to damage is left out.
-    fn read(
-        &self,
-        wanted: &[(u64, LetterState)],
-    ) -> Result<Vec<(u64, LetterState, Letter)>, JournalFault> {
+    fn read(&self, numbers: &[u64]) -> Result<Vec<(u64, LetterState, Letter)>, JournalFault> {
+        let about = |number: &u64| self.get(*number).map(|one| (one.at, (*number, one.state)));
+        // in the order of the folder
+        let mut wanted: BTreeMap<u64, (u64, LetterState)> =
+            numbers.iter().filter_map(about).collect();
         let mut found = Vec::with_capacity(wanted.len());
-        let mut wanted = wanted.iter().copied().peekable();
         for segment in self.published.table().segments {
-            if wanted.peek().is_none_or(|(number, _)| *number >= segment.next) {
+            if wanted.range(segment.first..segment.next).next().is_none() {
                 continue;
             }
             let dirs = self.settings.dirs();
@@ -369,23 +350,21 @@ impl DeadLetters {
             let read = |cause| JournalFault::disk("read", &path)(cause);
             let file = self.disk.open_to_read(&path).map_err(read)?;
             each_record(&*file, segment.bounds(), &mut |record| {
-                while wanted.peek().is_some_and(|(number, _)| *number < record.sequence) {
-                    wanted.next();
-                }
-                if let Some((number, state)) = wanted.next_if(|(one, _)| *one == record.sequence)
-                    && let Ok((letter, _)) = form::parse(record.payload)
+                if let Some((number, state)) = wanted.remove(&record.sequence)
+                    && let Ok(Written { letter, .. }) = form::parse(record.payload)
                 {
                     found.push((number, state, self.as_known(number, letter)));
                 }
             })
             .map_err(read)?;
         }
+        found.sort_by_key(|(number, ..)| *number);
         Ok(found)
     }
 
     /// As it is by now.
     fn as_known(&self, number: u64, mut letter: Letter) -> Letter {
-        if let Some(known) = self.known.get(&number) {
+        if let Some(known) = self.index.known.get(&number) {
             (letter.tries, letter.due_us) = (known.tries, known.due_us);
             letter.buried_us = known.buried_us;
             if !known.reason.is_empty() {
@@ -422,8 +401,10 @@ fn each_record<S: ReadAt + ?Sized>(
 /// Letters are few and long: small segments, and room for a record of the journal in each.
 fn settings(journal: &Settings) -> Settings {
     let payload = journal.record_bytes_max + ABOUT_BYTES_MAX;
+    let segment_bytes = journal.segment_bytes.min(4 << 20).max(4 * payload as u64).max(64 << 10);
     Settings {
-        segment_bytes: journal.segment_bytes.min(4 << 20).max(4 * payload as u64).max(64 << 10),
+        segment_bytes,
+        disk_bytes_max: room::limit(journal.disk_bytes_max, segment_bytes),
         record_bytes_max: payload.min(256 << 10),
         commit_bytes_max: (payload + ABOUT_BYTES_MAX).max(4 << 10),
         ballast_bytes: 0,

@@ -67,9 +67,10 @@ impl Room {
         self.most.saturating_sub(self.pending + pending)
     }
 
-    /// The dead letters that give way to so many new ones: of whoever has most of them, the oldest.
-    pub fn give_way(&self, new: usize) -> Vec<(String, Vec<u64>)> {
-        let mut wanted = (self.pending + self.dead + new).saturating_sub(self.most);
+    /// The dead letters that give way to so many new ones, at least so many: of whoever has most of
+    /// them, the oldest.
+    pub fn give_way(&self, new: usize, least: usize) -> Vec<(String, Vec<u64>)> {
+        let mut wanted = (self.pending + self.dead + new).saturating_sub(self.most).max(least);
         if wanted == 0 {
             return Vec::new();
         }
@@ -118,8 +119,8 @@ mod tests {
         put(&mut room, "a", 0, 70, LetterState::Dead);
         put(&mut room, "b", 100, 30, LetterState::Dead);
         assert_eq!(room.for_pending("c"), 50);
-        assert_eq!(room.give_way(0), []);
-        assert_eq!(room.give_way(2), [("a".to_owned(), vec![0, 1])]);
-        assert_eq!(room.give_way(90)[1], ("b".to_owned(), (100..120).collect()));
+        assert_eq!(room.give_way(0, 0), []);
+        assert_eq!(room.give_way(2, 1), [("a".to_owned(), vec![0, 1])]);
+        assert_eq!(room.give_way(0, 90)[1], ("b".to_owned(), (100..120).collect()));
     }
 }

@@ -128,9 +128,13 @@ impl Shelf {
         read.inspect_err(|fault| self.complain("read the journal again", fault)).ok()
     }
 
-    /// How many letters there may be, and of whom.
-    pub fn room(&self) -> &Room {
-        &self.room
+    /// How many more letters of a bidder may be pending, and how many of anybody dead; none where the
+    /// longest would find no room on the disk.
+    pub fn room_for(&self, bidder: &str) -> (usize, usize) {
+        if self.free_bytes() < self.letters.bytes_of_longest() {
+            return (0, 0);
+        }
+        (self.room.for_pending(bidder), self.room.for_dead(0))
     }
 
     /// Not at each of the tries that follow.
@@ -174,7 +178,9 @@ impl Shelf {
     /// refuses, the list stays.
     pub fn put(&mut self, letters: &mut Vec<Letter>) -> Option<(Vec<Pending>, Vec<Letter>)> {
         let (fits, full) = self.fitting(letters);
-        self.make_way(fits.iter().filter(|one| self.state_of(one.sequence).is_none()).count())?;
+        let new = fits.iter().filter(|one| self.state_of(one.sequence).is_none());
+        let new: Vec<u64> = new.map(DeadLetters::bytes_of).collect();
+        self.make_way(new.len(), new.iter().sum())?;
         let (pending, dead): (Vec<Letter>, Vec<Letter>) =
             fits.iter().cloned().partition(|letter| letter.due_us > 0);
         self.put_as(&dead, LetterState::Dead)?;
@@ -188,15 +194,19 @@ impl Shelf {
     /// Those that there is room for, and the others.
     fn fitting(&self, letters: &[Letter]) -> (Vec<Letter>, Vec<Letter>) {
         let (mut room, mut taken) = (BTreeMap::new(), 0);
+        let mut bytes = self.free_bytes();
         letters.iter().cloned().partition(|letter| {
             let left = room
                 .entry(letter.group.clone())
                 .or_insert_with(|| self.room.for_pending(&letter.group));
             let free = self.room.for_dead(taken);
             let is_there = self.state_of(letter.sequence).is_some();
-            let fits = is_there || free > 0 && (letter.due_us == 0 || *left > 0);
+            let own = DeadLetters::bytes_of(letter);
+            let has_turn = letter.due_us == 0 || *left > 0;
+            let fits = is_there || free > 0 && has_turn && own <= bytes;
             if fits && !is_there {
                 taken += 1;
+                bytes -= own;
                 *left = left.saturating_sub(usize::from(letter.due_us > 0));
             }
             fits
@@ -204,12 +214,29 @@ impl Shelf {
     }
 
     /// Dead letters go where there is no room for so many new ones.
-    fn make_way(&mut self, new: usize) -> Option<()> {
-        for (bidder, numbers) in self.room.give_way(new) {
-            warn!(%bidder, letters = numbers.len(), "the oldest dead letters give way: there are too many");
-            self.purge(&numbers, "gave way to a newer one")?;
+    fn make_way(&mut self, new: usize, bytes: u64) -> Option<()> {
+        loop {
+            let short = bytes.saturating_sub(self.letters.room());
+            let least = usize::try_from(short.div_ceil(self.letters.mean_bytes()));
+            let gone = self.room.give_way(new, least.unwrap_or(usize::MAX));
+            if gone.is_empty() {
+                return Some(());
+            }
+            let mut purged = 0;
+            for (bidder, numbers) in gone {
+                let letters = numbers.len();
+                warn!(%bidder, letters, "the oldest dead letters give way: there are too many");
+                purged += self.purge(&numbers, "gave way to a newer one")?;
+            }
+            if purged == 0 {
+                return Some(());
+            }
         }
-        Some(())
+    }
+
+    /// What new letters may take: dead ones give way.
+    fn free_bytes(&self) -> u64 {
+        self.letters.room() + self.letters.dead_bytes()
     }
 
     fn put_as(&mut self, letters: &[Letter], state: LetterState) -> Option<Vec<u64>> {

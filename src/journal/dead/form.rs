@@ -22,6 +22,8 @@ mod tag {
     pub const DUE_US: u64 = 9;
     /// Absent: dead.
     pub const STATE: u64 = 10;
+    /// Of one that was moved, its number; absent: the record's own sequence.
+    pub const NUMBER: u64 = 11;
 }
 
 mod closed_tag {
@@ -54,8 +56,17 @@ impl LetterState {
     }
 }
 
-/// A letter's payload.
-pub fn write(letter: &Letter, state: LetterState) -> Vec<u8> {
+/// A letter as it stands in a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub letter: Letter,
+    pub state: LetterState,
+    /// Its number, where that is another than the record's sequence: it was moved.
+    pub moved: Option<u64>,
+}
+
+/// A letter's payload; with its number where it is moved.
+pub fn write(letter: &Letter, state: LetterState, moved: Option<u64>) -> Vec<u8> {
     let mut out = Vec::new();
     let reason = capped(&letter.reason, REASON_BYTES_MAX);
     field_bytes(&mut out, tag::SINK, letter.sink.as_bytes());
@@ -68,12 +79,15 @@ pub fn write(letter: &Letter, state: LetterState) -> Vec<u8> {
     field_bytes(&mut out, tag::GROUP, letter.group.as_bytes());
     field_number(&mut out, tag::DUE_US, letter.due_us);
     field_number(&mut out, tag::STATE, state.number());
+    if let Some(number) = moved {
+        field_number(&mut out, tag::NUMBER, number);
+    }
     out
 }
 
 /// Reads a letter's payload.
-pub fn parse(bytes: &[u8]) -> Result<(Letter, LetterState), TlvFault> {
-    let (mut letter, mut state) = (Letter::default(), 0);
+pub fn parse(bytes: &[u8]) -> Result<Written, TlvFault> {
+    let (mut letter, mut state, mut moved) = (Letter::default(), 0, None);
     fields(bytes, |tag, value| {
         match tag {
             tag::SINK => value.text()?.clone_into(&mut letter.sink),
@@ -89,11 +103,13 @@ pub fn parse(bytes: &[u8]) -> Result<(Letter, LetterState), TlvFault> {
             tag::GROUP => value.text()?.clone_into(&mut letter.group),
             tag::DUE_US => letter.due_us = value.number()?,
             tag::STATE => state = value.number()?,
+            tag::NUMBER => moved = Some(value.number()?),
             _ => {}
         }
         Ok(())
     })?;
-    Ok((letter, LetterState::of(state).ok_or(TlvFault::Value("state"))?))
+    let state = LetterState::of(state).ok_or(TlvFault::Value("state"))?;
+    Ok(Written { letter, state, moved })
 }
 
 /// The payload of what became of a letter.

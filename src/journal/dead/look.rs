@@ -3,7 +3,8 @@
 //! Owns: [`look`]. Never: a change, a lock: letters may be looked at while they are written.
 //! Invariant: a letter that is gone is not among them; what the folder has lost is said.
 
-use super::{Letter, LetterState, folder, form};
+use super::form::{self, Written};
+use super::{Letter, LetterState, folder};
 use crate::journal::disk::Disk;
 use crate::journal::survey::survey;
 use crate::journal::walk::{Piece, Record};
@@ -55,8 +56,14 @@ impl Letters {
 
     fn meet(&mut self, record: &Record<'_>, most: usize) {
         match form::parse(record.payload) {
-            Ok(_) if self.open.len() >= most => self.is_cut = true,
-            Ok((letter, state)) => drop(self.open.insert(record.sequence, (state, letter))),
+            Ok(Written { letter, state, moved }) => {
+                let number = moved.unwrap_or(record.sequence);
+                if self.open.len() < most || self.open.contains_key(&number) {
+                    self.open.insert(number, (state, letter));
+                } else {
+                    self.is_cut = true;
+                }
+            }
             Err(_) => self.lost += 1,
         }
     }

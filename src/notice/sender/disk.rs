@@ -76,7 +76,7 @@ impl Sender {
     fn may_take_up(&mut self, bidder: &str, first: About, (now, now_us): (Instant, u64)) -> usize {
         let retry = self.settings.retry;
         let Some(store) = &self.shelf else { return 0 };
-        let (pending, dead) = (store.room().for_pending(bidder), store.room().for_dead(0));
+        let (pending, dead) = store.room_for(bidder);
         if retry.is_over(first.first_us, now_us) && dead > 0 {
             return TAKE_UP_MAX;
         }

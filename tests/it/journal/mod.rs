@@ -4,6 +4,7 @@ mod command;
 mod damage;
 mod disk;
 mod kill;
+mod letters;
 mod seeds;
 mod sinks;
 mod threads;

@@ -1,7 +1,7 @@
 //! More notices than letters.
 
 use super::*;
-use crate::journal::dead::look::look;
+use crate::journal::dead::{folder, look::look};
 
 fn few() -> SenderSettings {
     SenderSettings { letters_max: 100, ..quick() }
@@ -143,5 +143,45 @@ fn held_records_are_read_again_each_from_its_own_place_however_far_apart_they_ar
         until("all is delivered", || pending(&opened.journal) == 0).await;
         assert!(world.has_each(&urls));
         running.end().await;
+    });
+}
+
+#[test]
+fn letters_that_fill_their_share_of_the_disk_stop_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        segment_bytes: 64 << 10,
+        commit_bytes_max: 16 << 10,
+        record_bytes_max: 4 << 10,
+        disk_bytes_max: 8 << 20,
+        ballast_bytes: 0,
+        sinks: vec![SINK.to_owned()],
+        ..Settings::new(dir.path())
+    };
+    let opened = open(settings, Arc::new(RealDisk), identify).unwrap();
+    let bytes = || -> u64 {
+        let files = std::fs::read_dir(folder(dir.path())).unwrap();
+        files.map(|file| file.unwrap().metadata().map_or(0, |about| about.len())).sum()
+    };
+    on_a_paused_clock(async {
+        let world = Rc::new(World::default());
+        world.blocked.borrow_mut().push("a");
+        world.down.borrow_mut().push("c");
+        let running = start(&world, &opened.journal, quick());
+        append(&opened.journal, "a", 0, 3_000);
+        let others = append(&opened.journal, "b", 10_000, 10);
+        until("the other has its own", || world.has_each(&others)).await;
+        until("all are dead", || pending(&opened.journal) == 0).await;
+        assert_eq!(opened.journal.status().figures.outlets[SINK].dead, 3_000);
+        let late = append(&opened.journal, "c", 20_000, 4_000);
+        let others = append(&opened.journal, "b", 30_000, 10);
+        until("the other has its own again", || world.has_each(&others)).await;
+        assert!(bytes() <= 17 * (64 << 10), "{}", bytes());
+        world.down.borrow_mut().clear();
+        until("all has come", || pending(&opened.journal) == 0).await;
+        assert_eq!(world.got.borrow().len(), late.len() + 20);
+        assert!(world.has_each(&late));
+        running.end().await;
+        assert!(bytes() <= 17 * (64 << 10), "{}", bytes());
     });
 }
