@@ -41,6 +41,8 @@ struct Figures {
     /// Only of the metric's times.
     times: Option<Histogram<u64>>,
     seconds: f64,
+    /// Planned requests whose answers should have come in it.
+    due: u64,
 }
 
 /// The comparison of one span.
@@ -62,7 +64,10 @@ impl Slo {
                     Some("there is no baseline to compare with".to_owned()),
                 );
             }
-            (Base::Baseline { .. }, Some(other)) => self.worst(other, &|_| None).0.observed,
+            // a figure beyond every number is no limit: anything would be within it
+            (Base::Baseline { .. }, Some(other)) => {
+                self.worst(other, &|_| None).0.observed.filter(|it| it.is_finite())
+            }
             _ => None,
         };
         let limit_of = |figures: &Figures| self.limit_of(figures, reference);
@@ -83,6 +88,7 @@ impl Slo {
                 counts: run.whole.clone(),
                 times: self.times(&run.whole),
                 seconds: run.took().as_secs_f64(),
+                due: run.whole.planned,
             };
             let found =
                 Found { observed: self.figure(&figures), limit: limit_of(&figures), span: whole };
@@ -98,7 +104,7 @@ impl Slo {
             return (nothing, Some(note));
         }
         let mut worst: Option<Found> = None;
-        for figures in Sliding::new(self, &run.windows, run.took_us, steps) {
+        for figures in Sliding::new(self, run, steps) {
             let (span, figures) = figures;
             if !self.is_judged(&figures) {
                 continue;
@@ -114,14 +120,18 @@ impl Slo {
         (worst.unwrap_or(nothing), note)
     }
 
-    /// Whether a span says anything. Where nothing ended there is no time to judge: an answer that
-    /// comes later is judged where it comes, one that never comes where it is given up.
+    /// Whether a span says anything. Where nothing ended there is no time and no status to judge: an
+    /// answer that comes later is judged where it comes, one that never comes where it is given up.
     fn is_judged(&self, figures: &Figures) -> bool {
         let counts = &figures.counts;
         match &self.metric {
             Metric::Time { of: Times::Lateness, .. } => counts.planned > 0,
-            Metric::Time { .. } => counts.answered + unanswered(counts) > 0,
-            Metric::Requests(_) => planned(counts) + unanswered(counts) > 0,
+            Metric::Time { .. } | Metric::Requests(Counted::Fill | Counted::Status(_)) => {
+                counts.answered + unanswered(counts) > 0
+            }
+            Metric::Requests(Counted::Errors | Counted::Unanswered) => {
+                planned(counts) + unanswered(counts) > 0
+            }
             // a rate needs the whole span, and somebody who asked
             Metric::Rate(_) => counts.planned > 0 && figures.seconds > 0.0,
         }
@@ -145,9 +155,7 @@ impl Slo {
         let Limit { base, .. } = self.limit;
         match base {
             Base::Fixed(limit) => Some(limit),
-            Base::Planned { factor } => {
-                Some(factor * figures.counts.planned as f64 / figures.seconds)
-            }
+            Base::Planned { factor } => Some(factor * figures.due as f64 / figures.seconds),
             Base::Baseline { factor, offset } => reference.map(|it| it * factor + offset),
         }
     }
@@ -185,10 +193,12 @@ impl Slo {
                         (found.map(|(_, count)| *count).sum(), counts.answered)
                     }
                 };
-                if of == 0 {
+                let is_share = self.limit.unit == Unit::Share;
+                // a number of requests that failed needs nothing to be a share of
+                let is_seen = of > 0 || count > 0 && !is_share;
+                if !is_seen {
                     return None;
                 }
-                let is_share = self.limit.unit == Unit::Share;
                 Some(if is_share { count as f64 / of as f64 } else { count as f64 })
             }
             Metric::Rate(_) if figures.seconds <= 0.0 || counts.planned == 0 => None,
@@ -295,18 +305,40 @@ fn time(times: &Histogram<u64>, lost: u64, statistic: Statistic) -> Option<f64> 
 /// Every run of so many windows, each from the one before by a step.
 struct Sliding<'a> {
     slo: &'a Slo,
+    run: &'a RunResult,
     windows: std::slice::Iter<'a, Window>,
     held: VecDeque<(&'a Window, Option<Histogram<u64>>)>,
     steps: usize,
-    took_us: u64,
+    /// Windows that go by before an answer comes.
+    lag: usize,
+    /// The number of the next span.
+    span: usize,
     times: Option<Histogram<u64>>,
 }
 
 impl<'a> Sliding<'a> {
-    fn new(slo: &'a Slo, windows: &'a [Window], took_us: u64, steps: u64) -> Self {
+    fn new(slo: &'a Slo, run: &'a RunResult, steps: u64) -> Self {
         let times = matches!(slo.metric, Metric::Time { .. }).then(histogram);
         let steps = usize::try_from(steps).unwrap_or(usize::MAX).max(1);
-        Self { slo, windows: windows.iter(), held: VecDeque::new(), steps, took_us, times }
+        let lag = match slo.metric {
+            // twice the median: what is later than that is late, and not under way
+            Metric::Rate(Rates::Answered) => {
+                let ns = run.whole.latency.histogram().value_at_quantile(0.5).saturating_mul(2);
+                usize::try_from((ns / 1_000).div_ceil(run.window_us.max(1))).unwrap_or(usize::MAX)
+            }
+            _ => 0,
+        };
+        let windows = run.windows.iter();
+        Self { slo, run, windows, held: VecDeque::new(), steps, lag, span: 0, times }
+    }
+
+    /// Planned requests whose answers should have come in the span from a window on: no more than
+    /// were planned in it, as where the rate falls, and no more than were planned so much earlier as
+    /// an answer takes, as where the rate rises or the run has just begun.
+    fn due(&self, first: usize, planned: u64) -> u64 {
+        let (from, to) = (first.saturating_sub(self.lag), first.saturating_add(self.steps));
+        let earlier = self.run.windows.get(from..to.saturating_sub(self.lag)).unwrap_or_default();
+        earlier.iter().map(|window| window.counts.planned).sum::<u64>().min(planned)
     }
 }
 
@@ -338,9 +370,11 @@ impl Iterator for Sliding<'_> {
         }
         let span = Span { start_us, length_us: end_us - start_us };
         // the plan may end within the last window, and answers come behind its end
-        let is_whole = end_us <= self.took_us;
+        let is_whole = end_us <= self.run.took_us;
         let seconds = if is_whole { span.length_us as f64 / 1e6 } else { 0.0 };
-        Some((span, Figures { counts, times: self.times.clone(), seconds }))
+        let due = self.due(self.span, counts.planned);
+        self.span += 1;
+        Some((span, Figures { counts, times: self.times.clone(), seconds, due }))
     }
 }
 

@@ -194,6 +194,94 @@ fn another_run_is_a_limit() {
 }
 
 #[test]
+fn what_is_beyond_every_number_is_no_limit() {
+    let with_lost = |lost: u64| {
+        let mut result = run(&[(10, [5; 8]); 10]);
+        result.whole.faults.insert("timeout".to_owned(), lost);
+        result
+    };
+    let (lossy, base) = (with_lost(20), with_lost(20));
+    let judge = |slo: &str, run: &RunResult| Slo::parse(slo).unwrap().evaluate(run, Some(&base));
+    for slo in ["p99 <= baseline * 1.05", "max <= baseline", "p99 >= baseline"] {
+        for run in [&lossy, &steady()] {
+            let verdict = judge(slo, run);
+            assert!(!verdict.met && verdict.limit.is_none(), "{}", verdict.line());
+            assert!(verdict.note.is_some());
+        }
+    }
+    assert!(judge("p50 <= baseline * 1.05", &lossy).met, "half of them were answered");
+}
+
+#[test]
+fn a_span_in_which_nothing_has_ended_yet_has_no_statuses() {
+    // answers come 150 ms later: those of the first window in the second and third
+    let mut windows: Vec<(u64, &[u64])> = vec![(10, &[150; 10]); 20];
+    windows[0] = (10, &[]);
+    windows[1] = (10, &[150; 5]);
+    let good = run(&windows);
+    for slo in
+        ["fill > 99% over 100ms", "status(2xx) >= 5 over 100ms", "status(5xx) = 0 over 100ms"]
+    {
+        assert!(judged(slo, &good).met, "{}", judged(slo, &good).line());
+    }
+    // where all are given up there are none either, and that is seen
+    let mut dead = run(&[(10, [5; 10]); 20]);
+    dead.windows[7].counts.answered = 0;
+    dead.windows[7].counts.statuses.clear();
+    dead.windows[7].counts.faults.insert("timeout".to_owned(), 10);
+    assert!(!judged("fill > 99% over 100ms", &dead).met);
+    let silent = run(&[(10, [0; 0]); 20]);
+    for slo in ["fill > 1% over 100ms", "status(5xx) = 0", "status(5xx) = 0 over 1s"] {
+        assert!(!judged(slo, &silent).met, "{slo}");
+    }
+}
+
+#[test]
+fn failures_are_counted_also_where_nothing_was_planned() {
+    let mut windows: Vec<(u64, &[u64])> = vec![(10, &[5; 10]); 20];
+    windows[9] = (0, &[]);
+    let mut result = run(&windows);
+    result.windows[9].counts.faults.insert("timeout".to_owned(), 2);
+    for (slo, met) in [
+        ("errors <= 2 over 100ms", true),
+        ("unanswered <= 2 over 100ms", true),
+        ("errors < 2 over 100ms", false),
+        ("unanswered = 0 over 100ms", false),
+    ] {
+        assert_eq!(judged(slo, &result).met, met, "{}", judged(slo, &result).line());
+    }
+}
+
+#[test]
+fn answers_under_way_are_not_missed_where_a_run_begins_or_its_rate_rises() {
+    let meets = |windows: &[(u64, Vec<u64>)]| {
+        ["rate >= 0.99 * planned over 500ms", "rate >= 0.99 * planned over 100ms"]
+            .map(|slo| judged(slo, &run(windows)).met)
+    };
+    let answered = |count: u64| vec![80; usize::try_from(count).unwrap()];
+    // each window's answers come in the next one
+    let delayed = |planned: &dyn Fn(u64) -> u64| -> Vec<(u64, Vec<u64>)> {
+        (0..40)
+            .map(|at: u64| (planned(at), answered(at.checked_sub(1).map_or(0, planned))))
+            .collect()
+    };
+    let ramp = |at: u64| if at < 20 { 10 * at } else { 10 * (40 - at) };
+    assert_eq!(meets(&delayed(&|_| 100)), [true, true]);
+    assert_eq!(meets(&delayed(&ramp)), [true, true]);
+    // what the server does not do is seen all the same, also where the run begins
+    for dead in [0..5, 20..25] {
+        let mut windows = delayed(&|_| 100);
+        for (_, answers) in &mut windows[dead.clone()] {
+            answers.clear();
+        }
+        windows[dead.end].1 = answered(500);
+        assert!(meets(&windows).contains(&false), "{dead:?}");
+    }
+    let slow: Vec<(u64, Vec<u64>)> = (0..40).map(|_| (100, answered(90))).collect();
+    assert_eq!(meets(&slow), [false, false]);
+}
+
+#[test]
 fn a_percentile_out_of_few_answers_says_so() {
     let verdict = judged("p99.9 < 10ms", &steady());
     assert!(verdict.met);

@@ -11,7 +11,7 @@
 //! | rates | `rate` (answers), `sent`: a second |
 //! | comparison | `<` `<=` `>` `>=` `=` |
 //! | limit | a time (`80ms`), a number (`0`) or share (`0.1%`), a rate (`5000/s`); `0.99 * planned`; `baseline * 1.05`, `baseline * 1.05 + 1ms` |
-//! | window | `over 10s`: holds in every span of 10 s, not only on the whole |
+//! | window | `over 10s`: holds in every span of 10 s, not only on the whole; against `planned`, answers that are still under way are not missed |
 
 pub mod evaluate;
 mod parse;
