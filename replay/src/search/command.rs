@@ -163,6 +163,7 @@ impl SearchArgs {
         if !is_range {
             return Err(Failure::usage("--from is above 0 and not above --to"));
         }
+        Schedule::Constant { per_second: self.to }.check().map_err(Failure::usage)?;
         if !(0.5..=100.0).contains(&self.precision) {
             return Err(Failure::usage("--precision is from 0.5 to 100 percent"));
         }

@@ -170,17 +170,22 @@ impl Search {
             Seen::Unknown => self.high = Some((rate, Bound::Generator)),
         }
         let Some(low) = self.low else { return self.end(None) };
-        match self.high {
+        let next = match self.high {
             None if low >= self.settings.to => {
                 self.high = Some((self.settings.to, Bound::Asked));
-                self.go(Stage::Confirm, low);
+                None
             }
-            None => self.go(Stage::Ramp, (low * 2.0).min(self.settings.to)),
-            Some((high, _)) if high / low > 1.0 + self.settings.precision => {
-                self.go(Stage::Bisect, (low * high).sqrt());
+            None => Some((Stage::Ramp, rounded(low * 2.0).min(self.settings.to))),
+            Some((high, _)) => {
+                let is_wide = high / low > 1.0 + self.settings.precision;
+                let middle = rounded((low * high).sqrt());
+                // rounded rates may have none between them
+                let is_between = low < middle && middle < high;
+                (is_wide && is_between).then_some((Stage::Bisect, middle))
             }
-            Some(_) => self.go(Stage::Confirm, low),
-        }
+        };
+        let (stage, rate) = next.unwrap_or((Stage::Confirm, low));
+        self.step = Step { stage, rate };
     }
 
     fn confirm(&mut self, decided: Seen) {
@@ -192,17 +197,11 @@ impl Search {
         };
         self.high = Some((rate, bound));
         self.steps_down += 1;
-        let next = rate / (1.0 + self.settings.precision);
+        let next = rounded(rate / (1.0 + self.settings.precision));
         if self.steps_down > STEPS_DOWN_MAX || next < self.settings.from {
             return self.end(None);
         }
-        self.go(Stage::Confirm, next);
-    }
-
-    fn go(&mut self, stage: Stage, rate: f64) {
-        // rates that somebody may type again
-        let rate = if rate >= 100.0 { rate.round() } else { (rate * 100.0).round() / 100.0 };
-        self.step = Step { stage, rate };
+        self.step = Step { stage: Stage::Confirm, rate: next };
     }
 
     fn end(&mut self, rate: Option<f64>) {
@@ -225,6 +224,19 @@ impl Search {
     }
 }
 
+/// A rate between those that were asked for, as somebody may type it again: to three digits or more.
+fn rounded(rate: f64) -> f64 {
+    if rate >= 100.0 {
+        return rate.round();
+    }
+    let mut unit = 100.0;
+    // the lowest rate of all is far above what this comes to
+    while rate * unit < 100.0 && unit < 1e300 {
+        unit *= 10.0;
+    }
+    (rate * unit).round() / unit
+}
+
 /// Of a run that held each of `runs` times: the probability at which that would come about with a
 /// chance of no more than 1 - [`CONFIDENCE`] (Clopper and Pearson's lower bound).
 pub fn sure_of(runs: u32) -> f64 {
@@ -235,6 +247,7 @@ pub fn sure_of(runs: u32) -> f64 {
 mod tests {
     use super::*;
     use crate::random::Random;
+    use proptest::prelude::*;
 
     fn settings(from: f64, to: f64) -> SearchSettings {
         SearchSettings { from, to, precision: 0.05, repeats: 3, confirmations: 5 }
@@ -290,6 +303,57 @@ mod tests {
         assert!(found.rate.unwrap() > 650.0, "{found:?}");
         let (found, _) = searched(settings(100.0, 10_000.0), |_| Seen::Unknown);
         assert_eq!((found.rate, found.bound), (None, Bound::Generator));
+    }
+
+    #[test]
+    fn the_rates_that_were_asked_for_are_played_as_they_are() {
+        let played = |from, to| {
+            let mut rates = Vec::new();
+            let (found, _) = searched(settings(from, to), |step| {
+                rates.push(step.rate);
+                Seen::Held
+            });
+            assert_eq!((found.rate, found.bound), (Some(to), Bound::Asked));
+            rates.dedup();
+            rates
+        };
+        assert_eq!(played(20.0, 50.004), [20.0, 40.0, 50.004]);
+        assert_eq!(played(100.3, 150.6), [100.3, 150.6]);
+        assert_eq!(played(0.004, 0.0085), [0.004, 0.008, 0.0085]);
+    }
+
+    #[test]
+    fn rates_with_none_between_them_are_near_enough() {
+        let fine = SearchSettings { precision: 0.005, ..settings(150.0, 1_000.0) };
+        let (found, _) = searched(fine, sharp(150.0));
+        assert_eq!((found.rate, found.missed), (Some(150.0), Some(151.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_search_ends(
+            from in -4.0..6.0_f64, octaves in 0.0..20.0_f64, precision in 0.005..1.0_f64,
+            limit in -0.1..1.1_f64, late in -0.1..1.5_f64, repeats in 0..3_u32,
+        ) {
+            let from = 10.0_f64.powf(from);
+            let to = (from * octaves.exp2()).min(10_000_000.0);
+            let at = |share: f64| from * (to / from).powf(share) * (1.0 + share.min(0.0));
+            let settings =
+                SearchSettings { from, to, precision, repeats: 2 * repeats + 1, confirmations: 5 };
+            let (found, runs) = searched(settings, |step| {
+                assert!((from..=to).contains(&step.rate), "{step:?}");
+                match () {
+                    () if step.rate > at(late) => Seen::Unknown,
+                    () if step.rate > at(limit) => Seen::Missed,
+                    () => Seen::Held,
+                }
+            });
+            // to double and to halve, each by so many runs; and to confirm
+            let halved = (2.0_f64.ln() / (1.0 + precision).ln()).log2().max(0.0);
+            let rates = octaves.ceil() + 2.0 + halved.ceil() + 2.0;
+            prop_assert!(f64::from(runs) <= rates * f64::from(repeats + 1) + 5.0, "{}", runs);
+            prop_assert!(found.rate.is_none_or(|rate| rate <= at(limit).min(at(late))));
+        }
     }
 
     /// One run in five goes wrong whatever the rate: the vote is not swayed, the confirmation is.
