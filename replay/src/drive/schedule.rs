@@ -176,6 +176,8 @@ pub struct Rate {
     given: u64,
     poisson: Option<(Random, f64)>,
     next: Option<Duration>,
+    /// When the last stage does; `None`: never.
+    ends: Option<Duration>,
     bursts: Vec<Recurring>,
 }
 
@@ -202,7 +204,7 @@ impl Arrivals {
     /// When the last stage ends; `None`: never.
     pub fn end(&self) -> Option<Duration> {
         match self {
-            Self::Rate(rate) => rate.stages.iter().map(|stage| stage.time).sum(),
+            Self::Rate(rate) => rate.ends,
             Self::Always(_) => None,
         }
     }
@@ -213,6 +215,7 @@ impl Rate {
         let recurring =
             |burst: &Burst| Recurring { burst: *burst, at: burst.every, left: burst.count };
         let mut this = Self {
+            ends: stages.iter().map(|stage| stage.time).sum(),
             stages,
             stage: 0,
             before: 0.0,
@@ -270,9 +273,14 @@ impl Iterator for Rate {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let next = self.next?;
+        let (next, ends) = (self.next, self.ends);
+        // bursts go on also where the rate has come to nothing, until the last stage ends
+        let is_first = |at: Duration| match next {
+            Some(next) => at <= next,
+            None => ends.is_some_and(|ends| at < ends),
+        };
         let burst = self.bursts.iter_mut().min_by_key(|burst| burst.at);
-        if let Some(burst) = burst.filter(|burst| burst.at <= next) {
+        if let Some(burst) = burst.filter(|burst| is_first(burst.at)) {
             let at = burst.at;
             burst.left -= 1;
             if burst.left == 0 {
@@ -281,8 +289,10 @@ impl Iterator for Rate {
             }
             return Some(at);
         }
-        self.next = self.smooth();
-        Some(next)
+        if next.is_some() {
+            self.next = self.smooth();
+        }
+        next
     }
 }
 
@@ -353,6 +363,26 @@ mod tests {
         assert!(moments.is_sorted());
         let at = |seconds| moments.iter().filter(|at| **at == Duration::from_secs(seconds)).count();
         assert_eq!((at(1), at(2), at(4)), (1, 31, 31));
+    }
+
+    #[test]
+    fn bursts_go_on_where_the_rate_has_come_to_nothing() {
+        let bursts = vec![Burst { every: Duration::from_secs(1), count: 10 }];
+        for (stages, poisson) in [
+            (vec![stage(1, 5.0, 5.0), stage(4, 0.0, 0.0)], None),
+            (vec![stage(1, 0.0, 10.0), stage(4, 0.0, 0.0)], Some(3)),
+        ] {
+            let schedule = Schedule::Stages { stages, poisson, bursts: bursts.clone() };
+            let moments = offsets(&schedule, 1_000);
+            assert!(moments.is_sorted());
+            let late = moments.iter().filter(|at| **at >= Duration::from_secs(1));
+            assert_eq!(late.count(), 40, "{schedule}");
+            let last = moments.last().copied();
+            assert_eq!(last, Some(Duration::from_secs(4)), "none at the end itself");
+            let mut arrivals = schedule.arrivals();
+            assert_eq!(arrivals.by_ref().count(), moments.len());
+            assert_eq!(arrivals.next(), None, "it has ended");
+        }
     }
 
     #[test]
