@@ -43,6 +43,9 @@ struct Flow {
     requests: Way,
     answers: Way,
     waiting: VecDeque<Message>,
+    /// The answer to the request under way, that of a server which did not wait for its end, and
+    /// where in the file it ended.
+    early: Option<(Answer, u64)>,
     /// Some request or answer was missed: how that came.
     parted: Option<NoAnswer>,
     /// Not HTTP/1.1, counted, and passed over.
@@ -185,8 +188,9 @@ fn foreign(bytes: &[u8]) -> Option<Skip> {
 impl Flow {
     fn weight(&self) -> usize {
         let waiting = self.waiting.iter().map(|message| message.body.len().saturating_add(512));
+        let early = self.early.as_ref().map_or(0, |(answer, _)| answer.body.len());
         waiting
-            .chain([self.requests.stream.weight(), self.answers.stream.weight()])
+            .chain([self.requests.stream.weight(), self.answers.stream.weight(), early])
             .fold(0, usize::saturating_add)
     }
 
@@ -217,7 +221,7 @@ impl Flow {
             self.is_foreign = found.is_some();
             for (head_ns, parsed) in messages {
                 if is_request {
-                    self.asked(captured.offset, head_ns, parsed);
+                    self.asked(captured.offset, head_ns, parsed, sink)?;
                 } else {
                     self.answered(captured, parsed, sink)?;
                 }
@@ -230,12 +234,18 @@ impl Flow {
         self.let_go(sink)
     }
 
-    fn asked(&mut self, offset: u64, head_ns: u64, parsed: http::Parsed) {
+    fn asked<W: Write>(
+        &mut self,
+        offset: u64,
+        head_ns: u64,
+        parsed: http::Parsed,
+        sink: &mut Sink<'_, W>,
+    ) -> Result<(), ImportError> {
         // its answer has a length and no body: what follows cannot be told apart
         if parsed.method == "HEAD" {
             self.parted = self.parted.or(Some(NoAnswer::Other));
         }
-        self.waiting.push_back(Message {
+        let message = Message {
             offset,
             at_ns: Some(head_ns),
             connection: self.number,
@@ -244,7 +254,14 @@ impl Flow {
             headers: parsed.headers,
             body: parsed.body,
             ..Message::default()
-        });
+        };
+        if self.parted.is_none()
+            && let Some((answer, _)) = self.early.take()
+        {
+            return sink.take(Message { answer: Some(answer), ..message });
+        }
+        self.waiting.push_back(message);
+        Ok(())
     }
 
     fn answered<W: Write>(
@@ -257,17 +274,35 @@ impl Flow {
             self.is_foreign |= parsed.status == 101;
             return Ok(());
         }
-        let Some(mut message) = self.take_joined() else {
-            sink.skip(Skip::Orphan, captured.offset);
-            return Ok(());
-        };
-        message.answer = Some(Answer {
+        let message = self.take_joined();
+        let asked_ns = message.as_ref().map_or(self.requests.head_ns, |message| message.at_ns);
+        let answer = Answer {
             status: parsed.status,
-            took_ns: captured.at_ns.saturating_sub(message.at_ns.unwrap_or_default()),
+            took_ns: captured.at_ns.saturating_sub(asked_ns.unwrap_or(captured.at_ns)),
             headers: parsed.headers,
             body: parsed.body,
-        });
-        sink.take(message)
+        };
+        match message {
+            Some(message) => return sink.take(Message { answer: Some(answer), ..message }),
+            None if self.is_asking() => self.early = Some((answer, captured.offset)),
+            None => {
+                // where a request was seen, or none was missed, this answer should have had one
+                let requests = &self.requests;
+                let is_known = requests.began.is_some() || requests.is_heard;
+                let has_gap = requests.stream.has_gap();
+                let why = if has_gap { NoAnswer::Gap } else { NoAnswer::Other };
+                self.parted = self.parted.or(is_known.then_some(why));
+                sink.skip(Skip::Orphan, captured.offset);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request is under way, and has no answer yet.
+    fn is_asking(&self) -> bool {
+        let requests = &self.requests;
+        let is_under_way = !requests.is_lost && !requests.stream.ready.is_empty();
+        is_under_way && self.parted.is_none() && self.early.is_none()
     }
 
     /// The request that the next answer belongs to.
@@ -302,6 +337,9 @@ impl Flow {
     ) -> Result<(), ImportError> {
         if let (Some(captured), Some(parsed)) = (captured, self.answers.last()) {
             self.answered(captured, parsed, sink)?;
+        }
+        if let Some((_, offset)) = self.early.take() {
+            sink.skip(Skip::Orphan, offset);
         }
         let rest = self.requests.stream.weight() > 0 && !self.is_foreign && !self.requests.is_lost;
         if rest {
@@ -399,6 +437,7 @@ impl Flow {
             requests: Way::new(Side::Request),
             answers: Way::new(Side::Answer),
             waiting: VecDeque::new(),
+            early: None,
             parted: None,
             is_foreign: false,
             fins: Fins::default(),

@@ -315,6 +315,51 @@ fn pipelined_requests_get_their_own_answers_and_connections_their_numbers() {
     assert_ne!(records[3].connection, records[0].connection);
 }
 
+/// Requests over one connection; each is answered with its number, and those of `early` before
+/// their last bytes are sent.
+fn hasty(numbers: std::ops::Range<u64>, early: &[u64]) -> Talk {
+    let mut talk = Talk::begin(40_000, false, 0);
+    for number in numbers {
+        let (at, bytes) = (1_000 + number * 10_000, post(&body(number)));
+        let said = answer(&format!("{{\"id\":\"{number}\"}}"));
+        let cut = if early.contains(&number) { bytes.len() - 100 } else { bytes.len() };
+        talk.say(0, at, &bytes[..cut], 700);
+        talk.say(1, at + 3_000, &said, 60);
+        talk.say(0, at + 4_000, &bytes[cut..], 700);
+    }
+    talk
+}
+
+#[test]
+fn an_answer_that_comes_before_the_end_of_its_request_is_that_requests() {
+    let (account, records) = all(&pcap(&hasty(0..12, &[0, 5, 6]).end(900_000), Link::Ethernet));
+    check(&records, 12);
+    assert_eq!((account.answered, account.skipped.len()), (12, 0), "{account:?}");
+    // the connection ends, and the rest of the request never came
+    let mut talk = hasty(0..3, &[]);
+    let bytes = post(&body(3));
+    talk.say(0, 31_000, &bytes[..bytes.len() - 100], 700);
+    talk.say(1, 34_000, &answer("{\"id\":\"3\"}"), 60);
+    let (account, records) = all(&pcap(&talk.end(40_000), Link::Ethernet));
+    check(&records, 3);
+    assert_eq!(account.skipped[&Skip::Orphan].0, 1, "{account:?}");
+}
+
+#[test]
+fn behind_an_answer_that_nobody_asked_for_no_request_gets_anothers() {
+    let mut talk = hasty(0..3, &[]);
+    talk.say(1, 25_000, &answer("{\"id\":\"none\"}"), 60);
+    for number in 3..6 {
+        let at = 1_000 + number * 10_000;
+        talk.say(0, at, &post(&body(number)), 700);
+        talk.say(1, at + 3_000, &answer(&format!("{{\"id\":\"{number}\"}}")), 60);
+    }
+    let (account, records) = all(&pcap(&talk.end(900_000), Link::Ethernet));
+    assert_eq!((account.imported, account.answered), (6, 3), "{account:?}");
+    check(&records[..3], 3);
+    assert!(records[3..].iter().all(|record| record.outcome.is_none()));
+}
+
 #[test]
 fn a_lost_packet_costs_its_request_and_no_answer_goes_to_another() {
     let mut packets = talk(40_000, false, 0..600);
