@@ -12,19 +12,24 @@ use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Record, RecordedOutcome, Stratum};
 use gavel::coding::{self, Caps, Coding};
+use gavel::http::head::GZIP_QUERY;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
 /// Headers that a replay sends again.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 7] = [
     "accept",
     "accept-encoding",
     "content-encoding",
     "content-type",
     "expect",
+    "origin",
     "x-openrtb-version",
 ];
+
+/// How a body begins that is packed with gzip, and no JSON does (RFC 1952, 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Records that wait until it is known which is the earliest of them: files are in order but for
 /// what came at nearly the same time.
@@ -181,7 +186,13 @@ impl<'w, W: Write> Sink<'w, W> {
     }
 
     fn record(&mut self, message: Message) -> Result<Record, Skip> {
-        let body = decoded(&message.headers, message.body)?;
+        let (target, says_gzip) = without_gzip(without_origin(&message.target));
+        let said = if says_gzip && message.body.starts_with(&GZIP_MAGIC) {
+            Coding::Gzip
+        } else {
+            Coding::Identity
+        };
+        let body = decoded(&message.headers, message.body, said)?;
         if body.is_empty() {
             return Err(Skip::EmptyBody);
         }
@@ -191,7 +202,7 @@ impl<'w, W: Write> Sink<'w, W> {
             None if message.target.is_empty() => {
                 format!("/openrtb2/{}", named.as_deref().unwrap_or(PARTNER))
             }
-            None => without_origin(&message.target).to_owned(),
+            None => target,
         };
         let mut body = Bytes::from(body);
         let mut path = without_key(path);
@@ -266,12 +277,14 @@ impl<'w, W: Write> Sink<'w, W> {
     }
 }
 
-/// A body without the coding of its content.
-fn decoded(headers: &[(String, String)], body: Vec<u8>) -> Result<Vec<u8>, Skip> {
+/// A body without the coding of its content, or without the one `said` elsewhere where no header
+/// names one.
+fn decoded(headers: &[(String, String)], body: Vec<u8>, said: Coding) -> Result<Vec<u8>, Skip> {
     let caps = Caps { body_bytes_max: MESSAGE_BYTES_MAX, ..Caps::default() };
     let names = headers.iter().filter(|(name, _)| name == "content-encoding");
     let coding =
         Coding::parse(names.map(|(_, value)| value.as_bytes())).map_err(|_| Skip::BadCoding)?;
+    let coding = if coding == Coding::Identity { said } else { coding };
     if coding == Coding::Identity {
         return Ok(body);
     }
@@ -286,7 +299,9 @@ fn outcome(answer: Answer) -> RecordedOutcome {
         took: Duration::from_nanos(answer.took_ns),
         generation: 0,
         // an answer that cannot be read still has its status
-        body: Bytes::from(decoded(&answer.headers, answer.body).unwrap_or_default()),
+        body: Bytes::from(
+            decoded(&answer.headers, answer.body, Coding::Identity).unwrap_or_default(),
+        ),
     }
 }
 
@@ -305,6 +320,18 @@ fn without_origin(target: &str) -> &str {
         let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..));
         path.filter(|path| path.starts_with('/')).unwrap_or("/")
     })
+}
+
+/// Without the word of Prebid.js on a coding, which is undone; and whether it was there.
+fn without_gzip(path: &str) -> (String, bool) {
+    let (start, query) = path.split_once('?').unwrap_or((path, ""));
+    let is_other = |part: &&str| *part != GZIP_QUERY;
+    if query.split('&').all(|part| is_other(&part)) {
+        return (path.to_owned(), false);
+    }
+    let rest: Vec<&str> = query.split('&').filter(is_other).collect();
+    let sign = if rest.is_empty() { "" } else { "?" };
+    (format!("{start}{sign}{}", rest.join("&")), true)
 }
 
 /// `/openrtb2/{partner}/{key}` without the key.
@@ -348,6 +375,15 @@ mod tests {
         ] {
             assert_eq!(without_origin(target), path);
             assert_eq!(partner_of(path), partner);
+        }
+        for (path, rest, is_said) in [
+            ("/openrtb2/acme?gzip=1", "/openrtb2/acme", true),
+            ("/openrtb2/acme?x=1&gzip=1&y", "/openrtb2/acme?x=1&y", true),
+            ("/openrtb2/acme?x=gzip=1", "/openrtb2/acme?x=gzip=1", false),
+            ("/openrtb2/acme?gzip=0&&y", "/openrtb2/acme?gzip=0&&y", false),
+            ("/openrtb2/acme", "/openrtb2/acme", false),
+        ] {
+            assert_eq!(without_gzip(path), (rest.to_owned(), is_said));
         }
         assert_eq!(without_key("/openrtb2/acme/s3cret".to_owned()), "/openrtb2/acme/key");
         assert_eq!(without_key("/openrtb2/acme?x=1".to_owned()), "/openrtb2/acme?x=1");

@@ -211,6 +211,31 @@ fn chunked_and_packed_bodies_are_decoded() {
 }
 
 #[test]
+fn what_pages_send_is_read_as_prebid_js_packs_it() {
+    let sent = |query: &str, more: &str, body: &[u8]| {
+        let head = format!(
+            "POST /openrtb2/acme{query} HTTP/1.1\r\nOrigin: https://news.example\r\n{more}\
+             Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        record("1 a0 1000 0", &[head.as_bytes(), body].concat())
+    };
+    let coded = "Content-Encoding: gzip\r\n";
+    for (query, more, packed, path) in [
+        ("?gzip=1", "", gzip(&body(3)), "/openrtb2/acme"),
+        ("?a=b&gzip=1", "", gzip(&body(3)), "/openrtb2/acme?a=b"),
+        ("?gzip=1", coded, gzip(&body(3)), "/openrtb2/acme"),
+        // it says so, and did not do it
+        ("?gzip=1", "", body(3), "/openrtb2/acme"),
+    ] {
+        let (account, records) = all(Format::Gor, &sent(query, more, &packed));
+        assert_eq!(records.len(), 1, "{query} {more} {account:?}");
+        assert_eq!((&records[0].body[..], records[0].path.as_str()), (&body(3)[..], path));
+        assert!(records[0].headers.contains(&("origin".into(), "https://news.example".into())));
+    }
+}
+
+#[test]
 fn only_what_is_asked_for_is_taken() {
     let file = gor_file(10);
     let only = |settings: SinkSettings| imported(Format::Gor, &file, &settings).0;
