@@ -138,9 +138,6 @@ impl<'a> Shard<'a> {
                 tick_at = now + nanos(TICK);
             }
             self.finish(now);
-            if now >= self.window_end {
-                self.turn_window(now);
-            }
             let is_quiet = self.pool.busy == 0 && self.pool.waiting() == 0;
             if self.end.is_some_and(|end| now >= end && (is_quiet || now > end + drain)) {
                 break;
@@ -189,6 +186,7 @@ impl<'a> Shard<'a> {
         let mut now = poller::now();
         self.heed_stop(now);
         for _ in 0..TAKEN_PER_TURN {
+            self.turn_window(now);
             if self.end.is_some() || now < self.start {
                 break;
             }
@@ -264,6 +262,7 @@ impl<'a> Shard<'a> {
 
     /// Accounts for what has come to its end.
     fn finish(&mut self, now: Nanos) {
+        self.turn_window(now);
         if self.pool.done.is_empty() {
             return;
         }
@@ -321,8 +320,12 @@ impl<'a> Shard<'a> {
         let _ = self.queues.returns.try_send(parcel);
     }
 
-    /// Hands over the window under way, where there is an empty one to go on with; else it goes on.
+    /// Hands over the window under way once it is over, before anything is counted that came after
+    /// it, where there is an empty one to go on with; else it goes on.
     fn turn_window(&mut self, now: Nanos) {
+        if now < self.window_end {
+            return;
+        }
         let length = WINDOW_US * 1_000;
         if let Ok(spare) = self.queues.spares.try_recv() {
             let full = std::mem::replace(&mut self.pool.report, spare);
@@ -350,5 +353,45 @@ impl<'a> Shard<'a> {
         put(&cell.failed, totals.failed);
         put(&cell.waiting, self.pool.waiting() as u64);
         put(&cell.open, self.pool.open as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::{Allow, Target};
+    use super::*;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+
+    #[test]
+    fn a_request_is_counted_in_no_window_that_was_over_before_it_was_due() {
+        // it takes connections and never answers
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = format!("http://{}/x", listener.local_addr().unwrap());
+        let target = Target::parse(&target, Allow::Loopback).unwrap();
+        let mut plan = Plan::of_set(target, Arc::new(["body"].into_iter().collect()));
+        plan.schedule = Schedule::Constant { per_second: 10.0 };
+        plan.settings.drain_ms_max = 0;
+        let (live, ends_at) = (Live::new(1), AtomicU64::new(3 * WINDOW_US * 1_000));
+        let (to_shard, feed) = sync_channel(8);
+        let (returns, _returned) = sync_channel(8);
+        let (to_collector, windows) = sync_channel(16);
+        let (to_spares, spares) = sync_channel(16);
+        (0..16).for_each(|_| to_spares.send(Box::default()).unwrap());
+        for number in 0..3 {
+            let at = Some(number * WINDOW_US * 1_000);
+            to_shard.send(Box::new(Parcel { number, at, ..Parcel::default() })).unwrap();
+        }
+        drop(to_shard);
+        let queues = Queues { feed, inspect: None, returns, windows: to_collector, spares };
+        let shard = Shard::open(&plan, &live, 0, queues, &ends_at).unwrap();
+        shard.run(poller::now()).unwrap();
+        let mut planned = 0;
+        for (start_us, report) in windows {
+            planned += report.planned;
+            assert!(planned <= start_us / WINDOW_US + 1, "{planned} of them by {start_us} us");
+        }
+        assert_eq!(planned, 3);
     }
 }
