@@ -10,8 +10,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A price and a floor are equal within this share: both are rounded on their way.
+/// Prices are equal within this share, and within a millionth of the currency, which is the
+/// exchange's unit: both are rounded on their way.
 const PRICE_ROUNDING: f64 = 1e-6;
+const PRICE_UNIT: f64 = 1e-6;
+
+/// How far two prices that are equal may lie apart.
+fn rounding(price: f64) -> f64 {
+    price.abs() * PRICE_ROUNDING + PRICE_UNIT
+}
 
 pub(super) fn check(one: Assertion, pair: &Pair<'_>, settings: &AssertionSettings) -> Outcome {
     match one {
@@ -162,10 +169,10 @@ fn floor(pair: &Pair<'_>, SeatBid { bid, .. }: SeatBid<'_>) -> Outcome {
         return Outcome::NotJudged;
     };
     let currency = text(from, "bidfloorcur").unwrap_or("USD");
-    if currency != answered_in(pair) {
+    if !currency.eq_ignore_ascii_case(answered_in(pair)) {
         return Outcome::NotJudged;
     }
-    holds(price >= floor * (1.0 - PRICE_ROUNDING), || {
+    holds(price >= floor - rounding(floor), || {
         format!("price {price} {currency} is below the floor of {floor}")
     })
 }
@@ -182,10 +189,10 @@ fn deal(pair: &Pair<'_>, SeatBid { bid, .. }: SeatBid<'_>) -> Outcome {
     let (Some(agreed), Some(price)) = (number(deal, "bidfloor"), number(bid, "price")) else {
         return Outcome::Holds;
     };
-    if !is_fixed || currency != answered_in(pair) {
+    if !is_fixed || !currency.eq_ignore_ascii_case(answered_in(pair)) {
         return Outcome::Holds;
     }
-    holds((price - agreed).abs() <= agreed.abs() * PRICE_ROUNDING, || {
+    holds((price - agreed).abs() <= rounding(agreed), || {
         format!("deal {named:?} is fixed at {agreed}, the price is {price}")
     })
 }
@@ -211,7 +218,7 @@ fn currency(pair: &Pair<'_>) -> Outcome {
         return Outcome::NotJudged;
     }
     let found = answered_in(pair);
-    holds(asked.iter().any(|one| one == found), || {
+    holds(asked.iter().any(|one| one.eq_ignore_ascii_case(found)), || {
         format!("answered in {found}, asked for {}", asked.join(", "))
     })
 }

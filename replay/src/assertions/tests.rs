@@ -106,6 +106,33 @@ fn deals_have_their_own_price_and_seats() {
 }
 
 #[test]
+fn prices_are_rounded_to_a_millionth_and_currencies_have_no_case() {
+    let judged = |one, floor: f64, price: f64, at: u8| {
+        let (mut asked, mut answered) = (request(), answer());
+        asked["imp"][0]["bidfloor"] = json!(floor);
+        asked["imp"][0]["pmp"]["deals"][0] = json!({"id": "d1", "bidfloor": floor, "at": at});
+        let bid = &mut answered["seatbid"][0]["bid"][0];
+        bid["price"] = json!(price);
+        if one == Assertion::Deal {
+            bid["dealid"] = json!("d1");
+        }
+        outcome(one, &asked, 200, &answered.to_string())
+    };
+    for one in [Assertion::Floor, Assertion::Deal] {
+        assert_eq!(judged(one, 0.123_456_7, 0.123_456, 3), Outcome::Holds, "{one:?}");
+        assert!(matches!(judged(one, 0.123_456_7, 0.123_454, 3), Outcome::Fails(_)), "{one:?}");
+        assert_eq!(judged(one, 1_000.0, 999.999_5, 3), Outcome::Holds, "{one:?}");
+    }
+    let mut asked = request();
+    asked["cur"] = json!(["usd"]);
+    asked["imp"][0]["bidfloorcur"] = json!("usd");
+    let text = answer().to_string();
+    assert_eq!(outcome(Assertion::Currency, &asked, 200, &text), Outcome::Holds);
+    asked["imp"][0]["bidfloor"] = json!(3);
+    assert!(matches!(outcome(Assertion::Floor, &asked, 200, &text), Outcome::Fails(_)));
+}
+
+#[test]
 fn statuses_bodies_and_time_are_judged_without_bids() {
     let fails = |one, status, body: &str| {
         matches!(outcome(one, &request(), status, body), Outcome::Fails(_))
