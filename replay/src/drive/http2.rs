@@ -35,6 +35,8 @@ pub(super) struct Multiplexed {
     input: Vec<u8>,
     streams: Vec<Stream>,
     next_id: u32,
+    /// The most that we want, and of that what the peer allows.
+    streams_most: usize,
     streams_max: usize,
     /// What the peer allows: bytes on the connection, bytes of a new stream.
     window: i64,
@@ -67,6 +69,7 @@ impl Multiplexed {
         ];
         wire::put_settings(&mut output, &settings);
         let more = WINDOW - 65_535;
+        let streams_most = usize::try_from(streams_max.max(1)).unwrap_or(1);
         wire::put(&mut output, kind::WINDOW_UPDATE, 0, 0, &more.to_be_bytes());
         Self {
             socket,
@@ -75,7 +78,8 @@ impl Multiplexed {
             input: Vec::new(),
             streams: Vec::new(),
             next_id: 1,
-            streams_max: usize::try_from(streams_max.max(1)).unwrap_or(1),
+            streams_most,
+            streams_max: streams_most,
             window: WINDOW_FIRST,
             stream_window: WINDOW_FIRST,
             received: 0,
@@ -287,7 +291,7 @@ impl Multiplexed {
             match id {
                 setting::MAX_CONCURRENT_STREAMS => {
                     let allowed = usize::try_from(value).unwrap_or(usize::MAX);
-                    self.streams_max = self.streams_max.min(allowed);
+                    self.streams_max = self.streams_most.min(allowed);
                 }
                 setting::INITIAL_WINDOW_SIZE => {
                     let change = i64::from(value) - self.stream_window;
@@ -342,5 +346,24 @@ impl Multiplexed {
     fn break_off(&mut self, fault: Fault, done: &mut Done) -> Step {
         done.extend(self.streams.drain(..).map(|stream| stream.parcel.fail(fault)));
         Step::Spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn the_peer_may_lower_and_raise_how_many_streams_there_are_up_to_our_own_number() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut link = Multiplexed::new(socket, 100);
+        for (allowed, expected) in [(1, 1), (0, 0), (50, 50), (1_000, 100), (u32::MAX, 100)] {
+            let mut bytes = Vec::new();
+            wire::put_settings(&mut bytes, &[(setting::MAX_CONCURRENT_STREAMS, allowed)]);
+            link.apply(&wire::cut(&bytes).unwrap().unwrap().0);
+            assert_eq!((link.streams_max, link.has_room()), (expected, expected > 0), "{allowed}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::demo::parse_time;
 use crate::drive::plan::{Bounds, DriveSettings, Keys, Plan, Pool, Protocol, Share};
+use crate::drive::report::LONGEST_NS;
 use crate::drive::schedule::{Burst, Schedule, Stage};
 use crate::drive::target::{Allow, Target, is_tls};
 use crate::feed::Feed;
@@ -72,8 +73,8 @@ pub struct PlayArgs {
     /// Threads that send
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
-    /// Give an answer up after this time
-    #[arg(long, default_value = "2s", value_parser = parse_time)]
+    /// Give an answer up after this time; at most a minute, the longest time that is told apart
+    #[arg(long, default_value = "2s", value_parser = parse_timeout)]
     pub timeout: Duration,
     /// Wait busily so long before each planned moment, in microseconds: exacter, for a core
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=10_000))]
@@ -119,6 +120,15 @@ pub struct PaceArgs {
     /// How many requests at most
     #[arg(long)]
     pub requests: Option<u64>,
+}
+
+/// What takes longer than the longest time told apart would be counted as that.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text)?;
+    let is_told = time <= Duration::from_nanos(LONGEST_NS);
+    is_told
+        .then_some(time)
+        .ok_or_else(|| "must be at most 60s: no longer time is told apart".into())
 }
 
 fn parse_connections(text: &str) -> Result<(Pool, u32, u32), String> {
@@ -399,6 +409,16 @@ mod tests {
         assert!(
             matches!(both.schedule(1, true), Ok(Schedule::Stages { bursts, .. }) if bursts.len() == 1)
         );
+    }
+
+    #[test]
+    fn an_answer_is_given_up_before_times_can_no_longer_be_told_apart() {
+        assert_eq!(parse_timeout("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(parse_timeout("1m"), Ok(Duration::from_secs(60)));
+        for wrong in ["61s", "300s", "2m"] {
+            assert!(parse_timeout(wrong).unwrap_err().contains("60s"), "{wrong}");
+        }
+        assert!(parse_timeout("0s").is_err());
     }
 
     #[test]
