@@ -1,9 +1,9 @@
 //! The journal of this process, and the broker behind it: opened before anybody is served, closed
 //! after the last one was.
 //!
-//! Owns: [`Books`], its log lines, and what readiness is told of it: of the journal alone. A broker
-//! is the same for all replicas: where it is gone, another replica is no better place. Never: a
-//! record.
+//! Owns: [`Books`], its log lines, and what readiness is told of it: of the journal alone, and only
+//! where events end there. A broker is the same for all replicas: where it is gone, another replica
+//! is no better place. Never: a record.
 
 use crate::broker::link::{self, Link};
 use crate::broker::relay::{self, Relay};
@@ -141,12 +141,13 @@ pub async fn close(books: Books) {
 
 /// Tells readiness how the journal is, for as long as the process runs. Where it takes nothing,
 /// another replica must take the events; where it only has no room for more auctions, events still
-/// come here.
+/// come here. Where a broker acknowledges them nothing needs this disk, and only the log is told.
 pub async fn watch(log: Option<EventLog>, lifecycle: Arc<Lifecycle>) {
     let Some(log) = log else { return };
-    let part = lifecycle.needs("journal");
+    let is_needed = matches!(log, EventLog::Local(_));
+    let part = is_needed.then(|| lifecycle.needs("journal"));
     let mut known = Condition::Sound;
-    tell(&part, known);
+    tell(part.as_ref(), known);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -158,13 +159,14 @@ pub async fn watch(log: Option<EventLog>, lifecycle: Arc<Lifecycle>) {
             } else {
                 info!(before = known.label(), now = now.label(), "the journal is better");
             }
-            tell(&part, now);
+            tell(part.as_ref(), now);
             known = now;
         }
     }
 }
 
-fn tell(part: &ReadyHandle, condition: Condition) {
+fn tell(part: Option<&ReadyHandle>, condition: Condition) {
+    let Some(part) = part else { return };
     match condition {
         Condition::Failed => part.missing("nothing can be made durable"),
         _ => part.ready(),

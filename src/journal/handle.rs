@@ -285,7 +285,7 @@ impl Journal {
             waiting_buffered,
             segments: table.segments.len(),
             damaged_segments: table.segments.iter().filter(|one| one.is_damaged).count(),
-            disk_bytes: table.segments.iter().map(|one| one.file_bytes).sum(),
+            disk_bytes: table.file_bytes(),
             disk_bytes_max: (!settings.gives_way).then_some(disk_bytes_max),
             ids: parts.dedupe.len(),
             ids_unremembered: parts.dedupe.unremembered(),

@@ -16,6 +16,7 @@ use crate::clock::{self, Anchor, Steady, Turn};
 use std::io;
 use std::mem;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -108,6 +109,8 @@ struct Helper {
     barred: Barred,
     /// Probes since the ballast was last missing.
     calm: u32,
+    /// How often the disk had been full when it was last looked at.
+    full: u64,
     steady: Steady,
     ages: Ages,
 }
@@ -116,7 +119,7 @@ impl Helper {
     fn new(journal: Journal, maker: Maker, ages: Ages) -> Self {
         let believe_after = maker.settings.keep_for.min(BELIEVE_AFTER_MAX);
         let steady = Steady::new(journal.parts().start, believe_after);
-        Self { journal, maker, barred: Barred::default(), calm: 0, steady, ages }
+        Self { journal, maker, barred: Barred::default(), calm: 0, full: 0, steady, ages }
     }
 
     fn run(mut self) {
@@ -182,8 +185,9 @@ impl Helper {
         let table = self.maker.published.table();
         self.ages.note(&table, now);
         let least = self.journal.parts().cursors.least();
+        let most = self.bytes_max(&table);
         let age = |ordinal| self.ages.of(ordinal, now);
-        let done = done_with(&table, &self.maker.settings, least, age);
+        let done = done_with(&table, &self.maker.settings, (least, most), age);
         let (Some(oldest), Some(newest)) = (done.first(), done.last()) else { return };
         let (segments, from, to) = (done.len(), oldest.first, newest.next);
         tracing::info!(segments, from, to, "journal: segments that are done with are removed");
@@ -195,11 +199,20 @@ impl Helper {
             if let Err(fault) = self.maker.disk.remove(&path) {
                 tracing::warn!(path = %path.display(), %fault, "journal: cannot remove a segment");
             }
-            self.maker.published.counts.removed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.maker.published.counts.removed.fetch_add(1, Ordering::Relaxed);
         }
         for place in dirs.places() {
             let _ = self.maker.disk.sync_dir(dirs.of(*place));
         }
+    }
+
+    /// Bytes that segments may have where the journal gives way: no more than now when the disk had
+    /// no room for another since this was last asked, whoever has filled it.
+    fn bytes_max(&mut self, table: &Table) -> u64 {
+        let full = self.maker.published.counts.full.load(Ordering::Relaxed);
+        let was_full = full > mem::replace(&mut self.full, full);
+        let most = self.maker.settings.disk_bytes_max;
+        if was_full { most.min(table.file_bytes()) } else { most }
     }
 }
 
@@ -219,23 +232,22 @@ fn tell(turn: Turn) {
 
 /// The segments that may go: from the oldest on, all that every sink has passed (`least`) and that
 /// are older than `keep_for`, while the rest is at least `keep_bytes`. Damaged ones stay. Where the
-/// journal gives way, also younger ones: the one in use and the one made ahead always have room.
-/// `age_of` says how long ago the segment of a number was begun.
+/// journal gives way, also younger ones: the one in use and the one made ahead always have room in
+/// `most` bytes. `age_of` says how long ago the segment of a number was begun.
 pub fn done_with(
     table: &Table,
     settings: &Settings,
-    least: u64,
+    (least, most): (u64, u64),
     age_of: impl Fn(u64) -> Duration,
 ) -> Vec<Segment> {
-    let mut rest: u64 = table.segments.iter().map(|segment| segment.file_bytes).sum();
+    let mut rest = table.file_bytes();
     let mut done = Vec::new();
     for pair in table.segments.windows(2) {
         let [segment, behind] = pair else { break };
         // its last record is older than the first one of the next
         let age = age_of(behind.ordinal);
         let left = rest.saturating_sub(segment.file_bytes);
-        let has_room = rest.saturating_add(settings.segment_bytes.saturating_mul(2))
-            <= settings.disk_bytes_max;
+        let has_room = rest.saturating_add(settings.segment_bytes.saturating_mul(2)) <= most;
         let is_wanted = age < settings.keep_for || left < settings.keep_bytes;
         if segment.next > least || (is_wanted && (has_room || !settings.gives_way)) {
             break;
@@ -365,7 +377,8 @@ mod tests {
         let settings = Settings { keep_for: Duration::from_secs(10), ..Settings::new("unused") };
         let gone = |least, now_s, keep_bytes| -> Vec<u64> {
             let settings = Settings { keep_bytes, ..settings.clone() };
-            let done = done_with(&table(), &settings, least, begun_before(now_s));
+            let most = settings.disk_bytes_max;
+            let done = done_with(&table(), &settings, (least, most), begun_before(now_s));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };
         assert_eq!(gone(u64::MAX, 1_000, 0), [1, 3, 4]);
@@ -380,13 +393,9 @@ mod tests {
     #[test]
     fn where_the_journal_gives_way_young_segments_go_before_the_disk_is_full() {
         let gone = |disk_bytes_max, gives_way, least| -> Vec<u64> {
-            let settings = Settings {
-                segment_bytes: 100,
-                disk_bytes_max,
-                gives_way,
-                ..Settings::new("unused")
-            };
-            let done = done_with(&table(), &settings, least, begun_before(10));
+            let settings = Settings { segment_bytes: 100, gives_way, ..Settings::new("unused") };
+            let bounds = (least, disk_bytes_max);
+            let done = done_with(&table(), &settings, bounds, begun_before(10));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };
         // five of 100 bytes, and room for two more is wanted; the second is damaged

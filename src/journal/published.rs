@@ -53,6 +53,13 @@ pub struct Table {
     pub next: u64,
 }
 
+impl Table {
+    /// Bytes that all of them have on the disk.
+    pub fn file_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.file_bytes).sum()
+    }
+}
+
 /// What makes up the condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts {

@@ -3,6 +3,7 @@
 mod cluster;
 mod dlq;
 mod feed;
+mod gone;
 mod outage;
 mod relay;
 mod replicas;

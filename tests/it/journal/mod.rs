@@ -1,5 +1,6 @@
 //! The journal against disks that fail, and as a whole.
 
+mod beside;
 mod command;
 mod damage;
 mod disk;

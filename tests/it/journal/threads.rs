@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// For whatever must happen in the end: a machine that compiles six other things is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
-const EXPIRES_S: u64 = 4_000_000_000;
+pub const EXPIRES_S: u64 = 4_000_000_000;
 pub const BILLING: u8 = 9;
 
 pub fn small(dir: &Path) -> Settings {
@@ -54,7 +54,7 @@ fn payload(id: u128) -> Vec<u8> {
 }
 
 /// What the event endpoint will do.
-fn bill(journal: &Journal, id: u128) -> Result<bool, Refused> {
+pub fn bill(journal: &Journal, id: u128) -> Result<bool, Refused> {
     match journal.append_once(EventId(id), EXPIRES_S, BILLING, payload(id)) {
         Once::New(ticket) => ticket.wait().map(|_| true),
         Once::InFlight(ticket) => ticket.wait().map(|_| false),
@@ -63,7 +63,7 @@ fn bill(journal: &Journal, id: u128) -> Result<bool, Refused> {
     }
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = gavel::clock::monotonic() + PATIENCE;
     while !is_so() {
         assert!(gavel::clock::monotonic() < until, "{what}: not within {PATIENCE:?}");
