@@ -53,6 +53,8 @@ struct Shard {
     steps: BTreeMap<u64, HashSet<u128, Hashing>>,
     /// Claimed, not yet durable.
     pending: HashMap<u128, Ticket, Hashing>,
+    /// Refused without knowing that they are not durable elsewhere, by their steps.
+    doubted: BTreeMap<u64, HashSet<u128, Hashing>>,
     /// Steps below are forgotten, and nothing in them is counted any more.
     forgotten: u64,
 }
@@ -113,12 +115,28 @@ impl Dedupe {
         }
     }
 
-    /// A claimed event is durable.
-    pub fn settle(&self, id: EventId, expires_s: u64) {
+    /// A claimed event is durable; true where an earlier claim of it was in doubt.
+    pub fn settle(&self, id: EventId, expires_s: u64) -> bool {
+        let Some(shard) = self.shard(id) else { return false };
+        let shard = &mut *lock(shard);
+        shard.pending.remove(&id.0);
+        let doubted = shard.doubted.get_mut(&(expires_s / self.step_s));
+        let was_doubted = doubted.is_some_and(|ids| ids.remove(&id.0));
+        self.count.fetch_sub(usize::from(was_doubted), Ordering::Relaxed);
+        self.keep(shard, id, expires_s);
+        was_doubted
+    }
+
+    /// A claimed event was refused, and may be durable elsewhere all the same: it may come again.
+    /// Where the index is full nobody knows of the doubt.
+    pub fn doubt(&self, id: EventId, expires_s: u64) {
         let Some(shard) = self.shard(id) else { return };
         let shard = &mut *lock(shard);
         shard.pending.remove(&id.0);
-        self.keep(shard, id, expires_s);
+        let has_room = self.len() < self.most;
+        if has_room && shard.doubted.entry(expires_s / self.step_s).or_default().insert(id.0) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// A claimed event was refused: it may come again.
@@ -178,6 +196,11 @@ impl Dedupe {
                 shard.forgotten = shard.forgotten.max(entry.key() + 1);
                 dropped.push(entry.remove());
             }
+            while let Some(entry) = shard.doubted.first_entry()
+                && self.is_over(*entry.key(), now_s)
+            {
+                dropped.push(entry.remove());
+            }
             let count = dropped.iter().map(HashSet::len).sum();
             self.count.fetch_sub(count, Ordering::Relaxed);
         }
@@ -224,6 +247,22 @@ mod tests {
         assert!(matches!(index.claim(ID, 100), Claim::New(_)));
         index.release(ID);
         assert!(matches!(index.claim(ID, 100), Claim::New(_)));
+    }
+
+    #[test]
+    fn one_that_was_in_doubt_is_known_for_it_once_and_to_the_end_of_its_step() {
+        let index = index();
+        for id in [ID, EventId(1), EventId(2), EventId(3)] {
+            index.doubt(id, 100);
+            assert!(matches!(index.claim(id, 100), Claim::New(_)));
+        }
+        assert_eq!(index.len(), 3);
+        assert!(index.settle(ID, 100));
+        assert_eq!(index.len(), 3, "it takes the place of the doubt");
+        assert!(!index.settle(EventId(3), 100), "there was no room");
+        index.forget(110);
+        assert!(index.is_empty());
+        assert!(!index.settle(EventId(1), 100));
     }
 
     #[test]

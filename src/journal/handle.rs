@@ -11,7 +11,7 @@ use super::frame::{Class, KINDS, OWN_KINDS};
 use super::helper::Chores;
 use super::published::Published;
 use super::queue::{Item, Queue};
-use super::ticket::Ticket;
+use super::ticket::{Ended, Ticket};
 use super::{Condition, Refused, Settings};
 use crate::clock::Anchor;
 use crate::money_event::EventId;
@@ -38,12 +38,12 @@ pub struct Parts {
 }
 
 /// What became of an event that counts once.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Once {
     /// It is being written: 204 when the ticket ends as durable, 503 when it ends as refused.
     New(Ticket),
     /// A repeat of one that is just being written: the same, but it is not a new event.
-    InFlight(Ticket),
+    InFlight(Echo),
     /// It is durable since before: 204.
     Seen,
     /// Its token ended so long ago that nobody knows whether it was counted: to be treated as
@@ -59,11 +59,39 @@ pub enum OnceElsewhere {
     /// It is to be kept there now.
     New(Hold),
     /// See [`Once::InFlight`].
-    InFlight(Ticket),
+    InFlight(Echo),
     /// See [`Once::Seen`].
     Seen,
     /// See [`Once::Forgotten`].
     Forgotten,
+}
+
+/// A repeat in hand, of an event that is just being made durable: it ends as that one does, in the
+/// books too. Dropping it before says that nobody was told.
+#[derive(Debug)]
+pub struct Echo {
+    journal: Journal,
+    ticket: Ticket,
+}
+
+impl Echo {
+    /// Waits for the end.
+    pub async fn ended(self) -> Ended {
+        self.ticket.clone().await
+    }
+
+    /// Blocks the thread until the end: see [`Ticket::wait`].
+    pub fn wait(self) -> Ended {
+        self.ticket.wait()
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        let is_durable = matches!(self.ticket.ended(), Some(Ok(_)));
+        let exit = if is_durable { Exit::Duplicate } else { Exit::Refused };
+        self.journal.parts().balance.leave(exit, 1);
+    }
 }
 
 /// An event in hand that is being kept elsewhere. Dropping it refuses the event: a repeat may try
@@ -78,13 +106,16 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// It is durable there, in this place; `is_repeat`: it had been before.
-    pub fn is_kept(mut self, place: u64, is_repeat: bool) {
+    /// It is durable there, in this place; `is_repeat`: it had been before. True where it counts as
+    /// new: nobody has counted one yet that was there because an earlier hold of it here was given
+    /// up too soon.
+    pub fn is_kept(mut self, place: u64, is_repeat: bool) -> bool {
         self.is_kept = true;
         let parts = self.journal.parts();
-        parts.dedupe.settle(self.id, self.expires_s);
-        parts.balance.leave(if is_repeat { Exit::Duplicate } else { Exit::Published }, 1);
+        let is_new = parts.dedupe.settle(self.id, self.expires_s) || !is_repeat;
+        parts.balance.leave(if is_new { Exit::Published } else { Exit::Duplicate }, 1);
         self.ticket.end(Ok(place));
+        is_new
     }
 
     /// The journal keeps it after all: its writer ends what the ticket began.
@@ -98,7 +129,7 @@ impl Drop for Hold {
     fn drop(&mut self) {
         if !self.is_kept {
             let parts = self.journal.parts();
-            parts.dedupe.release(self.id);
+            parts.dedupe.doubt(self.id, self.expires_s);
             parts.balance.leave(Exit::Refused, 1);
             self.ticket.end(Err(Refused::Broker));
         }
@@ -142,7 +173,7 @@ impl Journal {
     pub fn append_once(&self, id: EventId, expires_s: u64, kind: u8, payload: Vec<u8>) -> Once {
         match self.hold_once(id, expires_s) {
             OnceElsewhere::Seen => Once::Seen,
-            OnceElsewhere::InFlight(ticket) => Once::InFlight(ticket),
+            OnceElsewhere::InFlight(echo) => Once::InFlight(echo),
             OnceElsewhere::Forgotten => Once::Forgotten,
             OnceElsewhere::New(hold) => {
                 let ticket = hold.hand_over();
@@ -165,8 +196,7 @@ impl Journal {
                 OnceElsewhere::Seen
             }
             Claim::InFlight(ticket) => {
-                parts.balance.leave(Exit::Duplicate, 1);
-                OnceElsewhere::InFlight(ticket)
+                OnceElsewhere::InFlight(Echo { journal: self.clone(), ticket })
             }
             Claim::Forgotten => {
                 parts.balance.leave(Exit::Rejected, 1);

@@ -70,7 +70,9 @@ async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
     let kind = event.event.kind();
     match journal.append_once(event.id, event.expires_s, kind, payload) {
         Once::New(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::New),
-        Once::InFlight(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat),
+        Once::InFlight(echo) => {
+            echo.ended().await.map_or_else(Counted::Refused, |_| Counted::Repeat)
+        }
         Once::Seen => Counted::Repeat,
         Once::Forgotten => Counted::Forgotten,
         Once::Refused(refused) => Counted::Refused(refused),
@@ -80,17 +82,15 @@ async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
 async fn publish_once(journal: &Journal, link: &Link, event: &MoneyEvent) -> Counted {
     let hold = match journal.hold_once(event.id, event.expires_s) {
         OnceElsewhere::New(hold) => hold,
-        OnceElsewhere::InFlight(ticket) => {
-            return ticket.await.map_or_else(Counted::Refused, |_| Counted::Repeat);
+        OnceElsewhere::InFlight(echo) => {
+            return echo.ended().await.map_or_else(Counted::Refused, |_| Counted::Repeat);
         }
         OnceElsewhere::Seen => return Counted::Repeat,
         OnceElsewhere::Forgotten => return Counted::Forgotten,
     };
     match link.publish(&of_event(&link.settings().prefix, event)).await {
-        Ok(stored) => {
-            hold.is_kept(stored.sequence, stored.is_repeat);
-            if stored.is_repeat { Counted::Repeat } else { Counted::New }
-        }
+        Ok(stored) if hold.is_kept(stored.sequence, stored.is_repeat) => Counted::New,
+        Ok(_) => Counted::Repeat,
         // to drop the hold is to refuse the event
         Err(_) => Counted::Refused(Refused::Broker),
     }

@@ -13,11 +13,12 @@ use gavel::broker::{BrokerFault, Settings};
 use gavel::clock;
 use gavel::http::events::EventDesk;
 use gavel::journal;
+use gavel::journal::Refused;
 use gavel::journal::disk::real::RealDisk;
 use gavel::journal::handle::Once;
 use gavel::journal::ticket::Ticket;
 use gavel::money_event::codec::{identify, write_event};
-use gavel::notice::event_log::EventLog;
+use gavel::notice::event_log::{Counted, EventLog};
 use gavel::telemetry::hub::{Hub, TelemetrySettings};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -152,6 +153,37 @@ fn a_win_that_follows_from_an_answer_waits_longer_than_an_upstream_would() {
     });
     let again = link.block_on(link.publish(&of_event("gavel", &won))).unwrap();
     assert!(again.is_repeat, "the stream has it");
+    running.close();
+    opened.running.close();
+}
+
+#[test]
+fn what_came_there_though_it_was_refused_counts_when_it_comes_again() {
+    let Some(nats) = Nats::start() else { return };
+    let settings = Settings { wait: Duration::from_millis(200), ..nats.settings() };
+    let (link, running) = Link::start(settings).unwrap();
+    wait_until("the broker is there", || link.health().is_well());
+    let dir = tempfile::tempdir().unwrap();
+    let settings = journal::Settings { ballast_bytes: 0, ..journal::Settings::new(dir.path()) };
+    let opened = journal::open::open(settings, Arc::new(RealDisk), identify).unwrap();
+    let log = EventLog::Broker(opened.journal.clone(), link.clone());
+    let event = event(1, STEPS[0]);
+    let count = || link.block_on(log.count_once(&event));
+    nats.freeze(true);
+    assert_eq!(count(), Counted::Refused(Refused::Broker));
+    nats.freeze(false);
+    let mut last = count();
+    wait_until("it is acknowledged", || {
+        let is_there = !matches!(last, Counted::Refused(_));
+        if !is_there {
+            last = count();
+        }
+        is_there
+    });
+    assert_eq!((last, count()), (Counted::New, Counted::Repeat));
+    let figures = opened.journal.status().figures;
+    assert_eq!((figures.intake.published, figures.intake.duplicate), (1, 1));
+    assert!(figures.hold(), "{figures:?}");
     running.close();
     opened.running.close();
 }

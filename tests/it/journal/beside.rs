@@ -1,9 +1,12 @@
-//! A journal beside a broker that has the events: it gives way.
+//! A journal beside a broker that has the events: it gives way, and still knows repeats.
 
 use super::disk::SimDisk;
-use super::threads::{bill, on, small, wait_until};
+use super::threads::{EXPIRES_S, bill, on, small, wait_until};
+use gavel::journal::balance::Intake;
+use gavel::journal::handle::OnceElsewhere;
 use gavel::journal::open::Opened;
-use gavel::journal::Settings;
+use gavel::journal::{Refused, Settings};
+use gavel::money_event::EventId;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -32,4 +35,37 @@ fn where_it_gives_way_a_full_disk_costs_the_oldest_segments_and_ends_nothing() {
     let figures = journal.status().figures;
     assert!(figures.hold(), "{figures:?}");
     assert!(disk.used() <= room);
+}
+
+#[test]
+fn a_repeat_ends_as_what_it_waits_for_in_the_books_too() {
+    let disk = SimDisk::new(16);
+    let Opened { journal, running, .. } = on(&disk, &small(Path::new("/main")));
+    let offer = || journal.hold_once(EventId(7), EXPIRES_S);
+    let intake = || {
+        let figures = journal.status().figures;
+        assert!(figures.hold(), "{figures:?}");
+        let Intake { in_hand, refused, duplicate, published, .. } = figures.intake;
+        [in_hand, refused, duplicate, published]
+    };
+    let (OnceElsewhere::New(hold), OnceElsewhere::InFlight(echo)) = (offer(), offer()) else {
+        panic!("the first is in hand")
+    };
+    assert_eq!(intake(), [2, 0, 0, 0]);
+    drop(hold);
+    assert_eq!(echo.wait(), Err(Refused::Broker));
+    assert_eq!(intake(), [0, 2, 0, 0]);
+    let (OnceElsewhere::New(hold), OnceElsewhere::InFlight(echo)) = (offer(), offer()) else {
+        panic!("it may come again")
+    };
+    // what was refused had come there all the same, and nobody has counted it
+    assert!(hold.is_kept(3, true));
+    assert_eq!(echo.wait(), Ok(3));
+    assert_eq!(intake(), [0, 2, 1, 1]);
+    let OnceElsewhere::New(hold) = journal.hold_once(EventId(8), EXPIRES_S) else {
+        panic!("another event")
+    };
+    assert!(!hold.is_kept(4, true), "somebody else counted it");
+    assert_eq!(intake(), [0, 2, 2, 1]);
+    running.close();
 }

@@ -39,8 +39,12 @@ fn write(journal: &Journal, id: u128) {
     let mut payload = Vec::new();
     write_event(&event, &mut payload);
     let once = journal.append_once(event.id, EXPIRES_S, event.event.kind(), payload);
-    let (Once::New(ticket) | Once::InFlight(ticket)) = once else { return };
-    if ticket.wait().is_ok() {
+    let ended = match once {
+        Once::New(ticket) => ticket.wait(),
+        Once::InFlight(echo) => echo.wait(),
+        _ => return,
+    };
+    if ended.is_ok() {
         // one write: a line is told whole or not at all
         let line = format!("{id}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());

@@ -57,7 +57,7 @@ fn payload(id: u128) -> Vec<u8> {
 pub fn bill(journal: &Journal, id: u128) -> Result<bool, Refused> {
     match journal.append_once(EventId(id), EXPIRES_S, BILLING, payload(id)) {
         Once::New(ticket) => ticket.wait().map(|_| true),
-        Once::InFlight(ticket) => ticket.wait().map(|_| false),
+        Once::InFlight(echo) => echo.wait().map(|_| false),
         Once::Seen | Once::Forgotten => Ok(false),
         Once::Refused(refused) => Err(refused),
     }
