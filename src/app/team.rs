@@ -254,8 +254,8 @@ fn worker_main(
             };
             tokio::task::spawn_local(trial::serve(inbox, seat));
         }
-        let cells_of_events = Rc::clone(&cells);
-        let desk = log.clone().map(|log| EventDesk::new(log, cells_of_events, waiting_max));
+        let (counts, tasks) = (Rc::clone(&cells), seat.tasks.clone());
+        let desk = log.clone().map(|log| EventDesk::new(log, counts, tasks, waiting_max));
         let gates = Gates::new(GatesParts {
             worker: seat.index,
             admission,

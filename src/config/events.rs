@@ -73,7 +73,7 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<I
         t.fault_of("ack", "there together with `journal.dir`", None);
     }
     if let Some(journal) = &mut journal {
-        // what is on this machine is of no money
+        // what every sink has passed is of no money
         journal.gives_way = ack == Some(Ack::Broker);
     }
     if ack == Some(Ack::Broker) && broker.is_none() {

@@ -2,11 +2,13 @@
 //!
 //! Owns: [`EventDesk`], one a worker: its own cap, the order of an event's life, its counts. Never:
 //! a status code, a key, a partner's limits: whatever is done to auctions, events are taken.
-//! Invariant: what is answered as done is durable, or was no event of ours; which of the two
-//! nobody is told.
+//! Invariants: what is answered as done is durable, or was no event of ours; which of the two
+//! nobody is told. An event that was taken is tried to its end, whether or not its client waits.
 
 use crate::clock;
 use crate::journal::Refused;
+use crate::journal::handle::Once;
+use crate::lifecycle::tasks::Tasks;
 use crate::macros::Macros;
 use crate::money::Cpm;
 use crate::money_event::{EventType, MoneyEvent, URL_BYTES_MAX};
@@ -18,9 +20,11 @@ use http::Method;
 use http::header::ACCEPT;
 use http::request::Parts;
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::sleep;
+use tracing::error;
 
 /// Where they come.
 pub const PATH: &str = "/e/";
@@ -63,13 +67,14 @@ pub struct Told {
 pub struct EventDesk {
     log: EventLog,
     cells: Rc<WorkerCells>,
+    tasks: Tasks,
     waiting: Rc<Cell<u32>>,
     most: u32,
     scratch: RefCell<Vec<u8>>,
 }
 
-/// How long an event is tried again that no upstream brings. In a shorter outage of the broker
-/// nothing is lost; in a longer one no auction is held by then.
+/// How long an event is tried again that no upstream brings. In a shorter outage of the broker the
+/// journal has nothing to do with it; in a longer one no auction is held by then.
 const KEPT_FOR: Duration = Duration::from_secs(60);
 /// And how often.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
@@ -84,9 +89,9 @@ impl Drop for Waiting {
 }
 
 impl EventDesk {
-    /// With room for so many that wait.
-    pub fn new(log: EventLog, cells: Rc<WorkerCells>, most: u32) -> Self {
-        Self { log, cells, waiting: Rc::default(), most, scratch: RefCell::default() }
+    /// With room for so many that wait, each in one of the worker's tasks.
+    pub fn new(log: EventLog, cells: Rc<WorkerCells>, tasks: Tasks, most: u32) -> Self {
+        Self { log, cells, tasks, waiting: Rc::default(), most, scratch: RefCell::default() }
     }
 
     /// Whether an auction may be held: its events have a place to go.
@@ -113,21 +118,33 @@ impl EventDesk {
                 return done;
             }
         };
-        let Some(_waiting) = self.wait() else {
+        let Some(place) = self.wait() else {
             self.cells.event(event.event, EventEnd::Busy);
             return EventReply::Later;
         };
-        let (end, reply) = match self.log.count_once(&event).await {
-            Counted::New => (EventEnd::New, done),
-            Counted::Repeat => (EventEnd::Repeat, done),
-            Counted::Refused(_) => (EventEnd::Refused, EventReply::Later),
-            Counted::Forgotten => {
-                self.cells.event_rejected(EventRejected::Expired);
-                return done;
+        match self.count(event, place).await {
+            Counted::New | Counted::Repeat | Counted::Forgotten => done,
+            Counted::Refused(_) => EventReply::Later,
+        }
+    }
+
+    /// Has one counted in a task of its own: a client that goes away drops the HTTP request, not
+    /// the event, and a browser does not come again with its pixel.
+    async fn count(&self, event: MoneyEvent, place: Waiting) -> Counted {
+        let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
+        let counting = self.tasks.spawn(async move {
+            let _place = place;
+            let counted = log.count_once(&event).await;
+            match counted {
+                Counted::New => cells.event(event.event, EventEnd::New),
+                Counted::Repeat => cells.event(event.event, EventEnd::Repeat),
+                Counted::Refused(_) => cells.event(event.event, EventEnd::Refused),
+                Counted::Forgotten => cells.event_rejected(EventRejected::Expired),
             }
-        };
-        self.cells.event(event.event, end);
-        reply
+            counted
+        });
+        // it fails where the task panicked
+        counting.await.unwrap_or(Counted::Refused(Refused::Failed))
     }
 
     /// A place among those that wait, where there is one.
@@ -141,17 +158,19 @@ impl EventDesk {
 
     /// Makes events durable that no upstream brings: they follow from our own answer, and those of
     /// one answer have one place among those that wait. Nobody comes again with them, so they are
-    /// tried again for a minute. Where that fails, or there is no place, they are counted so.
+    /// tried again for a minute; what is not durable by then, or when the worker ends, is left to
+    /// the journal. What is not taken there, or has no place, is counted so.
     pub fn keep(&self, events: Vec<MoneyEvent>) -> impl Future<Output = ()> + use<> {
         let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
         let place = self.wait();
+        let mut own = Own { left: events.into(), log, cells };
         async move {
-            for event in events {
-                if place.is_none() {
-                    cells.event(event.event, EventEnd::Busy);
-                    continue;
-                }
-                cells.event(event.event, kept(&log, &event).await);
+            if place.is_none() {
+                own.turn_away();
+            }
+            while let Some(event) = own.left.front() {
+                let end = kept(&own.log, event).await;
+                own.end(end);
             }
         }
     }
@@ -176,21 +195,66 @@ impl EventDesk {
     }
 }
 
-/// Tries until it is durable, or can never be.
-async fn kept(log: &EventLog, event: &MoneyEvent) -> EventEnd {
+/// Events that nobody comes again with, until each has come to its end.
+struct Own {
+    left: VecDeque<MoneyEvent>,
+    log: EventLog,
+    cells: Rc<WorkerCells>,
+}
+
+impl Own {
+    /// The first one's tries are over; `None`: and it is not durable.
+    fn end(&mut self, end: Option<EventEnd>) {
+        if let Some(event) = self.left.pop_front() {
+            let end = end.unwrap_or_else(|| left(&self.log, &event));
+            self.cells.event(event.event, end);
+        }
+    }
+
+    /// There is no place for them.
+    fn turn_away(&mut self) {
+        for event in self.left.drain(..) {
+            self.cells.event(event.event, EventEnd::Busy);
+        }
+    }
+}
+
+impl Drop for Own {
+    /// The worker ends before their tries do.
+    fn drop(&mut self) {
+        while !self.left.is_empty() {
+            self.end(None);
+        }
+    }
+}
+
+/// Tries until it is durable; `None`: it was not in time, or can never be.
+async fn kept(log: &EventLog, event: &MoneyEvent) -> Option<EventEnd> {
     let until = clock::monotonic() + KEPT_FOR;
     loop {
         match log.count_once(event).await {
-            Counted::New => return EventEnd::New,
-            Counted::Repeat => return EventEnd::Repeat,
+            Counted::New => return Some(EventEnd::New),
+            Counted::Repeat => return Some(EventEnd::Repeat),
             Counted::Refused(Refused::Busy | Refused::Failed | Refused::Broker)
                 if clock::monotonic() < until =>
             {
                 sleep(KEPT_EVERY).await;
             }
-            Counted::Refused(_) | Counted::Forgotten => return EventEnd::Refused,
+            Counted::Refused(_) | Counted::Forgotten => return None,
         }
     }
+}
+
+/// Leaves one to the journal; where that does not take it nobody has it, and the log says which.
+fn left(log: &EventLog, event: &MoneyEvent) -> EventEnd {
+    let why = match log.leave(event) {
+        Once::New(_) | Once::InFlight(_) => return EventEnd::New,
+        Once::Seen => return EventEnd::Repeat,
+        Once::Forgotten => "its token ended long ago".to_owned(),
+        Once::Refused(why) => why.to_string(),
+    };
+    error!(id = %event.id, kind = ?event.event, why, "an event that nobody brings again is lost");
+    EventEnd::Refused
 }
 
 const fn rejected(why: Invalid) -> EventRejected {
@@ -280,8 +344,13 @@ fn min_to_win(claims: &Claims<'_>, upstream: Option<Cpm>) -> Option<Cpm> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::Settings;
+    use crate::journal::disk::real::RealDisk;
+    use crate::journal::open::{self, Opened};
     use crate::money::Currency;
-    use crate::money_event::Amount;
+    use crate::money_event::codec::identify;
+    use crate::money_event::{Amount, SaleId};
+    use crate::telemetry::hub::{Hub, TelemetrySettings};
 
     #[test]
     fn what_the_upstream_says_is_read_or_not_known() {
@@ -357,23 +426,30 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn events_of_our_own_answers_wait_within_the_same_bound() {
-        use crate::journal::disk::real::RealDisk;
-        use crate::journal::{Settings, open};
-        use crate::money_event::codec::identify;
-        use crate::telemetry::hub::{Hub, TelemetrySettings};
-        let dir = tempfile::tempdir().unwrap();
-        let settings = Settings { ballast_bytes: 0, ..Settings::new(dir.path()) };
-        let opened = open::open(settings, std::sync::Arc::new(RealDisk), identify).unwrap();
+    fn opened(dir: &std::path::Path) -> Opened {
+        let settings = Settings { ballast_bytes: 0, ..Settings::new(dir) };
+        open::open(settings, std::sync::Arc::new(RealDisk), identify).unwrap()
+    }
+
+    fn desk(opened: &Opened) -> EventDesk {
         let hub = Hub::new(1, TelemetrySettings::default(), &[]);
         let cells = Rc::new(hub.worker(0).unwrap());
-        let desk = EventDesk::new(EventLog::Local(opened.journal.clone()), cells, 1);
-        let win = |id: u128| MoneyEvent {
-            id: crate::money_event::SaleId::new(id << 4).event(EventType::Win),
+        EventDesk::new(EventLog::Local(opened.journal.clone()), cells, Tasks::default(), 1)
+    }
+
+    fn win(id: u128) -> MoneyEvent {
+        MoneyEvent {
+            id: SaleId::new(id << 4).event(EventType::Win),
             expires_s: u64::MAX / 2,
             ..MoneyEvent::default()
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn events_of_our_own_answers_wait_within_the_same_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = opened(dir.path());
+        let desk = desk(&opened);
         let first = desk.keep(vec![win(1), win(2)]);
         desk.keep(vec![win(3)]).await;
         assert_eq!(opened.journal.status().figures.intake.received, 0);
@@ -381,5 +457,18 @@ mod tests {
         desk.keep(vec![win(3)]).await;
         assert_eq!(opened.journal.status().figures.intake.appended, 3);
         opened.running.close();
+    }
+
+    #[test]
+    fn what_nobody_brings_again_is_left_to_the_journal_by_a_worker_that_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = opened(dir.path());
+        let desk = desk(&opened);
+        drop(desk.keep(vec![win(1), win(2)]));
+        opened.running.close();
+        drop(desk.keep(vec![win(3)]));
+        let figures = opened.journal.status().figures;
+        assert_eq!((figures.intake.appended, figures.intake.refused), (2, 1));
+        assert!(figures.hold(), "{figures:?}");
     }
 }

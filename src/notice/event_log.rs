@@ -43,6 +43,21 @@ impl EventLog {
         }
     }
 
+    /// Leaves an event that nobody brings again to the journal of this process, and waits for
+    /// nothing: the journal writes it before it ends, and the relay sends it to the broker, at the
+    /// next start at the latest. The broker and the ledger know it by its id, whatever of it was on
+    /// its way before.
+    pub fn leave(&self, event: &MoneyEvent) -> Once {
+        match (self, append(self.journal(), event)) {
+            // who tries to publish it at this moment may be at its end likewise
+            (Self::Broker(journal, _), Once::InFlight(_)) => {
+                let written = journal.append_durable(event.event.kind(), bytes(event));
+                written.map_or_else(Once::Refused, Once::New)
+            }
+            (_, once) => once,
+        }
+    }
+
     /// Takes down an event that is not worth counting: forged, expired, malformed.
     pub fn reject(&self) {
         self.journal().reject();
@@ -64,11 +79,18 @@ impl EventLog {
     }
 }
 
-async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
+fn bytes(event: &MoneyEvent) -> Vec<u8> {
     let mut payload = Vec::with_capacity(512);
     write_event(event, &mut payload);
-    let kind = event.event.kind();
-    match journal.append_once(event.id, event.expires_s, kind, payload) {
+    payload
+}
+
+fn append(journal: &Journal, event: &MoneyEvent) -> Once {
+    journal.append_once(event.id, event.expires_s, event.event.kind(), bytes(event))
+}
+
+async fn write_once(journal: &Journal, event: &MoneyEvent) -> Counted {
+    match append(journal, event) {
         Once::New(ticket) => ticket.await.map_or_else(Counted::Refused, |_| Counted::New),
         Once::InFlight(echo) => {
             echo.ended().await.map_or_else(Counted::Refused, |_| Counted::Repeat)

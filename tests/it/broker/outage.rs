@@ -17,6 +17,7 @@ use gavel::journal::Refused;
 use gavel::journal::disk::real::RealDisk;
 use gavel::journal::handle::Once;
 use gavel::journal::ticket::Ticket;
+use gavel::lifecycle::tasks::Tasks;
 use gavel::money_event::codec::{identify, write_event};
 use gavel::notice::event_log::{Counted, EventLog};
 use gavel::telemetry::hub::{Hub, TelemetrySettings};
@@ -141,7 +142,7 @@ fn a_win_that_follows_from_an_answer_waits_longer_than_an_upstream_would() {
     let opened = journal::open::open(settings, Arc::new(RealDisk), identify).unwrap();
     let hub = Hub::new(1, TelemetrySettings::default(), &[]);
     let log = EventLog::Broker(opened.journal.clone(), link.clone());
-    let desk = EventDesk::new(log, Rc::new(hub.worker(0).unwrap()), 1);
+    let desk = EventDesk::new(log, Rc::new(hub.worker(0).unwrap()), Tasks::default(), 1);
     let won = event(1, STEPS[0]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
