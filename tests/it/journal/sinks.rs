@@ -15,8 +15,11 @@ const RECORDS: u64 = 1_200;
 fn filled(disk: &SimDisk) -> Opened {
     let settings = Settings { segment_bytes: 1 << 20, ..small(Path::new("/main")) };
     let opened = on(disk, &settings);
-    let tickets = (0..RECORDS).map(|_| opened.journal.append_durable(BILLING, vec![7; 2_000]));
-    tickets.last().unwrap().unwrap().wait().unwrap();
+    let mut last = None;
+    for _ in 0..RECORDS {
+        last = Some(opened.journal.append_durable(BILLING, vec![7; 2_000]).unwrap());
+    }
+    last.unwrap().wait().unwrap();
     opened
 }
 
