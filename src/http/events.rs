@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::error;
 
@@ -79,6 +80,30 @@ const KEPT_FOR: Duration = Duration::from_secs(60);
 /// And how often.
 const KEPT_EVERY: Duration = Duration::from_secs(1);
 
+/// One that is on its way to its end, or was none.
+#[derive(Debug)]
+pub struct Taken {
+    counting: Option<JoinHandle<Counted>>,
+    /// What is answered unless it is to come again.
+    done: EventReply,
+}
+
+impl Taken {
+    const fn not(reply: EventReply) -> Self {
+        Self { counting: None, done: reply }
+    }
+
+    /// Waits for the end.
+    pub async fn reply(self) -> EventReply {
+        let Some(counting) = self.counting else { return self.done };
+        match counting.await {
+            Ok(Counted::New | Counted::Repeat | Counted::Forgotten) => self.done,
+            // the fault: the task panicked
+            Ok(Counted::Refused(_)) | Err(_) => EventReply::Later,
+        }
+    }
+}
+
 /// One that waits.
 struct Waiting(Rc<Cell<u32>>);
 
@@ -99,14 +124,15 @@ impl EventDesk {
         self.log.may_bill()
     }
 
-    /// Takes one to its end. `wall` is since the epoch.
-    pub async fn take(&self, parts: &Parts, snapshot: &Held, wall: Duration) -> EventReply {
+    /// Takes one, which then comes to its end whether or not anybody waits for the answer. `wall` is
+    /// since the epoch.
+    pub fn take(&self, parts: &Parts, snapshot: &Held, wall: Duration) -> Taken {
         let uri = parts.uri.path_and_query().map_or("", |whole| whole.as_str());
         if parts.method != Method::GET && parts.method != Method::POST {
-            return EventReply::Method;
+            return Taken::not(EventReply::Method);
         }
         if uri.len() > URI_BYTES_MAX {
-            return EventReply::TooLong;
+            return Taken::not(EventReply::TooLong);
         }
         let (token, is_gif) = token_of(parts.uri.path());
         let done = if is_gif || wants_image(parts) { EventReply::Pixel } else { EventReply::Done };
@@ -115,24 +141,21 @@ impl EventDesk {
             Err(why) => {
                 self.log.reject();
                 self.cells.event_rejected(why);
-                return done;
+                return Taken::not(done);
             }
         };
         let Some(place) = self.wait() else {
             self.cells.event(event.event, EventEnd::Busy);
-            return EventReply::Later;
+            return Taken::not(EventReply::Later);
         };
-        match self.count(event, place).await {
-            Counted::New | Counted::Repeat | Counted::Forgotten => done,
-            Counted::Refused(_) => EventReply::Later,
-        }
+        Taken { counting: Some(self.count(event, place)), done }
     }
 
     /// Has one counted in a task of its own: a client that goes away drops the HTTP request, not
     /// the event, and a browser does not come again with its pixel.
-    async fn count(&self, event: MoneyEvent, place: Waiting) -> Counted {
+    fn count(&self, event: MoneyEvent, place: Waiting) -> JoinHandle<Counted> {
         let (log, cells) = (self.log.clone(), Rc::clone(&self.cells));
-        let counting = self.tasks.spawn(async move {
+        self.tasks.spawn(async move {
             let _place = place;
             let counted = log.count_once(&event).await;
             match counted {
@@ -142,9 +165,7 @@ impl EventDesk {
                 Counted::Forgotten => cells.event_rejected(EventRejected::Expired),
             }
             counted
-        });
-        // it fails where the task panicked
-        counting.await.unwrap_or(Counted::Refused(Refused::Failed))
+        })
     }
 
     /// A place among those that wait, where there is one.

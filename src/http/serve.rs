@@ -13,7 +13,7 @@ use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
-use crate::http::events::{self, EventDesk};
+use crate::http::events::{self, EventDesk, Taken};
 use crate::http::gates::{Gates, Owed};
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
@@ -179,23 +179,30 @@ impl<R: Road> Front<R> {
         self.ledger.evict()
     }
 
-    /// One HTTP request, from its complete head to its answer.
-    async fn answer(
+    /// One HTTP request, from its complete head to its answer. An event is taken at once: of a
+    /// client that has closed already the future is dropped before it is polled.
+    fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
         line: Line,
-    ) -> Result<Reply, Infallible> {
+    ) -> impl Future<Output = Result<Reply, Infallible>> {
         let at = clock::monotonic();
-        let open = line.watch.open();
         let (parts, body) = request.into_parts();
-        let mut reply = match self.desk_of(&parts, &line) {
-            // boxed: what is rare must not make the future of each request larger
-            Some(desk) => Box::pin(self.event(desk, parts, body, (at, &line))).await,
-            None => self.request(parts, body, (at, &line)).await,
-        };
-        self.finish(&mut reply, &line);
-        drop(open);
-        Ok(reply)
+        let event = self.desk_of(&parts, &line).map(|desk| {
+            let snapshot = self.latest.take()?;
+            Some(desk.take(&parts, &snapshot, self.gates.wall_at(at)))
+        });
+        async move {
+            let open = line.watch.open();
+            let mut reply = match event {
+                // boxed: what is rare must not make the future of each request larger
+                Some(taken) => Box::pin(self.event(taken, parts, body, &line)).await,
+                None => self.request(parts, body, (at, &line)).await,
+            };
+            self.finish(&mut reply, &line);
+            drop(open);
+            Ok(reply)
+        }
     }
 
     /// Where an event is taken; `None`: it is none, or one that could be read in two ways.
@@ -269,20 +276,20 @@ impl<R: Road> Front<R> {
         line.watch.done();
     }
 
-    /// An event from upstream: neither a partner's limits nor the worker's admission hold it back.
+    /// The answer to an event from upstream: neither a partner's limits nor the worker's admission hold it back.
     async fn event(
         &self,
-        desk: &EventDesk,
+        taken: Option<Taken>,
         parts: Parts,
         body: Incoming,
-        (at, line): (Instant, &Line),
+        line: &Line,
     ) -> Reply {
-        let Some(snapshot) = self.latest.take() else {
+        let Some(taken) = taken else {
             return self.turn_away(Refusal::NotReady.into(), None, &parts, body, line).await;
         };
         // nobody says anything in it; an event is worth more than a connection
         let is_read = body::drain(body, self.bounds()).await || line.is_h2;
-        let told = desk.take(&parts, &snapshot, self.gates.wall_at(at)).await;
+        let told = taken.reply().await;
         let mut reply = self.replier.event(told, Table::emptied(parts.headers));
         if !is_read {
             reply::close_after(&mut reply);

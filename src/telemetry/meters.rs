@@ -255,7 +255,7 @@ pub static RATES_AGE: Meter = gauge(
 );
 pub static RATES_STALE: Meter = gauge(
     "gavel_rates_stale",
-    "1 while the exchange rates are older than `rates.age_max` and convert nothing",
+    "1 while the exchange rates are older than `rates.age_max`, or of a day to come, and convert nothing",
     &[],
 );
 pub static CAPTURED: Meter = counter(

@@ -44,7 +44,7 @@ fn an_event_whose_client_has_gone_is_there_when_the_broker_is_back() {
     let config = configured(dir.path(), &nats, &bidder, str::to_owned);
     let mut server = Server::ready(&config);
     wait_until("the broker is there", || is_well(&server));
-    let bid = auction(&server, REQUEST);
+    let [bid, other] = [(); 2].map(|()| auction(&server, REQUEST));
     wait_until("nobody else is connected", || is(&server, OPEN, 0.0));
     nats.die();
     wait_until("it is missed", || !is_well(&server));
@@ -56,15 +56,19 @@ fn an_event_whose_client_has_gone_is_there_when_the_broker_is_back() {
     // one that brings it again has the same end
     let mut stays = ask(&server, &burl);
     wait_until("both are in hand", || is(&server, IN_HAND, 2.0));
+    // one that does not wait at all
+    drop(ask(&server, &path(&other, "burl", &[])));
+    wait_until("another event is in hand", || is(&server, IN_HAND, 3.0));
     nats.come_back();
     assert_eq!(stays.receive().unwrap().status, 204);
-    for (result, count) in [("new", 1.0), ("repeat", 1.0), ("refused", 0.0)] {
+    wait_until("all are at their end", || is(&server, IN_HAND, 0.0));
+    for (result, count) in [("new", 2.0), ("repeat", 1.0), ("refused", 0.0)] {
         assert!(is(&server, &counted("billing", result), count), "{}", server.metrics());
     }
     assert!(is(&server, "gavel_journal_off_events", 0.0), "{}", server.metrics());
     assert_eq!(server.terminate(), Some(0));
     let rows = rows(&config, dir.path());
-    assert_eq!(rows.iter().filter(|row| row["type"] == "billing").count(), 1, "{rows:?}");
+    assert_eq!(rows.iter().filter(|row| row["type"] == "billing").count(), 2, "{rows:?}");
 }
 
 fn rows(config: &Path, dir: &Path) -> Vec<Json> {
