@@ -125,7 +125,7 @@ async fn last_there(stream: &Stream, from: u64, last: u64) -> Result<Option<u64>
 }
 
 async fn read(settings: &Settings, from: u64, out: &mut dyn Write) -> Result<Vec<String>, Ended> {
-    let options = dial::options(settings).await.map_err(Ended::Broker)?;
+    let options = dial::options(settings).map_err(Ended::Broker)?;
     let client = options.connect(&settings.urls[..]).await;
     let client = client.map_err(|fault| Ended::Broker(BrokerFault::Connect(fault)))?;
     let stream = led(&jetstream::new(client), &settings.stream).await.map_err(Ended::Broker)?;

@@ -52,7 +52,7 @@ impl Letters {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().map_err(BrokerFault::Thread)?;
         let desk = runtime.block_on(async {
-            let options = dial::options(settings).await?;
+            let options = dial::options(settings)?;
             let client = options.connect(&settings.urls[..]).await.map_err(BrokerFault::Connect)?;
             let context = jetstream::new(client);
             let stream = context.get_stream(&settings.stream).await.map_err(BrokerFault::Ask)?;

@@ -1,23 +1,25 @@
 //! The connection to the broker.
 //!
 //! Owns: [`Link`], the thread that serves it. Never: a record, what becomes of a message that was not
-//! acknowledged. Invariant: nothing waits longer than `broker.wait`; to a stream that is no place for
-//! money nothing is sent.
+//! acknowledged. Invariant: nothing waits longer than `broker.wait`; nothing is sent over a connection
+//! before the stream was looked at, nor from [`LOOK_EVERY`] after it has become no place for money.
 
+use super::complaint::Complaint;
 use super::dial::jittered;
 use super::health::{End, Health};
-use super::message::{Message, probe_subject};
+use super::message::{MESSAGE_BYTES_MAX, Message, probe_subject};
 use super::{BrokerFault, Settings, dial, stream};
 use crate::clock;
 use crate::journal::vital::Vital;
 use async_nats::connection::State;
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{Context, ContextBuilder};
 use async_nats::{Client, Event};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -29,11 +31,11 @@ use tracing::{error, info, warn};
 /// How often a broker that fails is tried.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the stream is looked at while all is well: somebody may change it, or make another one.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// First pause before an event is offered again while its sender waits, and the longest.
 const AGAIN_MS: (u64, u64) = (10, 100);
-
-/// A fault that lasts is logged this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
 /// Messages that wait for an acknowledgement, of the whole process: those of events are bounded by
 /// `events.in_flight_max` a worker, those of the relay by `broker.window`.
@@ -64,10 +66,16 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Signs {
     health: Health,
-    /// The stream was looked at, and is a place for money.
-    is_fit: AtomicBool,
-    /// The connection is another one.
-    connected: Notify,
+    /// Connections that were lost.
+    lost: AtomicU64,
+    /// So many had been lost, and one more, when the stream was looked at last and was a place for
+    /// money; 0: it was none.
+    fit: AtomicU64,
+    /// Payload of the largest message that was refused, until one as large is acknowledged: one that
+    /// is smaller may find room where events do not.
+    refused: AtomicUsize,
+    /// The stream is to be looked at now.
+    look: Notify,
     /// An acknowledgement came after a failure.
     healed: Notify,
     stop: Notify,
@@ -79,15 +87,37 @@ struct Signs {
 impl Signs {
     fn hear(&self, event: &Event) {
         match event {
-            Event::Connected => self.connected.notify_one(),
+            Event::Connected => self.look.notify_one(),
             Event::Disconnected | Event::Closed => {
                 warn!("the broker is gone");
+                // it may come back with another stream
+                self.lost.fetch_add(1, Ordering::AcqRel);
                 self.health.fails();
             }
             Event::ServerError(_) | Event::ClientError(_) => warn!(%event, "the broker complains"),
             _ => {}
         }
     }
+
+    /// Whether the stream was a place for money when it was looked at over this connection.
+    fn is_fit(&self) -> bool {
+        self.fit.load(Ordering::Acquire) == self.lost.load(Ordering::Acquire) + 1
+    }
+}
+
+/// What is known of the stream.
+#[derive(Debug, Default)]
+struct Known {
+    weaknesses: Vec<String>,
+    made: Option<DateTime>,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct Sent {
+    ack: PublishAckFuture,
+    /// Of its payload.
+    bytes: usize,
 }
 
 /// The thread of a link.
@@ -138,7 +168,7 @@ impl Link {
     async fn open(settings: Settings) -> Result<(Self, Client), BrokerFault> {
         let signs = Arc::new(Signs::default());
         let heard = Arc::clone(&signs);
-        let options = dial::options(&settings).await?;
+        let options = dial::options(&settings)?;
         let options = options.retry_on_initial_connect().event_callback(move |event| {
             heard.hear(&event);
             std::future::ready(())
@@ -173,22 +203,28 @@ impl Link {
         }
     }
 
-    /// Looks at the stream after each connection, and tries a broker that fails.
+    /// Looks at the stream after each connection and from time to time, and tries a broker that fails.
     async fn watch(&self, client: &Client) {
-        let mut told: Option<(String, Instant)> = None;
-        let mut weaknesses = Vec::new();
+        let mut complaint = Complaint::default();
+        let mut known = Known::default();
         let signs = &self.0.signs;
-        let mut is_new = true;
+        let (mut is_asked, mut looked) = (true, clock::timer());
         loop {
             let is_connected = client.connection_state() == State::Connected;
-            if is_connected && (is_new || !signs.health.is_well()) {
-                match self.look(&mut weaknesses).await {
-                    Ok(()) => told = None,
-                    Err(fault) => complain(&fault, &mut told),
+            let is_due = is_asked || looked.elapsed() >= LOOK_EVERY || !signs.health.is_well();
+            if is_connected && is_due {
+                looked = clock::timer();
+                match self.look(&mut known).await {
+                    Ok(()) => complaint.ends(),
+                    Err(fault) if !complaint.is_due(&fault) => {}
+                    Err(fault) if signs.health.is_well() => {
+                        warn!(%fault, cause = ?fault, "nobody knows how the broker's stream is");
+                    }
+                    Err(fault) => error!(%fault, cause = ?fault, "the broker takes nothing"),
                 }
             }
-            is_new = tokio::select! {
-                () = signs.connected.notified() => true,
+            is_asked = tokio::select! {
+                () = signs.look.notified() => true,
                 () = tokio::time::sleep(PROBE_EVERY) => false,
             };
         }
@@ -206,31 +242,35 @@ impl Link {
         }
     }
 
-    async fn look(&self, known: &mut Vec<String>) -> Result<(), BrokerFault> {
+    async fn look(&self, known: &mut Known) -> Result<(), BrokerFault> {
         let Inner { settings, context, signs, .. } = &*self.0;
-        let weaknesses = match stream::ensure(context, settings).await {
-            Ok(weaknesses) => weaknesses,
+        let connection = signs.lost.load(Ordering::Acquire) + 1;
+        let place = match stream::ensure(context, settings).await {
+            Ok(place) => place,
+            // no answer says nothing of the stream: whether it takes anything what is sent shows
+            Err(fault @ BrokerFault::Ask(_)) => return Err(fault),
             Err(fault) => {
-                let is_answer =
-                    matches!(fault, BrokerFault::Unfit { .. } | BrokerFault::NoStream { .. });
-                if is_answer {
-                    signs.is_fit.store(false, Ordering::Release);
-                }
+                signs.fit.store(0, Ordering::Release);
                 signs.health.fails();
                 return Err(fault);
             }
         };
-        signs.is_fit.store(true, Ordering::Release);
-        if weaknesses != *known {
-            for weakness in &weaknesses {
+        signs.fit.store(connection, Ordering::Release);
+        if known.made.replace(place.made).is_some_and(|made| made != place.made) {
+            let (stream, made) = (&settings.stream, place.made);
+            error!(%stream, %made, "the stream is another one: what the one before it held is gone");
+        }
+        if place.weaknesses != known.weaknesses {
+            for weakness in &place.weaknesses {
                 warn!(stream = %settings.stream, %weakness, "the stream is weaker than asked for");
             }
-            *known = weaknesses;
+            known.weaknesses = place.weaknesses;
         }
         if signs.health.is_well() {
             return Ok(());
         }
-        self.publish(&probe(&settings.prefix)).await.map(drop)?;
+        let bytes = signs.refused.load(Ordering::Acquire);
+        self.publish(&probe(&settings.prefix, bytes)).await.map(drop)?;
         info!(stream = %settings.stream, "the broker acknowledges");
         signs.healed.notify_waiters();
         Ok(())
@@ -259,10 +299,9 @@ impl Link {
     }
 
     /// Puts a message on its way: what is sent first is there first, unless it is lost.
-    pub async fn send(&self, message: &Message) -> Result<PublishAckFuture, BrokerFault> {
+    pub async fn send(&self, message: &Message) -> Result<Sent, BrokerFault> {
         let Inner { settings, context, signs, .. } = &*self.0;
-        let is_open = context.client().connection_state() == State::Connected
-            && signs.is_fit.load(Ordering::Acquire);
+        let is_open = context.client().connection_state() == State::Connected && signs.is_fit();
         if !is_open {
             signs.health.fails();
             return Err(BrokerFault::Unreachable);
@@ -272,32 +311,40 @@ impl Link {
             .message_id(&message.id)
             .expected_stream(&settings.stream);
         let sent = context.send_publish(message.subject.clone(), publish).await;
-        sent.map_err(|fault| self.failed(fault))
+        let bytes = message.payload.len();
+        sent.map(|ack| Sent { ack, bytes }).map_err(|fault| self.failed(fault, bytes))
     }
 
     /// Waits for the acknowledgement of one that was sent.
-    pub async fn settle(
-        &self,
-        sent: PublishAckFuture,
-        until: Instant,
-    ) -> Result<Stored, BrokerFault> {
-        let health = &self.0.signs.health;
-        match timeout_at(until, sent.into_future()).await {
+    pub async fn settle(&self, sent: Sent, until: Instant) -> Result<Stored, BrokerFault> {
+        let Signs { health, refused, .. } = &*self.0.signs;
+        let Sent { ack, bytes } = sent;
+        match timeout_at(until, ack.into_future()).await {
             Err(_) => {
                 health.count(End::Failed);
                 Err(BrokerFault::Late)
             }
-            Ok(Err(fault)) => Err(self.failed(fault)),
+            Ok(Err(fault)) => Err(self.failed(fault, bytes)),
             Ok(Ok(ack)) => {
+                // a repeat needs no room
+                let before = refused.load(Ordering::Acquire);
+                if before > 0 && bytes >= before && !ack.duplicate {
+                    refused.store(0, Ordering::Release);
+                }
                 health.count(if ack.duplicate { End::Repeat } else { End::Stored });
                 Ok(Stored { sequence: ack.sequence, is_repeat: ack.duplicate })
             }
         }
     }
 
-    fn failed(&self, fault: PublishError) -> BrokerFault {
-        self.0.signs.health.count(End::Failed);
-        fault.into()
+    fn failed(&self, fault: PublishError, bytes: usize) -> BrokerFault {
+        let Signs { health, refused, .. } = &*self.0.signs;
+        health.count(End::Failed);
+        let fault = BrokerFault::from(fault);
+        if matches!(fault, BrokerFault::Refused(_)) && !fault.is_passing() {
+            refused.fetch_max(bytes.min(MESSAGE_BYTES_MAX), Ordering::AcqRel);
+        }
+        fault
     }
 
     /// Ends when the broker acknowledges again after it had failed.
@@ -347,24 +394,30 @@ impl Link {
     }
 }
 
-/// Whether a stream takes anything only a new message can tell.
-fn probe(prefix: &str) -> Message {
+/// Whether a stream takes anything, and so much, only a new message can tell.
+fn probe(prefix: &str, bytes: usize) -> Message {
     Message {
         subject: probe_subject(prefix),
         id: format!("probe-{}-{}", std::process::id(), clock::wall().as_nanos()),
         sale: None,
         came_us: 0,
-        payload: bytes::Bytes::new(),
+        payload: vec![b' '; bytes].into(),
     }
 }
 
-fn complain(fault: &BrokerFault, told: &mut Option<(String, Instant)>) {
-    let (now, text) = (clock::timer(), fault.to_string());
-    let is_known = |(known, at): &(String, Instant)| {
-        *known == text && now.saturating_duration_since(*at) < COMPLAIN_EVERY
-    };
-    if !told.as_ref().is_some_and(is_known) {
-        error!(%fault, cause = ?fault, "the broker takes nothing");
-        *told = Some((text, now));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_over_a_lost_connection_says_nothing_of_the_next() {
+        let signs = Signs::default();
+        assert!(!signs.is_fit());
+        signs.fit.store(1, Ordering::Release);
+        assert!(signs.is_fit());
+        signs.hear(&Event::Disconnected);
+        assert!(!signs.is_fit());
+        signs.hear(&Event::Connected);
+        assert!(!signs.is_fit());
     }
 }

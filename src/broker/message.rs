@@ -12,6 +12,10 @@ use crate::money_event::{EventId, MoneyEvent, SaleId};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
+/// No event has more bytes as a message, headers and a death included: six texts of a token with each byte
+/// escaped (9 KiB), a URL of 2 KiB that is all quotes, names and numbers.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 10;
+
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -126,6 +130,32 @@ mod tests {
         assert!(line(9, &direct.payload).unwrap().contains("\"multiplier\":14.2,"));
         let same = (&relayed.subject, &relayed.id, relayed.sale, relayed.came_us);
         assert_eq!(same, (&direct.subject, &direct.id, direct.sale, direct.came_us));
+    }
+
+    #[test]
+    fn the_largest_event_and_its_death_are_no_larger_than_is_said() {
+        use crate::broker::dead::{Death, dead};
+        // a token has texts of so many bytes (`token::TEXT_BYTES_MAX`), each of which may be escaped
+        let text = || "\u{1}".repeat(256);
+        let large = MoneyEvent {
+            auction_id: text(),
+            imp_id: text(),
+            partner: text(),
+            bidder: text(),
+            seat: text(),
+            deal: text(),
+            url: "\"".repeat(crate::money_event::URL_BYTES_MAX),
+            ..event()
+        };
+        let message = of_event("gavel", &large);
+        let reason = "x".repeat(1024);
+        let death =
+            Death { reason, tries: 9, origin: 1 << 60, first_us: 1 << 60, died_us: 1 << 60 };
+        let dead = dead("gavel", &message.payload, &death).unwrap();
+        for one in [message, dead] {
+            let headers = 256 + one.id.len();
+            assert!(one.payload.len() + headers <= MESSAGE_BYTES_MAX, "{}", one.payload.len());
+        }
     }
 
     #[test]

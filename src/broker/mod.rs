@@ -9,6 +9,7 @@
 //! This file is the folder's vocabulary; it imports none of its children.
 
 pub mod command;
+pub mod complaint;
 pub mod dead;
 pub mod dial;
 pub mod feed;
@@ -101,6 +102,8 @@ pub enum BrokerFault {
     Refused(#[source] PublishError),
     #[error("cannot read {}", .0.display())]
     Credentials(PathBuf, #[source] std::io::Error),
+    #[error("{} holds no credentials", .0.display())]
+    NoCredentials(PathBuf),
     #[error("cannot connect to the broker")]
     Connect(#[source] async_nats::ConnectError),
     #[error("cannot start a thread for the broker")]

@@ -1,21 +1,31 @@
 //! Whether a stream is a place for money.
 //!
 //! Owns: what is asked of a stream, the command that makes one. Never: a message. Invariant: a stream
-//! that would lose what it acknowledged, or acknowledges nothing, is never written to; one that is
+//! that would lose what it acknowledged, acknowledges nothing, or takes no large event, is no place; one that is
 //! only weaker than asked for is written to, and said so. Whether the broker syncs its disk before
 //! it acknowledges (`sync_interval: always`) it does not tell.
 
-use super::message::subjects;
+use super::message::{MESSAGE_BYTES_MAX, subjects};
 use super::{BrokerFault, Settings};
+use async_nats::datetime::DateTime;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use async_nats::jetstream::{Context, ErrorCode};
 
-/// Looks at the stream, makes it where that is wanted; answers what it is weaker in.
-pub async fn ensure(context: &Context, settings: &Settings) -> Result<Vec<String>, BrokerFault> {
+/// A stream that may be written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What it lacks of what was asked for.
+    pub weaknesses: Vec<String>,
+    /// When it was made: another one of the same name has another time.
+    pub made: DateTime,
+}
+
+/// Looks at the stream, makes it where that is wanted.
+pub async fn ensure(context: &Context, settings: &Settings) -> Result<Place, BrokerFault> {
     let name = &settings.stream;
-    let config = match context.get_stream(name).await {
-        Ok(stream) => stream.cached_info().config.clone(),
+    let info = match context.get_stream(name).await {
+        Ok(stream) => stream.cached_info().clone(),
         Err(fault) => match fault.kind() {
             GetStreamErrorKind::JetStream(cause)
                 if cause.error_code() == ErrorCode::STREAM_NOT_FOUND =>
@@ -27,14 +37,15 @@ pub async fn ensure(context: &Context, settings: &Settings) -> Result<Vec<String
                 let made = context.create_stream(wanted(settings)).await;
                 let made = made.map_err(BrokerFault::Make)?;
                 tracing::info!(stream = %name, "made a stream at the broker");
-                made.cached_info().config.clone()
+                made.cached_info().clone()
             }
             _ => return Err(BrokerFault::Ask(fault)),
         },
     };
-    match unfit(&config, settings) {
+    let too_small = || small(&info.config, context.client().max_payload());
+    match unfit(&info.config, settings).or_else(too_small) {
         Some(why) => Err(BrokerFault::Unfit { stream: name.clone(), why }),
-        None => Ok(weaknesses(&config, settings)),
+        None => Ok(Place { weaknesses: weaknesses(&info.config, settings), made: info.created }),
     }
 }
 
@@ -84,6 +95,20 @@ fn unfit(config: &Config, settings: &Settings) -> Option<String> {
         ));
     }
     config.no_ack.then(|| "it acknowledges nothing (`no_ack`)".to_owned())
+}
+
+/// Why it would take small events only; the server has a bound of its own.
+fn small(config: &Config, payload_max: usize) -> Option<String> {
+    let message_max = usize::try_from(config.max_message_size).ok().filter(|most| *most > 0);
+    let (key, most) = match message_max {
+        Some(most) if most < payload_max => ("max_msg_size", most),
+        _ => ("the server's max_payload", payload_max),
+    };
+    (most < MESSAGE_BYTES_MAX).then(|| {
+        format!(
+            "it takes messages of {most} bytes (`{key}`), and an event may have {MESSAGE_BYTES_MAX}"
+        )
+    })
 }
 
 /// What it lacks of what was asked for.
@@ -159,5 +184,21 @@ mod tests {
             assert!(found.len() == 1 && found[0].contains(word), "{found:?}");
         }
         assert_eq!(unfit(&Config { subjects: vec![">".to_owned()], ..good() }, &settings), None);
+    }
+
+    #[test]
+    fn a_stream_that_takes_no_large_event_is_no_place() {
+        let made = |most| Config { max_message_size: most, ..wanted(&Settings::default()) };
+        for (most, payload_max, word) in [
+            (256, 1 << 20, "max_msg_size"),
+            (-1, 1 << 10, "max_payload"),
+            (0, 1 << 10, "max_payload"),
+        ] {
+            let why = small(&made(most), payload_max).unwrap();
+            assert!(why.contains(word), "{why}");
+        }
+        for most in [-1, 0, 64 << 10] {
+            assert_eq!(small(&made(most), 1 << 20), None, "{most}");
+        }
     }
 }

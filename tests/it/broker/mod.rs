@@ -1,5 +1,6 @@
 //! Events over a real broker: the relay, and `events.ack = "broker"`.
 
+mod changed;
 mod cluster;
 mod dlq;
 mod feed;

@@ -78,3 +78,21 @@ fn a_user_needs_its_password() {
     assert!(!is_reached(&login("bad", "secret")));
     assert!(!is_reached(&nats.settings()));
 }
+
+#[test]
+fn a_password_that_was_changed_at_both_ends_needs_no_restart() {
+    let login = |_| ["--user=gavel", "--pass=s3cret"].map(str::to_owned).to_vec();
+    let Some(mut nats) = Nats::start_with(login) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    std::fs::write(&path, "s3cret").unwrap();
+    let user = Some(("gavel".to_owned(), path.clone()));
+    let (link, running) = Link::start(Settings { user, ..nats.settings() }).unwrap();
+    wait_until("the broker is there", || link.health().is_well());
+    nats.die();
+    wait_until("it is missed", || !link.health().is_well());
+    std::fs::write(&path, "changed").unwrap();
+    nats.come_back_with(&["--user=gavel", "--pass=changed"]);
+    wait_until("the broker is there again", || link.health().is_well());
+    running.close();
+}

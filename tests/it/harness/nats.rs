@@ -112,6 +112,12 @@ impl Nats {
         if is_frozen { super::halt(pid) } else { kill(pid, Signal::SIGCONT).unwrap() }
     }
 
+    /// As [`Nats::come_back`], with other arguments.
+    pub fn come_back_with(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&one| one.to_owned()).collect();
+        self.come_back();
+    }
+
     /// Starts it again, and waits until JetStream answers.
     pub fn come_back(&mut self) {
         self.launch();
