@@ -203,6 +203,7 @@ pub fn numbers(status: &Status, link: Option<&Link>) -> BooksState {
             messages: link.health().ends(),
             lag: link.health().behind(clock::wall()),
             notices: link.health().kept(),
+            is_fed: link.health().is_fed(),
         }),
     }
 }

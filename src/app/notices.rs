@@ -4,7 +4,9 @@
 //! does: where it panics, the process ends, and the next one sends what was not sent.
 
 use crate::bidder::tls::Tls;
-use crate::broker::feed::{self, FeedSettings};
+use crate::broker::consumers::FeedSettings;
+use crate::broker::feed;
+use crate::broker::link::Link;
 use crate::config::Config;
 use crate::config::fault::chain;
 use crate::config::notices::NoticeSettings;
@@ -49,8 +51,13 @@ impl Drop for Sending {
 }
 
 impl Sending {
-    /// Starts it. With a log of events it sends what is durable, too. The error is a line for the report.
-    pub fn start(config: &Config, live: Arc<Live>, log: Option<&EventLog>) -> Result<Self, String> {
+    /// Starts it. With a log of events it sends what is durable, too, and with a broker what only that
+    /// has. The error is a line for the report.
+    pub fn start(
+        config: &Config,
+        live: Arc<Live>,
+        (log, link): (Option<&EventLog>, Option<&Link>),
+    ) -> Result<Self, String> {
         let settings = config.engine.notices.clone();
         let shelf = match log.map(EventLog::journal) {
             Some(journal) => Shelf::open(journal, Arc::new(RealDisk), settings.sender.letters_max)
@@ -59,10 +66,11 @@ impl Sending {
         };
         let tls = Tls::new(config.engine.net.ca_file.as_deref()).map_err(|fault| chain(&fault))?;
         let (queue, losses) = channel(settings.sender.losses_max);
-        let parcels = match log {
-            Some(EventLog::Broker(_, link)) => feed::start(link, feed_settings(&settings)),
+        let is_sole = matches!(log, Some(EventLog::Broker(..)));
+        let parcels = match link {
+            Some(link) => feed::start(link, feed_settings(&settings, is_sole)),
             // nobody has the other end: it ends at once
-            _ => channel(1).1,
+            None => channel(1).1,
         };
         let (tally, stop) = (Arc::new(Tally::default()), Arc::new(AtomicBool::new(false)));
         let outbox = Outbox::new(queue, Arc::clone(&tally));
@@ -123,9 +131,10 @@ impl Sending {
 }
 
 /// Nobody else takes a notice while we may be sending it.
-fn feed_settings(settings: &NoticeSettings) -> FeedSettings {
+fn feed_settings(settings: &NoticeSettings, is_sole: bool) -> FeedSettings {
     let hold = settings.sender.lane.patience + settings.courier.total + HOLD_MORE;
-    FeedSettings { hold, waiting_max: settings.sender.letters_max }
+    let span = settings.sender.retry.span;
+    FeedSettings { is_sole, hold, span, many: settings.sender.letters_max }
 }
 
 /// Of the rules in force at the moment of a try.

@@ -108,8 +108,8 @@ impl Team {
         let bound = listener::bind(config.edge.listen, &config.edge.listener)
             .map_err(|fault| chain(&fault))?;
         let (trials, inboxes) = (0..counted.count).map(|_| trial::way()).unzip();
-        let (log, journal) = (books.log(), books.journal());
-        let sending = Sending::start(config, Arc::clone(&live), log.as_ref())?;
+        let (log, journal, link) = (books.log(), books.journal(), books.link());
+        let sending = Sending::start(config, Arc::clone(&live), (log.as_ref(), link.as_ref()))?;
         let main = worker_main(config, (&net, sending.outbox()), (&hub, &live), (inboxes, log));
         let workers = workers::spawn(counted.count, config.edge.workers, lifecycle, main)
             .map_err(|fault| chain(&fault))?;

@@ -1,21 +1,22 @@
 //! Notices of events that only the stream keeps, taken by whichever replica comes first.
 //!
-//! Owns: [`Parcel`], the durable consumers that all replicas share: one of events, one of dead
-//! notices that are sent again, so that these hold up no event. Never: a try to send one.
+//! Owns: [`Parcel`], the reading of both consumers: one of events, one of dead notices that are sent
+//! again, so that these hold up no event. Never: a try to send one, how a consumer is made (`consumers`).
 //! Invariant: a notice leaves the stream's care only when its bidder has it, or when a message says
 //! that it is dead; one that a replica took and did not settle goes to another replica after
 //! [`FeedSettings::hold`].
 //!
 //! What has a place in a journal (a `sequence`) is told by that journal's own sink, and passed over.
 
-use super::dead::{Death, closed_subjects, dead, dead_subjects};
+use super::complaint::Complaint;
+use super::consumers::{self, FeedSettings, Source};
+use super::dead::{Death, dead, dead_subjects};
 use super::link::Link;
-use super::message::event_subjects;
 use super::{BrokerFault, Settings};
 use crate::clock;
 use crate::money_event::EventType;
 use crate::money_event::shown::NOTICE_AGAIN;
-use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Notices that are fetched ahead.
 const AHEAD_MAX: usize = 64;
@@ -31,20 +32,14 @@ const AHEAD_MAX: usize = 64;
 /// Pause before the consumer is asked for again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// ... and where it is not there, and not ours to make.
+const ABSENT_AGAIN: Duration = Duration::from_secs(60);
+
 /// A dead notice that cannot be said so is tried again after so long.
 const DEAD_AGAIN: Duration = Duration::from_secs(30);
 
 /// How often the stream is asked how many notices it keeps.
 const COUNT_EVERY: Duration = Duration::from_secs(10);
-
-/// How the consumers are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedSettings {
-    /// For so long a notice belongs to the replica that took it.
-    pub hold: Duration,
-    /// Notices that are with a replica, or wait for another try: of all replicas, for each consumer.
-    pub waiting_max: usize,
-}
 
 /// A notice that is to be sent.
 #[derive(Debug)]
@@ -153,54 +148,39 @@ pub fn start(link: &Link, settings: FeedSettings) -> Receiver<Parcel> {
             () = queue.closed() => {}
             () = run(&owner, settings, Source::Events, &queue) => {}
             () = run(&owner, settings, Source::Again, &queue) => {}
-            () = count(&owner) => {}
+            () = count(&owner, settings) => {}
         }
     });
     taken
 }
 
-/// What asks for a notice.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Events,
-    /// Dead notices that people want sent again.
-    Again,
-}
-
-impl Source {
-    const ALL: [Self; 2] = [Self::Events, Self::Again];
-
-    fn subjects(self, prefix: &str) -> String {
-        match self {
-            Self::Events => event_subjects(prefix),
-            Self::Again => closed_subjects(prefix),
-        }
-    }
-
-    /// The consumer's name. Another prefix on the same stream is another exchange, with notices of
-    /// its own.
-    fn consumer(self, prefix: &str) -> String {
-        let prefix = prefix.replace('.', "_");
-        match self {
-            Self::Events => format!("{prefix}-notices"),
-            Self::Again => format!("{prefix}-again"),
-        }
-    }
+/// How the reading of a consumer ended.
+enum Ended {
+    /// The consumer has to be asked for again.
+    Over,
+    /// It is not there.
+    Absent,
 }
 
 async fn run(link: &Link, settings: FeedSettings, source: Source, queue: &Sender<Parcel>) {
+    let mut complaint = Complaint::default();
     loop {
-        if link.health().is_well()
-            && let Err(fault) = take(link, settings, source, queue).await
-        {
-            error!(%fault, cause = ?fault, "notices cannot be taken from the broker");
+        let mut pause = AGAIN;
+        if link.health().is_well() {
+            match take(link, settings, source, queue).await {
+                Ok(Ended::Over) => complaint.ends(),
+                Ok(Ended::Absent) => pause = ABSENT_AGAIN,
+                Err(fault) => {
+                    link.health().feeds(source as usize, Some(false));
+                    link.look_again();
+                    if complaint.is_due(&fault) {
+                        error!(%fault, cause = ?fault, "notices cannot be taken from the broker");
+                    }
+                }
+            }
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(pause).await;
     }
-}
-
-fn read(fault: impl std::error::Error + Send + Sync + 'static) -> BrokerFault {
-    BrokerFault::Read(Box::new(fault))
 }
 
 /// Takes notices until the consumer has to be asked for again.
@@ -209,74 +189,87 @@ async fn take(
     settings: FeedSettings,
     source: Source,
     queue: &Sender<Parcel>,
-) -> Result<(), BrokerFault> {
-    let consumer = consumer(link, settings, source).await?;
+) -> Result<Ended, BrokerFault> {
+    let Some(consumer) = consumers::open(link, settings, source).await? else {
+        link.health().feeds(source as usize, None);
+        return Ok(Ended::Absent);
+    };
     let batches = consumer.stream().max_messages_per_batch(AHEAD_MAX);
-    let mut messages = batches.messages().await.map_err(read)?;
+    let mut messages = batches.messages().await.map_err(BrokerFault::read)?;
+    link.health().feeds(source as usize, Some(true));
+    if !settings.is_sole {
+        info!(name = %consumer.cached_info().name, "notices of events that only the stream has are sent, too; remove the consumer when none is pending");
+    }
     while let Some(message) = messages.next().await {
-        if let Some(parcel) = parcel(link, message.map_err(read)?).await
+        if let Some(parcel) = parcel(link, message.map_err(BrokerFault::read)?).await
             && queue.send(parcel).await.is_err()
         {
-            return Ok(());
+            break;
         }
     }
-    Ok(())
+    Ok(Ended::Over)
 }
 
-async fn consumer(
-    link: &Link,
-    settings: FeedSettings,
-    source: Source,
-) -> Result<Consumer<pull::Config>, BrokerFault> {
-    let stream = link.context().get_stream(&link.settings().stream).await;
-    let stream = stream.map_err(BrokerFault::Ask)?;
-    let prefix = &link.settings().prefix;
-    let name = source.consumer(prefix);
-    let config = pull::Config {
-        durable_name: Some(name.clone()),
-        filter_subject: source.subjects(prefix),
-        deliver_policy: DeliverPolicy::All,
-        ack_policy: AckPolicy::Explicit,
-        ack_wait: settings.hold,
-        max_deliver: -1,
-        max_ack_pending: i64::try_from(settings.waiting_max).unwrap_or(i64::MAX),
-        ..pull::Config::default()
-    };
-    stream.get_or_create_consumer(&name, config).await.map_err(read)
-}
-
-/// Keeps the figures of what waits, for metrics.
-async fn count(link: &Link) {
-    let mut is_silent = false;
+/// Keeps the figures of what waits, for metrics, and says when it is much.
+async fn count(link: &Link, settings: FeedSettings) {
+    let (mut unknown, mut many) = (Complaint::default(), Complaint::default());
     loop {
         tokio::time::sleep(COUNT_EVERY).await;
-        let counts = if link.health().is_well() { kept(link).await.map(Some) } else { Ok(None) };
+        let counts = if link.health().is_well() { kept(link, settings).await } else { Ok(None) };
         let counts = counts.unwrap_or_else(|fault| {
-            if !is_silent {
+            if unknown.is_due(&fault) {
                 warn!(%fault, cause = ?fault, "nobody knows how many notices the broker keeps");
             }
-            is_silent = true;
             None
         });
-        is_silent &= counts.is_none();
-        link.health().keeps(counts);
+        if let Some(Kept { waiting, .. }) = counts {
+            unknown.ends();
+            let fault = BrokerFault::Many(settings.many);
+            if waiting <= settings.many {
+                many.ends();
+            } else if many.is_due(&fault) {
+                error!(%fault, waiting, "a bidder takes no notices for long, and the broker's memory grows");
+            }
+        }
+        link.health().keeps(counts.map(|kept| [kept.pending, kept.dead]));
     }
 }
 
-/// Notices that are not settled, and dead ones.
-async fn kept(link: &Link) -> Result<[u64; 2], BrokerFault> {
+/// Notices of the stream.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    /// Not settled, and events that nobody has looked at.
+    pending: u64,
+    /// Of these, what a process has, or waits for another try.
+    waiting: usize,
+    dead: u64,
+}
+
+/// `None`: they are in the care of journals.
+async fn kept(link: &Link, settings: FeedSettings) -> Result<Option<Kept>, BrokerFault> {
     let Settings { stream, prefix, .. } = link.settings();
     let stream = link.context().get_stream(stream).await.map_err(BrokerFault::Ask)?;
-    let (mut pending, mut dead) = (0, 0);
+    let mut kept = Kept::default();
     for source in Source::ALL {
-        let info = stream.consumer_info(source.consumer(prefix)).await.map_err(read)?;
-        pending += info.num_pending + info.num_ack_pending as u64;
+        match stream.consumer_info(source.consumer(prefix)).await {
+            Ok(info) => {
+                kept.pending += info.num_pending + info.num_ack_pending as u64;
+                kept.waiting += info.num_ack_pending;
+            }
+            Err(fault)
+                if !settings.is_sole && matches!(fault.kind(), ConsumerInfoErrorKind::NotFound) =>
+            {
+                return Ok(None);
+            }
+            Err(fault) => return Err(BrokerFault::read(fault)),
+        }
     }
-    let mut subjects = stream.info_with_subjects(dead_subjects(prefix)).await.map_err(read)?;
+    let subjects = stream.info_with_subjects(dead_subjects(prefix)).await;
+    let mut subjects = subjects.map_err(BrokerFault::read)?;
     while let Some(counted) = subjects.next().await {
-        dead += counted.map_err(read)?.1 as u64;
+        kept.dead += counted.map_err(BrokerFault::read)?.1 as u64;
     }
-    Ok([pending, dead])
+    Ok(Some(kept))
 }
 
 /// What of a message a notice needs.

@@ -47,6 +47,8 @@ pub struct Health {
     behind_us: AtomicU64,
     /// Notices that the stream keeps, of all replicas: pending ones and dead ones; [`UNKNOWN`].
     notices: [AtomicU64; 2],
+    /// Of each consumer of notices: 1 where they are taken, 0 where they cannot be; [`UNKNOWN`].
+    feeds: [AtomicU64; 2],
 }
 
 /// Nobody has asked the stream so far.
@@ -60,6 +62,7 @@ impl Default for Health {
             ends: Default::default(),
             behind_us: AtomicU64::new(0),
             notices: [UNKNOWN; 2].map(AtomicU64::new),
+            feeds: [UNKNOWN; 2].map(AtomicU64::new),
         }
     }
 }
@@ -129,6 +132,19 @@ impl Health {
         (!counts.contains(&UNKNOWN)).then_some(counts)
     }
 
+    /// Whether notices are taken from a consumer; `None`: nobody has it.
+    pub fn feeds(&self, consumer: usize, is_fed: Option<bool>) {
+        if let Some(cell) = self.feeds.get(consumer) {
+            cell.store(is_fed.map_or(UNKNOWN, u64::from), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether notices are taken from all consumers; `None` where there is none.
+    pub fn is_fed(&self) -> Option<bool> {
+        let least = self.feeds.iter().map(|cell| cell.load(Ordering::Relaxed)).min();
+        least.filter(|least| *least != UNKNOWN).map(|least| least > 0)
+    }
+
     /// How old the oldest record is that the relay has not passed.
     pub fn behind(&self, wall: Duration) -> Duration {
         match self.behind_us.load(Ordering::Relaxed) {
@@ -171,6 +187,18 @@ mod tests {
         assert_eq!(health.kept(), Some([0, 3]));
         health.keeps(None);
         assert_eq!(health.kept(), None);
+    }
+
+    #[test]
+    fn one_consumer_that_gives_nothing_shows() {
+        let health = Health::default();
+        assert_eq!(health.is_fed(), None);
+        health.feeds(0, Some(true));
+        assert_eq!(health.is_fed(), Some(true));
+        health.feeds(1, Some(false));
+        assert_eq!(health.is_fed(), Some(false));
+        health.feeds(1, None);
+        assert_eq!(health.is_fed(), Some(true));
     }
 
     #[test]

@@ -276,6 +276,11 @@ impl Link {
         Ok(())
     }
 
+    /// Has the stream looked at now: something is not as it was.
+    pub(super) fn look_again(&self) {
+        self.0.signs.look.notify_one();
+    }
+
     /// Sends a message, and waits until the stream has it. What may be taken a moment later (no
     /// connection yet, a stream that chooses its next leader) is tried again until `broker.wait` is
     /// over; the stream knows it for the same message.

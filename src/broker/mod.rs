@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod complaint;
+pub mod consumers;
 pub mod dead;
 pub mod dial;
 pub mod feed;
@@ -120,6 +121,8 @@ pub enum BrokerFault {
     Leaderless,
     #[error("the stream reaches to {last}, and gives nothing behind {at}")]
     Short { at: u64, last: u64 },
+    #[error("more than {0} notices wait there (`notices.letters_max`)")]
+    Many(usize),
     #[error("the stream cannot be read")]
     Read(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("message {0} of the stream cannot be removed; what became of it stands in the stream")]
@@ -138,6 +141,11 @@ impl From<PublishError> for BrokerFault {
 }
 
 impl BrokerFault {
+    /// Something else than a message could not be had.
+    fn read(fault: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Read(Box::new(fault))
+    }
+
     /// Whether the same may be taken a moment later.
     pub fn is_passing(&self) -> bool {
         match self {

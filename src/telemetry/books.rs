@@ -44,6 +44,8 @@ pub struct BrokerState {
     pub lag: Duration,
     /// In the order of `KEPT_NOTICES`; `None`: the broker keeps none.
     pub notices: Option<[u64; 2]>,
+    /// Whether they are taken from it; `None`: there is no consumer of them.
+    pub is_fed: Option<bool>,
 }
 
 /// Gives every number to `emit`.
@@ -82,6 +84,9 @@ pub(super) fn emit_books(
         emit(&m::BROKER_LAG, &[], Value::Whole(broker.lag.as_secs()));
         for (state, count) in KEPT_NOTICES.iter().zip(broker.notices.iter().flatten()) {
             emit(&m::BROKER_NOTICES, &[state], Value::Whole(*count));
+        }
+        if let Some(is_fed) = broker.is_fed {
+            emit(&m::BROKER_FED, &[], Value::Whole(u64::from(is_fed)));
         }
     }
 }

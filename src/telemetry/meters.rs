@@ -329,7 +329,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 76] = [
+pub static ALL: [&Meter; 77] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -398,6 +398,7 @@ pub static ALL: [&Meter; 76] = [
     &money::BROKER_MESSAGES,
     &money::BROKER_LAG,
     &money::BROKER_NOTICES,
+    &money::BROKER_FED,
     &NOTICES,
     &NOTICE_FAILURES,
     &NOTICES_BLOCKED,

@@ -217,6 +217,7 @@ mod tests {
                     is_well: true,
                     messages: [5, 1, 2],
                     notices: Some([4, 1]),
+                    is_fed: Some(true),
                     ..BrokerState::default()
                 }),
                 ..BooksState::default()

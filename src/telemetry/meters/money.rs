@@ -80,6 +80,11 @@ pub static BROKER_LAG: Meter = gauge(
 );
 pub static BROKER_NOTICES: Meter = gauge(
     "gavel_broker_notices",
-    "Notices that the stream keeps, of all replicas, with `events.ack = \"broker\"`: `pending` are not settled, with events that nobody has looked at; `dead` were given up and wait for a person (`gavel dlq`)",
+    "Notices that the stream keeps, of all replicas, with `events.ack = \"broker\"` or where it was so before: `pending` are not settled, with events that nobody has looked at; `dead` were given up and wait for a person (`gavel dlq`)",
     &[Label { name: "state", values: Values::Fixed(KEPT_NOTICES) }],
+);
+pub static BROKER_FED: Meter = gauge(
+    "gavel_broker_notices_taken",
+    "1 while this process takes notices from the consumers of the stream, 0 while it cannot; absent where there are none",
+    &[],
 );

@@ -10,8 +10,9 @@ use crate::harness::nats::Nats;
 use crate::harness::server::Server;
 use gavel::broker::Settings;
 use gavel::broker::command::pull;
+use gavel::broker::consumers::FeedSettings;
 use gavel::broker::dead::{Closing, DeadNotice, Death, dead};
-use gavel::broker::feed::{self, FeedSettings, Parcel};
+use gavel::broker::feed::{self, Parcel};
 use gavel::broker::letters::{Found, Letters};
 use gavel::broker::link::{Link, Running};
 use gavel::broker::message::{Message, of_event};
@@ -23,7 +24,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
 /// Nothing comes again because somebody was slow.
-const SETTINGS: FeedSettings = FeedSettings { hold: Duration::from_secs(600), waiting_max: 1_000 };
+const SETTINGS: FeedSettings =
+    FeedSettings { hold: Duration::from_secs(600), ..super::feed::SETTINGS };
 
 /// A replica's connection to a stream with one event, whose notice it has taken.
 struct Desk {

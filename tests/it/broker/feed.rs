@@ -5,7 +5,8 @@ use crate::harness::http::PATIENCE;
 use crate::harness::nats::Nats;
 use async_nats::jetstream::consumer::PullConsumer;
 use gavel::broker::command::pull;
-use gavel::broker::feed::{self, FeedSettings, Parcel};
+use gavel::broker::consumers::FeedSettings;
+use gavel::broker::feed::{self, Parcel};
 use gavel::broker::link::Link;
 use gavel::broker::message::{of_event, of_record};
 use gavel::journal::frame::Class;
@@ -14,8 +15,12 @@ use gavel::money_event::{EventType, MoneyEvent, SaleId, kind};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
-const SETTINGS: FeedSettings =
-    FeedSettings { hold: Duration::from_millis(500), waiting_max: 1_000 };
+pub const SETTINGS: FeedSettings = FeedSettings {
+    is_sole: true,
+    hold: Duration::from_millis(500),
+    span: Duration::from_secs(3600),
+    many: 1_000,
+};
 
 pub fn event(sale: u128, url: &str) -> MoneyEvent {
     MoneyEvent {
