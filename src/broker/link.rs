@@ -2,7 +2,7 @@
 //!
 //! Owns: [`Link`], the thread that serves it. Never: a record, what becomes of a message that was not
 //! acknowledged. Invariant: nothing waits longer than `broker.wait`; nothing is sent over a connection
-//! before the stream was looked at, nor from [`LOOK_EVERY`] after it has become no place for money.
+//! before the stream was looked at, nor from `LOOK_EVERY` after it has become no place for money.
 
 use super::complaint::Complaint;
 use super::dial::jittered;

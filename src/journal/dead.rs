@@ -5,7 +5,7 @@
 //! whatever ends the process; burying the same record of the same sink twice makes one letter.
 //!
 //! A letter is a record; what becomes of it is another record behind it. Segments go from the
-//! oldest on when all their letters are done with, or moved ([`room`]).
+//! oldest on when all their letters are done with, or moved (`room`).
 
 pub mod form;
 pub mod known;

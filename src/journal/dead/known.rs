@@ -1,6 +1,6 @@
 //! What is known of open letters without reading them.
 //!
-//! Owns: [`Known`], [`Index`], and how a record changes what is known. Never: a file. Invariants: a
+//! Owns: [`Known`], `Index`, and how a record changes what is known. Never: a file. Invariants: a
 //! record of a sink has one letter; where a letter stands in the folder twice, since it was moved or
 //! since somebody was told that it could not be put, the later one counts.
 
