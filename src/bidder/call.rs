@@ -260,12 +260,11 @@ fn take(entry: &Rc<Entry>, now: Instant) -> Result<Taken, NoAnswer> {
         // not resolved (yet): the road does not wait for DNS
         return Err(NoAnswer::ConnectRefused);
     }
-    let waiter = line.pool.wait();
-    match dial::start(entry) {
-        Started::Dialing | Started::Busy => Ok(Taken::Waiter(waiter)),
-        Started::Full if line.speaks_http2.get() && line.is_opening() => Ok(Taken::Waiter(waiter)),
-        Started::Full => Err(NoAnswer::PoolFull),
-    }
+    let may_wait = match dial::start(entry) {
+        Started::Dialing | Started::Busy => true,
+        Started::Full => line.speaks_http2.get() && line.is_opening(),
+    };
+    if may_wait { Ok(Taken::Waiter(line.pool.wait())) } else { Err(NoAnswer::PoolFull) }
 }
 
 /// Gives back what carried a call, and lets the breaker know of a wish to be left alone.

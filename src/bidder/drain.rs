@@ -11,6 +11,7 @@
 
 use crate::bidder::call::{self, End, Step};
 use crate::bidder::desk::{Desk, Permit};
+use crate::bidder::dial;
 use crate::bidder::line::Line;
 use crate::clock;
 use crate::negatives::no_answer::NoAnswer;
@@ -58,6 +59,8 @@ pub fn start(desk: &Rc<Desk>, permit: Permit, mut step: Step, start: Instant) {
             let now = desk.net.millis(clock::monotonic());
             line.ended(now, Err(NoAnswer::Late), !has_bytes(&step));
         }
+        drop(step);
+        dial::offer_streams(line, &desk.net.settings);
         return;
     };
     let bytes_max = desk.net.settings.drain_bytes_max;
@@ -78,6 +81,8 @@ async fn run(place: Place, permit: Permit, mut step: Step, start: Instant) {
         // the connection is closed with the step
         desk.cells(line).late_abandoned();
         line.ended(desk.net.millis(now), Err(NoAnswer::Late), true);
+        drop(step);
+        dial::offer_streams(line, &desk.net.settings);
         return;
     };
     if end.status == 0 {

@@ -140,9 +140,10 @@ impl Line {
     }
 
     /// Whether room for a call may come within a round trip: a dial is under way, or the bidder
-    /// has not yet said how many calls it takes on a connection.
+    /// has not yet said how many calls it takes on a connection that is up.
     pub fn is_opening(&self) -> bool {
-        self.pool.dialing() > 0 || self.streams_allowed.get().is_none()
+        let is_unsaid = || self.streams_allowed.get().is_none() && self.links() > 0;
+        self.pool.dialing() > 0 || is_unsaid()
     }
 
     /// A new HTTP/2 connection.

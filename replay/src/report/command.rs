@@ -165,7 +165,7 @@ fn show(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
         "{:<14} {:>14} {:>14} {:>32}  reading",
-        "", "before", "after", "95 % of the difference"
+        "", "before", "after", "99.5 % of the difference"
     )?;
     for row in &finding.rows {
         let figure = |value: Option<f64>| value.map_or("none".to_owned(), |it| row.unit.show(it));
@@ -241,7 +241,7 @@ fn page(paths: [&Path; 2], runs: [&RunResult; 2], finding: &Finding) -> String {
         section(
             "Figures",
             lead,
-            &table(&["", "", "Before", "After", "95 % of the difference"], &cells),
+            &table(&["", "", "Before", "After", "99.5 % of the difference"], &cells),
         ),
         section("Objectives", "", &slos(&finding.slos)),
         section(

@@ -155,7 +155,12 @@ impl Slo {
         let Limit { base, .. } = self.limit;
         match base {
             Base::Fixed(limit) => Some(limit),
-            Base::Planned { factor } => Some(factor * figures.due as f64 / figures.seconds),
+            Base::Planned { factor } => {
+                // what is not due yet may have been answered all the same
+                let is_ceiling = self.comparison.is_ceiling();
+                let count = if is_ceiling { figures.counts.planned } else { figures.due };
+                Some(factor * count as f64 / figures.seconds)
+            }
             Base::Baseline { factor, offset } => reference.map(|it| it * factor + offset),
         }
     }
