@@ -28,6 +28,10 @@ use tracing::{error, info, warn};
 /// How often its condition is looked at: a failure shows on `/ready` within a second.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// So long the end waits for the broker to take what is in the journal, and how often it looks.
+const SEND_ON_MAX: Duration = Duration::from_secs(3);
+const SEND_ON_LOOK: Duration = Duration::from_millis(10);
+
 /// What is kept while the process serves.
 #[derive(Debug, Default)]
 pub struct Books {
@@ -56,6 +60,7 @@ impl Books {
 
     /// Writes what waits, with an fsync, and ends. Blocks.
     pub fn close(self) {
+        self.send_on();
         if let Some(relay) = self.relay {
             relay.close();
         }
@@ -64,6 +69,27 @@ impl Books {
         }
         if let Some(running) = self.running {
             running.close();
+        }
+    }
+}
+
+impl Books {
+    /// Where events end at the broker, nobody may start on this journal again: what was left to it at
+    /// the last goes on while there is time.
+    fn send_on(&self) {
+        let Some(EventLog::Broker(journal, link)) = &self.log else { return };
+        let waiting = || {
+            let figures = journal.status().figures;
+            let outlet = figures.outlets.get(relay::SINK).map_or(0, |outlet| outlet.pending);
+            outlet + figures.intake.in_hand
+        };
+        let until = clock::monotonic() + SEND_ON_MAX;
+        while waiting() > 0 && link.health().is_well() && clock::monotonic() < until {
+            std::thread::sleep(SEND_ON_LOOK);
+        }
+        let events = waiting();
+        if events > 0 {
+            error!(events, "the broker does not have these: they are in the journal alone");
         }
     }
 }

@@ -46,7 +46,7 @@ impl EventLog {
     /// Leaves an event that nobody brings again to the journal of this process, and waits for
     /// nothing: the journal writes it before it ends, and the relay sends it to the broker, at the
     /// next start at the latest. The broker and the ledger know it by its id, whatever of it was on
-    /// its way before.
+    /// its way before; its bidder may be told twice where that has come there unacknowledged.
     pub fn leave(&self, event: &MoneyEvent) -> Once {
         match (self, append(self.journal(), event)) {
             // who tries to publish it at this moment may be at its end likewise

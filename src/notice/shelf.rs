@@ -236,7 +236,7 @@ impl Shelf {
 
     /// What new letters may take: dead ones give way.
     fn free_bytes(&self) -> u64 {
-        self.letters.room() + self.letters.dead_bytes()
+        self.letters.room_without_dead()
     }
 
     fn put_as(&mut self, letters: &[Letter], state: LetterState) -> Option<Vec<u64>> {

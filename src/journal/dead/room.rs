@@ -27,8 +27,6 @@ const SEGMENTS_MIN: u64 = 16;
 const SLACK: u64 = 4;
 /// Steps that pass after one for which no segment could be made ahead.
 const PAUSE: u32 = 64;
-/// Segments that are moved after one step: a step writes less.
-const MOVES_MAX: usize = 4;
 
 /// Where the folder ends, come what may: far behind its share, so that what closes letters, and
 /// makes room, has a place.
@@ -49,9 +47,9 @@ impl DeadLetters {
         self.bytes_max().saturating_sub(self.index.bytes)
     }
 
-    /// Bytes of letters that are dead.
-    pub fn dead_bytes(&self) -> u64 {
-        self.index.dead_bytes
+    /// Bytes that more letters may take where dead ones give way.
+    pub fn room_without_dead(&self) -> u64 {
+        self.bytes_max().saturating_sub(self.index.bytes.saturating_sub(self.index.dead_bytes))
     }
 
     /// Of an open letter, in the mean; never 0.
@@ -71,14 +69,16 @@ impl DeadLetters {
 
     /// Removes what holds no open letter, and moves letters that hold back much of it.
     pub(super) fn tidy(&mut self) {
-        let tidied = self.trim().and_then(|()| {
-            for _ in 0..MOVES_MAX {
-                if !self.is_mostly_done() || !self.move_oldest()? {
-                    break;
-                }
+        self.pause = self.pause.saturating_sub(1);
+        let tidied = self.trim().and_then(|()| self.make_ahead()).and_then(|()| {
+            // without a segment ahead what closes letters needs the rest of the last one
+            let has_place = self.store.wants().is_none();
+            // one a step: a step writes less, and does not wait for many commits
+            if has_place && self.is_mostly_done() && self.move_oldest()? {
                 self.trim()?;
+                self.make_ahead()?;
             }
-            self.make_ahead()
+            Ok(())
         });
         if let Err(fault) = &tidied
             && !self.is_untidy
@@ -92,7 +92,6 @@ impl DeadLetters {
     /// has a place.
     fn make_ahead(&mut self) -> Result<(), JournalFault> {
         let is_failed = self.published.parts().is_failed;
-        self.pause = self.pause.saturating_sub(1);
         if is_failed || self.pause > 0 || self.published.table().segments.is_empty() {
             return Ok(());
         }
