@@ -32,7 +32,7 @@ fn stalling(bytes: &'static str) -> Evil {
 
 /// One call that is late.
 async fn late(desk: &Rc<Desk>, bidder: &Bidder) {
-    let answers = call(desk, std::slice::from_ref(bidder), "{}", MS(100)).await;
+    let answers = call(desk, std::slice::from_ref(bidder), "{}", MS(400)).await;
     assert_eq!(text(answers.into_iter().next().unwrap()), Err(NoAnswer::Late));
 }
 

@@ -225,7 +225,7 @@ async fn answer(
         std::future::pending::<()>().await;
     }
     if path == "/late" {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
     }
     let body = match path.as_str() {
         "/huge" => "x".repeat(600_000),
@@ -288,7 +288,7 @@ fn http2_has_no_more_calls_under_way_than_the_bidder_takes() {
         one.time.connect = Duration::from_secs(2);
         // from here on it is known what the bidder takes
         call_one(&desk, &one).await.unwrap();
-        let mut results: Vec<_> = call(&desk, &vec![one; 20], "{}", Duration::from_millis(500))
+        let mut results: Vec<_> = call(&desk, &vec![one; 20], "{}", Duration::from_secs(2))
             .await
             .into_iter()
             .map(|answer| text(answer).unwrap_err())
@@ -346,7 +346,7 @@ fn a_late_http2_answer_is_read_up_to_its_bound() {
     for (bytes_max, is_read) in [(2_999, false), (3_000, true)] {
         on_worker(NetSettings { drain_bytes_max: bytes_max, ..cold() }, async |desk| {
             let bidders = [over_h2(bidder(second.address), "/late")];
-            let late = call(&desk, &bidders, "{}", Duration::from_millis(100)).await;
+            let late = call(&desk, &bidders, "{}", Duration::from_millis(600)).await;
             assert_eq!(late.into_iter().map(text).collect::<Vec<_>>(), [Err(NoAnswer::Late)]);
             while desk.drains.get() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
