@@ -2,8 +2,8 @@
 //!
 //! Owns: [`Complaint`]. Never: a line of the log.
 
-use super::BrokerFault;
 use crate::clock;
+use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -16,7 +16,7 @@ pub struct Complaint(Option<(String, Instant)>);
 
 impl Complaint {
     /// Whether this fault is to be logged: it is another one, or as old as that.
-    pub fn is_due(&mut self, fault: &BrokerFault) -> bool {
+    pub fn is_due(&mut self, fault: &impl Display) -> bool {
         let (now, text) = (clock::timer(), fault.to_string());
         let is_known = self.0.as_ref().is_some_and(|(known, at)| {
             *known == text && now.saturating_duration_since(*at) < COMPLAIN_EVERY
@@ -36,6 +36,7 @@ impl Complaint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::BrokerFault;
 
     #[tokio::test(start_paused = true)]
     async fn the_same_fault_is_said_once_in_a_while_and_another_at_once() {

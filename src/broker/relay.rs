@@ -4,6 +4,7 @@
 //! only when the stream has it; of one sale only one message is on its way at any moment, so that
 //! they stand in the stream in their order whatever is lost and sent again; nobody waits for it.
 
+use super::complaint::Complaint;
 use super::dial::jittered;
 use super::link::Link;
 use super::message::{Message, of_record};
@@ -19,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
@@ -41,9 +42,6 @@ const RETRY_MS: u64 = 50;
 
 /// How much nicer than the workers the thread is.
 const NICE: i32 = 5;
-
-/// A fault that lasts is logged this often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Stop {
@@ -81,7 +79,7 @@ pub struct Relay {
     link: Link,
     sink: Sink,
     stop: Arc<Stop>,
-    complained: Option<Instant>,
+    complaint: Complaint,
 }
 
 impl Relay {
@@ -89,7 +87,7 @@ impl Relay {
     pub fn start(journal: &Journal, link: Link) -> Option<io::Result<Running>> {
         let sink = Sink::new(journal, SINK)?;
         let stop = Arc::new(Stop::default());
-        let relay = Self { link, sink, stop: Arc::clone(&stop), complained: None };
+        let relay = Self { link, sink, stop: Arc::clone(&stop), complaint: Complaint::default() };
         let thread = std::thread::Builder::new().name("gavel-relay".to_owned());
         let thread = thread.spawn(move || {
             let _vital = Vital("relay");
@@ -162,10 +160,7 @@ impl Relay {
 
     /// Not at each of the tries that follow.
     fn complain(&mut self, what: &str, fault: &JournalFault) {
-        let now = clock::monotonic();
-        let is_late = |before: Instant| now.saturating_duration_since(before) > COMPLAIN_EVERY;
-        if self.complained.is_none_or(is_late) {
-            self.complained = Some(now);
+        if self.complaint.is_due(fault) {
             error!(%fault, cause = ?fault, "events do not reach the broker: cannot {what}");
         }
     }
@@ -181,7 +176,7 @@ fn messages(settings: &Settings, records: &[Kept]) -> Vec<Message> {
 /// Ends when the stream has all of them.
 async fn send_all(link: &Link, mut waiting: Vec<Message>) {
     let mut failures = 0_usize;
-    let mut complained = None::<Instant>;
+    let mut complaint = Complaint::default();
     while !waiting.is_empty() {
         let (left, fault) = round(link, waiting).await;
         waiting = left;
@@ -189,10 +184,7 @@ async fn send_all(link: &Link, mut waiting: Vec<Message>) {
             failures = 0;
             continue;
         };
-        let now = clock::monotonic();
-        let is_late = |before: Instant| now.saturating_duration_since(before) > COMPLAIN_EVERY;
-        if complained.is_none_or(is_late) {
-            complained = Some(now);
+        if complaint.is_due(&fault) {
             let (count, cause) = (waiting.len(), std::error::Error::source(&fault));
             warn!(count, %fault, cause = ?cause, "events wait for the broker");
         }
