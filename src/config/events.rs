@@ -402,6 +402,14 @@ fn sizes(t: &mut Table, d: journal::Settings) -> journal::Settings {
             mib..=(64 << 20) * mib,
             "Most bytes in each of the folders: beyond it there are no auctions.",
         ) as u64,
+        buffered_percent: t.integer(
+            "auctions_percent",
+            d.buffered_percent,
+            0..=100,
+            "Part of `disk_bytes_max` in percent: where the journal has filled it, records of auctions \
+             are dropped and counted, and what is left is for events; as where the disk was full. 0: \
+             there are none at all.",
+        ),
         keep_bytes: t.bytes(
             "keep_bytes",
             size(d.keep_bytes),

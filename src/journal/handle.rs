@@ -259,13 +259,22 @@ impl Journal {
         }
     }
 
+    /// Whether records that may be lost are written: not where the room that is left is for those
+    /// that may not. Two loads.
+    pub fn keeps_buffered(&self) -> bool {
+        let Parts { published, settings, .. } = self.parts();
+        let has_room = published.file_bytes() < settings.buffered_bytes_max();
+        has_room && published.condition() != Condition::Low
+    }
+
     /// Offers a record that may be lost; false where it was dropped (and counted).
     pub fn append_buffered(&self, kind: u8, payload: Vec<u8>) -> bool {
         let item = Item { kind, class: Class::Buffered, payload, ticket: None, event: None };
         let parts = self.parts();
         // the offer stands in the books before the writer can have written it
         parts.balance.offer(true);
-        let is_taken = self.check(&item).is_ok() && parts.queue.push(item).is_ok();
+        let is_wanted = self.keeps_buffered() && self.check(&item).is_ok();
+        let is_taken = is_wanted && parts.queue.push(item).is_ok();
         if !is_taken {
             parts.balance.drop_queued(1);
         }

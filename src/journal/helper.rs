@@ -113,13 +113,16 @@ struct Helper {
     full: u64,
     steady: Steady,
     ages: Ages,
+    /// Whether buffered records were written when this was last looked at.
+    keeps_buffered: bool,
 }
 
 impl Helper {
     fn new(journal: Journal, maker: Maker, ages: Ages) -> Self {
         let believe_after = maker.settings.keep_for.min(BELIEVE_AFTER_MAX);
         let steady = Steady::new(journal.parts().start, believe_after);
-        Self { journal, maker, barred: Barred::default(), calm: 0, full: 0, steady, ages }
+        let (barred, keeps_buffered) = (Barred::default(), true);
+        Self { journal, maker, barred, calm: 0, full: 0, steady, ages, keeps_buffered }
     }
 
     fn run(mut self) {
@@ -170,6 +173,7 @@ impl Helper {
         }
         self.journal.parts().dedupe.forget(time.as_secs());
         self.retain(now.monotonic());
+        self.tell_of_buffered();
         if self.maker.published.parts().has_no_ballast {
             self.calm += 1;
             if self.calm >= BALLAST_PROBES {
@@ -206,12 +210,31 @@ impl Helper {
         }
     }
 
+    fn tell_of_buffered(&mut self) {
+        let keeps = self.journal.keeps_buffered();
+        if mem::replace(&mut self.keeps_buffered, keeps) == keeps {
+            return;
+        }
+        if keeps {
+            tracing::info!("journal: records of auctions are written again");
+        } else {
+            tracing::warn!(
+                "journal: the room that is left is for events; records of auctions are dropped"
+            );
+        }
+    }
+
     /// Bytes that segments may have where the journal gives way: no more than now when the disk had
     /// no room for another since this was last asked, whoever has filled it.
     fn bytes_max(&mut self, table: &Table) -> u64 {
         let full = self.maker.published.counts.full.load(Ordering::Relaxed);
         let was_full = full > mem::replace(&mut self.full, full);
-        let most = self.maker.settings.disk_bytes_max;
+        let settings = &self.maker.settings;
+        // rather older records give way than new ones are dropped
+        let most = match settings.buffered_bytes_max() {
+            0 => settings.disk_bytes_max,
+            buffered => buffered,
+        };
         if was_full { most.min(table.file_bytes()) } else { most }
     }
 }

@@ -94,6 +94,9 @@ pub struct Settings {
     pub ballast_bytes: u64,
     /// Most bytes of segments in each of the folders.
     pub disk_bytes_max: u64,
+    /// Buffered records are written while all segments have less than this part of it (0 to 100),
+    /// in percent: the rest is for durable ones.
+    pub buffered_percent: u64,
     /// Segments are kept for so long, also where every sink has passed them: for the index of
     /// duplicates (at least as long as a token lives) and for the ledger. The time in which no journal
     /// is open counts in part only: see [`age`].
@@ -133,6 +136,7 @@ impl Settings {
             probe_every: Duration::from_secs(1),
             ballast_bytes: 256 << 20,
             disk_bytes_max: 64 << 30,
+            buffered_percent: 75,
             keep_for: Duration::from_secs(48 * 3600),
             keep_bytes: 0,
             gives_way: false,
@@ -145,7 +149,7 @@ impl Settings {
     /// What is out of its range, or does not go together.
     pub fn check(&self) -> Result<(), JournalFault> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let rules: [(&'static str, u64, u64, u64); 12] = [
+        let rules: [(&'static str, u64, u64, u64); 13] = [
             ("segment_bytes", self.segment_bytes, 64 << 10, 1 << 30),
             ("record_bytes_max", self.record_bytes_max as u64, 64, 256 << 10),
             ("commit_wait_ms", millis(self.commit_wait), 0, 1_000),
@@ -157,6 +161,7 @@ impl Settings {
             ("slow_after_ms", millis(self.slow_after), 1, 10_000),
             ("stuck_after_ms", millis(self.stuck_after), 10, 60_000),
             ("probe_every_ms", millis(self.probe_every), 10, 60_000),
+            ("buffered_percent", self.buffered_percent, 0, 100),
             ("ids_max", self.ids_max as u64, 1_000, 1_000_000_000),
         ];
         for (key, value, least, most) in rules {
@@ -179,6 +184,11 @@ impl Settings {
             Some(name) => Err(JournalFault::SinkName(name.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Bytes of segments from which on there are no buffered records.
+    pub fn buffered_bytes_max(&self) -> u64 {
+        self.disk_bytes_max / 100 * self.buffered_percent
     }
 
     /// The folders.

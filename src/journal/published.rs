@@ -150,6 +150,8 @@ pub struct Published {
     changed: Condvar,
     condition: AtomicU8,
     durable: AtomicU64,
+    /// Of all segments in the table, on the disk.
+    file_bytes: AtomicU64,
     ordinals: AtomicU64,
     pub counts: Counts,
     pub times: Times,
@@ -160,6 +162,7 @@ impl Published {
     pub fn new(table: Table, ordinal: u64) -> Self {
         Self {
             durable: AtomicU64::new(table.next),
+            file_bytes: AtomicU64::new(table.file_bytes()),
             state: Mutex::new((table, Parts::default())),
             changed: Condvar::new(),
             condition: AtomicU8::new(0),
@@ -177,6 +180,11 @@ impl Published {
     /// The sequence behind the last durable record.
     pub fn durable(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// Bytes that all segments have on the disk; one load.
+    pub fn file_bytes(&self) -> u64 {
+        self.file_bytes.load(Ordering::Acquire)
     }
 
     /// How the journal is.
@@ -224,7 +232,10 @@ impl Published {
         let mut state = lock(&self.state);
         match state.0.segments.last_mut() {
             Some(last) if last.ordinal == segment.ordinal => *last = segment,
-            _ => state.0.segments.push(segment),
+            _ => {
+                state.0.segments.push(segment);
+                self.weigh(&state.0);
+            }
         }
         state.0.next = segment.next;
         self.durable.store(segment.next, Ordering::Release);
@@ -238,12 +249,19 @@ impl Published {
         if let Some(found) = state.0.segments.iter_mut().find(|known| known.ordinal == ordinal) {
             found.file_bytes = file_bytes;
         }
+        self.weigh(&state.0);
     }
 
     /// Takes segments out of sight that are about to be removed.
     pub fn forget(&self, ordinals: &[u64]) {
         let mut state = lock(&self.state);
         state.0.segments.retain(|segment| !ordinals.contains(&segment.ordinal));
+        self.weigh(&state.0);
+    }
+
+    /// Segments have come, gone or shrunk.
+    fn weigh(&self, table: &Table) {
+        self.file_bytes.store(table.file_bytes(), Ordering::Release);
     }
 
     /// Changes what makes up the condition; true where the condition is another now.
