@@ -163,7 +163,7 @@ impl Table {
         let spare = spare.ok_or(NotCalled::NoTime)?;
         let is_short = spare < measured.get();
         if is_short && !measured.may_try(now) {
-            return Err(NotCalled::NoTime);
+            return Err(NotCalled::RoundTrip);
         }
         let in_flight = entry.gate.try_enter().ok_or(NotCalled::InFlight)?;
         if entry.rate.as_ref().is_some_and(|rate| !rate.has(now)) {

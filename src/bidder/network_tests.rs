@@ -408,9 +408,9 @@ fn a_round_trip_that_was_measured_too_long_is_put_right_by_a_call() {
         let one = table.admit(BidderId(0), now, MS(100)).unwrap();
         assert_eq!(one.round_trip, MS(85), "the least of 10 ms is left, beside a margin of 5");
         let refused = |now| table.admit(BidderId(0), now, MS(100)).map(drop);
-        assert_eq!(refused(now), Err(NotCalled::NoTime));
+        assert_eq!(refused(now), Err(NotCalled::RoundTrip));
         drop(table.admit(BidderId(0), now + MS(1_000), MS(100)).unwrap());
-        assert_eq!(refused(now + MS(1_999)), Err(NotCalled::NoTime));
+        assert_eq!(refused(now + MS(1_999)), Err(NotCalled::RoundTrip));
         let outgoing = Outgoing {
             invitation: Invitation { bidder: BidderId(0), imps: ImpSet(1) },
             packet: Packet::of(b"{}"),

@@ -41,15 +41,17 @@ pub enum NotCalled {
     Budget,
     /// As many calls to the bidder are open as it may have.
     InFlight,
-    /// Too little time left for the bidder's network.
+    /// The request leaves less time than the bidder's configuration asks for.
     NoTime,
+    /// It leaves less than the round trip to the bidder, as measured, takes.
+    RoundTrip,
     /// The request could not be written for the bidder.
     Rendering,
 }
 
 impl NotCalled {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Media,
         Self::Size,
         Self::Channel,
@@ -68,6 +70,7 @@ impl NotCalled {
         Self::Budget,
         Self::InFlight,
         Self::NoTime,
+        Self::RoundTrip,
         Self::Rendering,
     ];
 
@@ -97,6 +100,7 @@ impl NotCalled {
             Self::Budget => "budget",
             Self::InFlight => "in_flight",
             Self::NoTime => "no_time",
+            Self::RoundTrip => "round_trip",
             Self::Rendering => "rendering",
         }
     }
@@ -122,9 +126,12 @@ impl NotCalled {
     /// Non-bid status code.
     pub const fn status(self) -> u16 {
         match self {
-            Self::BreakerOpen | Self::Budget | Self::InFlight | Self::NoTime | Self::Rendering => {
-                200
-            }
+            Self::BreakerOpen
+            | Self::Budget
+            | Self::InFlight
+            | Self::NoTime
+            | Self::RoundTrip
+            | Self::Rendering => 200,
             Self::Channel => 201,
             Self::Media => 202,
             Self::Privacy => 204,

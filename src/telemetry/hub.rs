@@ -253,7 +253,7 @@ impl Hub {
                 voice.wanted += (0..ends).map(calls).sum::<u64>();
                 voice.answers += calls(0) + calls(m::CALL_ENDS.len() + NoAnswer::NoBid.index());
             }
-            for shut in [NotCalled::BreakerOpen, NotCalled::NoTime].map(NotCalled::index) {
+            for shut in [NotCalled::BreakerOpen, NotCalled::RoundTrip].map(NotCalled::index) {
                 let counts = self.workers.iter().map(|one| one.not_called.get(shut, slot));
                 voice.wanted += counts.sum::<u64>();
             }
@@ -420,15 +420,21 @@ mod tests {
     #[test]
     fn a_bidder_is_wanted_where_its_faults_or_its_network_keep_it_out() {
         let hub = Hub::new(2, TelemetrySettings::default(), &[]);
-        let slot = hub.bidders().slot("x");
         for worker in 0..2 {
             let cells = hub.worker(worker).unwrap();
             for why in NotCalled::ALL {
-                cells.not_called(slot, why);
+                cells.not_called(hub.bidders().slot(why.label()), why);
             }
+            let slot = hub.bidders().slot("late");
             cells.bidder(slot).no_answer(NoAnswer::Late, Duration::from_millis(80));
         }
-        let voices: Vec<_> = hub.voices().into_iter().map(|it| (it.wanted, it.answers)).collect();
-        assert_eq!(voices, [(6, 0)]);
+        let mut voices: Vec<_> = hub
+            .voices()
+            .into_iter()
+            .map(|it| (it.name.to_string(), it.wanted, it.answers))
+            .collect();
+        voices.sort();
+        let expected = ["breaker_open", "late", "round_trip"];
+        assert_eq!(voices, expected.map(|name| (name.to_owned(), 2, 0)));
     }
 }
