@@ -5,7 +5,7 @@
 use super::disk::real::RealDisk;
 use super::export::{Choice, ExportFault, Format, export, look};
 use super::survey::list;
-use super::{Dirs, JournalFault};
+use super::{Dirs, JournalFault, pair};
 use crate::money_event::shown;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -103,6 +103,12 @@ impl Folders {
     }
 }
 
+/// The fault that a part of the journal is not in these folders.
+fn missing(dirs: &Dirs) -> Result<Vec<String>, CommandFault> {
+    let missing = pair::missing(&RealDisk, dirs).map_err(CommandFault::Journal)?;
+    Ok(missing.iter().map(|fault| format!("{fault}; see --spill")).collect())
+}
+
 /// Makes the file for what is exported, which must not be one of the journal's.
 fn create(path: PathBuf, dirs: &Dirs) -> Result<File, CommandFault> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -123,13 +129,17 @@ fn create(path: PathBuf, dirs: &Dirs) -> Result<File, CommandFault> {
 pub fn run(command: JournalCommand) -> Result<Told, CommandFault> {
     match command {
         JournalCommand::Inspect { folders, json } => {
-            let look = look(&RealDisk, &folders.dirs()?).map_err(CommandFault::Journal)?;
+            let dirs = folders.dirs()?;
+            let (look, faults) = (look(&RealDisk, &dirs), missing(&dirs)?);
+            let look = look.map_err(CommandFault::Journal)?;
             let text = if json { format!("{:#}", look.json()) } else { look.text() };
-            Ok(Told { text, faults: Vec::new(), is_well: true })
+            Ok(Told { text, is_well: faults.is_empty(), faults })
         }
         JournalCommand::Verify { folders } => {
-            let look = look(&RealDisk, &folders.dirs()?).map_err(CommandFault::Journal)?;
-            let findings = look.findings();
+            let dirs = folders.dirs()?;
+            let look = look(&RealDisk, &dirs).map_err(CommandFault::Journal)?;
+            let mut findings = look.findings();
+            findings.faults.extend(missing(&dirs)?);
             let records: u64 = look.survey.records();
             let mut lines: Vec<String> =
                 findings.notes.iter().map(|note| format!("note: {note}")).collect();
@@ -156,9 +166,9 @@ pub fn run(command: JournalCommand) -> Result<Told, CommandFault> {
                 Err(ExportFault::Write(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => 0,
                 lost => lost.map_err(CommandFault::Export)?,
             };
-            let fault = (lost > 0).then(|| format!("{lost} records are lost within the export"));
-            let faults = fault.into_iter().collect();
-            Ok(Told { text: String::new(), faults, is_well: lost == 0 })
+            let mut faults = missing(&dirs)?;
+            faults.extend((lost > 0).then(|| format!("{lost} records are lost within the export")));
+            Ok(Told { text: String::new(), is_well: faults.is_empty(), faults })
         }
     }
 }

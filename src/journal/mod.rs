@@ -26,7 +26,7 @@
 //! `DIR/0000000000000001.seg` ... segments ([`frame`]), `.damaged` where something in the middle of
 //! one was lost, `DIR/cursor-NAME` a sink's place, `DIR/dead/` dead letters (again segments),
 //! `DIR/ballast` room that is given up when the disk is full, `DIR/lock`. Segments of the spill
-//! folder are of the same series.
+//! folder are of the same series; `DIR/spill-folder` says which it is ([`pair`]).
 
 pub mod age;
 pub mod balance;
@@ -41,6 +41,7 @@ pub mod handle;
 pub mod helper;
 pub mod maker;
 pub mod open;
+pub mod pair;
 pub mod published;
 pub mod queue;
 pub mod sink;
@@ -300,6 +301,24 @@ pub enum JournalFault {
     Version { path: PathBuf, version: u16 },
     #[error("{} begins at sequence {first}, the segment before it at {before}: files of two journals", .path.display())]
     Order { path: PathBuf, first: u64, before: u64 },
+    #[error("{} and the segment behind it both have records from sequence {first} on: files of two journals", .path.display())]
+    Both { path: PathBuf, first: u64 },
+    #[error(
+        "the journal goes on in {}, and {} is not that folder: bring it back (or, where it is lost for good, \
+         and the events in it, remove {})",
+        .spill.display(),
+        .given.as_ref().map_or("nothing".to_owned(), |given| given.display().to_string()),
+        .mark.display()
+    )]
+    NoSpill { mark: PathBuf, spill: PathBuf, given: Option<PathBuf> },
+    #[error(
+        "the spill folder has records of the journal in {}, and {} has none: bring it back (or, where it is \
+         lost for good, and the events in it, remove {})",
+        .main.display(),
+        .given.display(),
+        .mark.display()
+    )]
+    NoMain { mark: PathBuf, main: PathBuf, given: PathBuf },
     #[error("segment {ordinal} is there twice, in {} and {}", .one.display(), .other.display())]
     Twice { ordinal: u64, one: PathBuf, other: PathBuf },
     #[error("cannot start a thread")]

@@ -18,7 +18,7 @@ use super::queue::Queue;
 use super::store::Store;
 use super::survey::{Survey, Surveyed, path_of, survey};
 use super::walk::{End, Piece, Record};
-use super::{Dirs, JournalFault, Settings, helper, writer};
+use super::{Dirs, JournalFault, Settings, helper, pair, writer};
 use crate::clock::{self, Anchor};
 use crate::money_event::EventId;
 use std::collections::BTreeMap;
@@ -82,6 +82,7 @@ pub fn recover(
             _ => JournalFault::disk("lock", dir)(cause),
         })?);
     }
+    pair::tie(disk, &dirs)?;
     let known = cursor::load_all(disk, &dirs.main)?;
     let proven = known.values().flatten().map(|cursor| cursor.next).max().unwrap_or(0);
     let mut records = 0;
@@ -230,6 +231,11 @@ impl Running {
             if thread.join().is_err() {
                 tracing::error!("a thread of the journal has panicked");
             }
+        }
+        if !self.lock.is_empty() {
+            let parts = self.journal.parts();
+            let table = parts.published.table();
+            pair::untie_empty(&*parts.disk, &parts.settings.dirs(), &table);
         }
         self.lock.clear();
     }

@@ -261,6 +261,23 @@ fn behind(opened: &[Opened], proven: u64) -> Vec<Behind> {
     all
 }
 
+/// Whether a segment that has nothing by the word of the one behind it has more than the one commit
+/// that failed and was written again there: then what it has was durable.
+fn has_commits(file: &dyn DiskFile, bounds: Bounds) -> io::Result<bool> {
+    let mut walk = Walk::new(file, Bounds { limit: u64::MAX, proven: 0, ..bounds });
+    let mut commits = 0;
+    loop {
+        match walk.step()? {
+            Piece::Record(record) => commits += u32::from(record.tag.opens),
+            Piece::Hole(_) => {}
+            Piece::End { .. } => return Ok(false),
+        }
+        if commits > 1 {
+            return Ok(true);
+        }
+    }
+}
+
 fn look_through(
     opened: Opened,
     expected: u64,
@@ -316,6 +333,9 @@ fn look_through(
             }
             Piece::End { end, offset, next } => {
                 (found.end, found.end_offset, found.next) = (end, offset, next);
+                if next == first && is_certain && has_commits(&*file, bounds).map_err(read)? {
+                    return Err(JournalFault::Both { path: about.path, first });
+                }
                 found.has_dirt = walk.has_dirt().map_err(read)?;
                 return Ok(found);
             }

@@ -12,6 +12,7 @@ use crate::journal::dead::look::look;
 use crate::journal::dead::{Letter, LetterState, folder};
 use crate::journal::disk::Disk;
 use crate::journal::export::{Look, furthest};
+use crate::journal::pair;
 use crate::journal::survey::survey;
 use crate::journal::walk::{Piece, Record};
 use crate::money_event::codec::{read_auction, read_drops, read_event};
@@ -157,6 +158,9 @@ fn read_journal(
     if survey.segments.is_empty() {
         let (path, why) = (dirs.main.clone(), "there is no segment in it");
         return Err(LedgerFault::Strange { path, why });
+    }
+    if let Some(fault) = pair::missing(disk, dirs).map_err(journal)? {
+        faults.add(|| format!("{fault}; see --spill"));
     }
     // a cursor that is lost costs repeats to a sink, not money
     for fault in (Look { survey, cursors: BTreeMap::new() }).findings().faults {

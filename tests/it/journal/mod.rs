@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod kill;
 mod letters;
+mod pair;
 mod room;
 mod seeds;
 mod sinks;
