@@ -85,16 +85,34 @@ pub struct Steady {
     believe_after: Duration,
     /// Since when it has been off, and whether ahead.
     off: Option<(Instant, bool)>,
+    /// Since when the clock of the start is in doubt, and by how much it may have been ahead.
+    doubt: Option<(Instant, Duration)>,
 }
 
 impl Steady {
     /// From this moment on.
     pub const fn new(start: Anchor, believe_after: Duration) -> Self {
-        Self { anchor: start, believe_after, off: None }
+        Self { anchor: start, believe_after, off: None, doubt: None }
+    }
+
+    /// From this moment on, where the last that is known of before is `seen` (zero: nothing): as long as
+    /// nobody knows whether the clock is right, no more time than that has gone by for certain.
+    pub fn since(seen: Duration, start: Anchor, believe_after: Duration) -> Self {
+        let ahead = start.wall.saturating_sub(seen);
+        let doubt = (!seen.is_zero()).then_some((start.monotonic, ahead));
+        Self { doubt, ..Self::new(start, believe_after) }
     }
 
     /// The time, and what is to be told of the wall clock: each jump once.
     pub fn look(&mut self, now: Anchor) -> (Duration, Option<Turn>) {
+        let (time, turn) = self.without_jumps(now);
+        let is_over =
+            |since: Instant| now.monotonic.saturating_duration_since(since) >= self.believe_after;
+        self.doubt.take_if(|(since, _)| is_over(*since));
+        (time.saturating_sub(self.doubt.map_or(Duration::ZERO, |(_, ahead)| ahead)), turn)
+    }
+
+    fn without_jumps(&mut self, now: Anchor) -> (Duration, Option<Turn>) {
         let line = self.anchor.wall_at(now.monotonic);
         let is_ahead = now.wall > line;
         let by = now.wall.abs_diff(line);
@@ -149,6 +167,25 @@ mod tests {
         assert_eq!(look(4_000, 1_004_000), (1_004_000, Some(Turn::Behind(s(999_948)))));
         assert_eq!(look(7_600, 1_007_600), (1_007_600, Some(Turn::Believed)));
         assert_eq!(look(7_601, 2_007_601), (1_007_601, Some(Turn::Ahead(s(1_000_000)))));
+    }
+
+    #[test]
+    fn a_clock_that_may_be_wrong_at_the_start_lets_no_more_time_go_by_than_is_certain() {
+        let s = Duration::from_secs;
+        let (began, wall) = (monotonic(), s(1_000_000));
+        let mut steady = Steady::since(s(900_000), Anchor::of(began, wall), s(3_600));
+        let mut look = |at: u64, said: u64| {
+            let (time, turn) = steady.look(Anchor::of(began + s(at), s(said)));
+            (time.as_secs(), turn)
+        };
+        assert_eq!(look(10, 1_000_010), (900_010, None));
+        // it was a day ahead, and is set right
+        assert_eq!(look(20, 913_620), (813_620, Some(Turn::Behind(s(86_400)))));
+        assert_eq!(look(3_599, 917_199), (817_199, None));
+        assert_eq!(look(3_620, 917_220), (917_220, Some(Turn::Believed)));
+        // nothing is known of before
+        let mut steady = Steady::since(s(0), Anchor::of(began, wall), s(3_600));
+        assert_eq!(steady.look(Anchor::of(began, wall)), (wall, None));
     }
 
     #[test]

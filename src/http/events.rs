@@ -5,7 +5,8 @@
 //! Invariants: what is answered as done is durable, or was no event of ours; which of the two
 //! nobody is told. An event that was taken is tried to its end, whether or not its client waits.
 
-use crate::clock;
+use super::event_address::{Told, plain, token_of, told, wants_image};
+use crate::clock::{self, Anchor};
 use crate::journal::Refused;
 use crate::journal::handle::Once;
 use crate::lifecycle::tasks::Tasks;
@@ -15,9 +16,9 @@ use crate::money_event::{EventType, MoneyEvent, URL_BYTES_MAX};
 use crate::notice::event_log::{Counted, EventLog};
 use crate::snapshot::Held;
 use crate::telemetry::cells::{EventEnd, EventRejected, WorkerCells};
+use crate::token::keys::Now;
 use crate::token::{Claims, Invalid};
 use http::Method;
-use http::header::ACCEPT;
 use http::request::Parts;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,15 +28,9 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tracing::error;
 
-/// Where they come.
-pub const PATH: &str = "/e/";
-
 /// Longest path and query of one, whatever other requests may have: one of ours, with what the
 /// upstream filled in.
 const URI_BYTES_MAX: usize = 8 << 10;
-
-/// Digits of a number in the query.
-const NUMBER_BYTES_MAX: usize = 20;
 
 /// What whoever brought an event is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +47,6 @@ pub enum EventReply {
     TooLong,
 }
 
-/// What the query says; nothing of it is signed, and no price of ours follows from it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// `l`: the loss reason.
-    pub loss: Option<u32>,
-    /// `m`: what would have won upstream, in the currency of our answer.
-    pub min_to_win: Option<Cpm>,
-    /// `t`: when the imp was fulfilled, in milliseconds since the epoch.
-    pub imp_ts: Option<u64>,
-}
-
 /// Takes events.
 #[derive(Debug)]
 pub struct EventDesk {
@@ -72,6 +56,8 @@ pub struct EventDesk {
     waiting: Rc<Cell<u32>>,
     most: u32,
     scratch: RefCell<Vec<u8>>,
+    /// From which the time follows also where the wall clock jumps.
+    start: Anchor,
 }
 
 /// How long an event is tried again that no upstream brings. In a shorter outage of the broker the
@@ -116,7 +102,8 @@ impl Drop for Waiting {
 impl EventDesk {
     /// With room for so many that wait, each in one of the worker's tasks.
     pub fn new(log: EventLog, cells: Rc<WorkerCells>, tasks: Tasks, most: u32) -> Self {
-        Self { log, cells, tasks, waiting: Rc::default(), most, scratch: RefCell::default() }
+        let (waiting, scratch, start) = (Rc::default(), RefCell::default(), Anchor::now());
+        Self { log, cells, tasks, waiting, most, scratch, start }
     }
 
     /// Whether an auction may be held: its events have a place to go.
@@ -134,7 +121,8 @@ impl EventDesk {
         if uri.len() > URI_BYTES_MAX {
             return Taken::not(EventReply::TooLong);
         }
-        let (token, is_gif) = token_of(parts.uri.path());
+        let path = plain(parts.uri.path());
+        let (token, is_gif) = token_of(&path);
         let done = if is_gif || wants_image(parts) { EventReply::Pixel } else { EventReply::Done };
         let event = match self.read(token, parts.uri.query(), snapshot, wall) {
             Ok(event) => event,
@@ -205,7 +193,8 @@ impl EventDesk {
     ) -> Result<MoneyEvent, EventRejected> {
         let issuer = snapshot.issuer.as_ref().ok_or(EventRejected::UnknownKey)?;
         let scratch = &mut *self.scratch.borrow_mut();
-        let claims = issuer.keys.accept(token.as_bytes(), wall, scratch).map_err(rejected)?;
+        let now = Now::by(wall, self.start.wall_at(clock::monotonic()));
+        let claims = issuer.keys.accept(token.as_bytes(), now, scratch).map_err(rejected)?;
         let told = told(query.unwrap_or_default());
         let received_us = u64::try_from(wall.as_micros()).unwrap_or(u64::MAX);
         let mut event = claims.event(received_us, resolve(&claims, told));
@@ -288,44 +277,6 @@ const fn rejected(why: Invalid) -> EventRejected {
     }
 }
 
-/// Whether a request is an event, and not one for a partner.
-pub fn is_event(parts: &Parts) -> bool {
-    parts.uri.path().starts_with(PATH)
-}
-
-/// The token in a path, and whether a pixel is asked for.
-fn token_of(path: &str) -> (&str, bool) {
-    let token = path.strip_prefix(PATH).unwrap_or_default();
-    token.strip_suffix(".gif").map_or((token, false), |token| (token, true))
-}
-
-/// An `<img>` asks for images first; a server asks for anything or says nothing.
-fn wants_image(parts: &Parts) -> bool {
-    let accept = parts.headers.get(ACCEPT).map_or(&b""[..], |value| value.as_bytes());
-    accept.trim_ascii_start().get(..6).is_some_and(|start| start.eq_ignore_ascii_case(b"image/"))
-}
-
-/// What the upstream filled in; what it left (`${AUCTION_LOSS}`) or wrote otherwise is not known.
-fn told(query: &str) -> Told {
-    let mut told = Told::default();
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        if value.len() > NUMBER_BYTES_MAX {
-            continue;
-        }
-        match name {
-            // 0 is the code of a win; those of exchanges' own begin at 1000
-            "l" => told.loss = value.parse::<u16>().ok().filter(|code| *code != 0).map(u32::from),
-            "m" => {
-                let units = value.parse::<f64>().ok().filter(|units| *units >= 0.0);
-                told.min_to_win = units.and_then(Cpm::from_wire);
-            }
-            "t" => told.imp_ts = value.parse().ok(),
-            _ => {}
-        }
-    }
-    told
-}
-
 /// The bidder's notice with how it ended.
 fn resolve(claims: &Claims<'_>, told: Told) -> String {
     if claims.url.is_empty() {
@@ -374,27 +325,6 @@ mod tests {
     use crate::telemetry::hub::{Hub, TelemetrySettings};
 
     #[test]
-    fn what_the_upstream_says_is_read_or_not_known() {
-        let cents = |units: i64| Some(Cpm::from_micros(units * 10_000));
-        for (query, loss, min_to_win, imp_ts) in [
-            ("", None, None, None),
-            ("l=102&m=1.25&t=1800000000123", Some(102), cents(125), Some(1_800_000_000_123)),
-            ("l=${AUCTION_LOSS}&m=${AUCTION_MIN_TO_WIN}", None, None, None),
-            ("l=&m=&t=", None, None, None),
-            ("l=-1&m=-1&t=-1", None, None, None),
-            ("m=NaN&l=1e3&t=1.5", None, None, None),
-            ("m=inf&x=1&&=&l", None, None, None),
-            ("m=1e99", None, None, None),
-            ("l=000000000000000000000000001", None, None, None),
-            // a win's, and no code at all
-            ("l=0", None, None, None),
-            ("l=4294967295", None, None, None),
-        ] {
-            assert_eq!(told(query), Told { loss, min_to_win, imp_ts }, "{query}");
-        }
-    }
-
-    #[test]
     fn a_bidder_learns_what_would_have_won_on_its_own_side() {
         let claims = Claims {
             gross: Amount::new(2_000_000, Currency::USD),
@@ -429,22 +359,6 @@ mod tests {
         let told = Told { imp_ts: Some(5), ..Told::default() };
         assert_eq!(resolve(&won, told), "https://b.example/l?r=0&m=&t=5");
         assert_eq!(resolve(&Claims { url: "", ..claims }, loss), "");
-    }
-
-    #[test]
-    fn a_pixel_is_asked_for_by_its_name_or_by_what_is_taken() {
-        for (path, accept, expected) in [
-            ("/e/abc", "", ("abc", false)),
-            ("/e/abc.gif", "", ("abc", true)),
-            ("/e/abc", "image/avif,image/webp,*/*;q=0.8", ("abc", true)),
-            ("/e/abc", "*/*", ("abc", false)),
-            ("/e/", "", ("", false)),
-        ] {
-            let request = http::Request::get(path).header(ACCEPT, accept).body(()).unwrap();
-            let parts = request.into_parts().0;
-            let (token, is_gif) = token_of(parts.uri.path());
-            assert_eq!((token, is_gif || wants_image(&parts)), expected, "{path} {accept}");
-        }
     }
 
     fn opened(dir: &std::path::Path) -> Opened {

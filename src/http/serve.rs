@@ -13,7 +13,8 @@ use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
-use crate::http::events::{self, EventDesk, Taken};
+use crate::http::event_address::is_event;
+use crate::http::events::{EventDesk, Taken};
 use crate::http::gates::{Gates, Owed};
 use crate::http::head::{self, Head};
 use crate::http::reply::{self, Replier, Reply, Styles, Table};
@@ -207,7 +208,7 @@ impl<R: Road> Front<R> {
 
     /// Where an event is taken; `None`: it is none, or one that could be read in two ways.
     fn desk_of(&self, parts: &Parts, line: &Line) -> Option<&EventDesk> {
-        let is_one = events::is_event(parts)
+        let is_one = is_event(parts)
             && !line.watch.lines.is_bare()
             && head::framing(parts, &self.settings).is_ok();
         self.events.as_ref().filter(|_| is_one)

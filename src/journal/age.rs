@@ -66,6 +66,7 @@ mod tests {
             file_bytes: 1,
             offset: 0,
             begun_us: begun_s * 1_000_000,
+            ends_s: 0,
             is_damaged: false,
         };
         Table { segments: (1..).zip(begun_s).map(segment).collect(), next: 100 }

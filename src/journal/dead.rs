@@ -122,7 +122,7 @@ impl DeadLetters {
     ) -> Result<Self, JournalFault> {
         let settings = Arc::new(settings(journal));
         let mut index = Index::default();
-        let recovered = recover(&*disk, &settings, &mut |record| index.note(record))?;
+        let recovered = recover(&*disk, &settings, &mut |_, record| index.note(record))?;
         let published = Arc::new(Published::new(recovered.table, recovered.next_ordinal));
         let maker = Maker {
             disk: Arc::clone(&disk),
@@ -311,7 +311,7 @@ impl DeadLetters {
             // no helper probes for this store: each append does
             self.probe()?;
         }
-        let entry = |payload| Entry { kind, class: Class::Durable, payload };
+        let entry = |payload| Entry { kind, class: Class::Durable, ends_s: 0, payload };
         let entries: Vec<Entry<'_>> = payloads.iter().map(|payload| entry(payload)).collect();
         let range = self.store.commit(&entries, now_us).map_err(|refused| self.fault(refused))?;
         for path in self.store.take_leftovers() {

@@ -323,6 +323,9 @@ fn write_hole(format: Format, hole: &Hole, out: &mut dyn Write) -> io::Result<()
     }
 }
 
+/// With what a text begins that gets an apostrophe before it: one, too, so that it is told from those.
+pub const GUARDED: [char; 7] = ['=', '+', '-', '@', '\t', '\r', '\''];
+
 /// A value in a cell. A text that a spreadsheet would take for a formula gets an apostrophe before
 /// it: ids come from strangers.
 pub fn cell(value: &Value) -> String {
@@ -331,8 +334,7 @@ pub fn cell(value: &Value) -> String {
         Value::Number(_) => return value.to_string(),
         other => other.to_string(),
     };
-    let text =
-        if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text };
+    let text = if text.starts_with(GUARDED) { format!("'{text}") } else { text };
     if text.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
@@ -351,6 +353,8 @@ mod tests {
             (json!("a,b"), "\"a,b\""),
             (json!("a\"b"), "\"a\"\"b\""),
             (json!("=1+1"), "'=1+1"),
+            (json!("'=1"), "''=1"),
+            (json!("'a"), "''a"),
             (json!("-1,\n"), "\"'-1,\n\""),
             (json!(-5), "-5"),
             (json!([{"a": 1}]), "\"[{\"\"a\"\":1}]\""),

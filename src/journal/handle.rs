@@ -35,6 +35,8 @@ pub struct Parts {
     pub chores: Arc<Chores>,
     /// When it was opened.
     pub start: Anchor,
+    /// When the newest segment that was found had been begun, since the epoch; zero without one.
+    pub newest: Duration,
 }
 
 /// What became of an event that counts once.

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 /// So many probes pass before the ballast is put back after the disk was full.
 const BALLAST_PROBES: u32 = 30;
 
-/// After so long with the wall clock somewhere else no token of before is alive (they live for 7 days
-/// at most, or less than `keep_for`, and may be early and late).
-const BELIEVE_AFTER_MAX: Duration = Duration::from_secs(8 * 86_400);
+/// No token lives longer: 7 days at most, or less than `keep_for`, and they may be early and late. After so
+/// long with the wall clock somewhere else none of before is alive.
+const LIFE_MAX: Duration = Duration::from_secs(8 * 86_400);
 
 #[derive(Debug, Default)]
 struct Asked {
@@ -119,8 +119,8 @@ struct Helper {
 
 impl Helper {
     fn new(journal: Journal, maker: Maker, ages: Ages) -> Self {
-        let believe_after = maker.settings.keep_for.min(BELIEVE_AFTER_MAX);
-        let steady = Steady::new(journal.parts().start, believe_after);
+        let believe_after = maker.settings.keep_for.min(LIFE_MAX);
+        let steady = Steady::since(journal.parts().newest, journal.parts().start, believe_after);
         let (barred, keeps_buffered) = (Barred::default(), true);
         Self { journal, maker, barred, calm: 0, full: 0, steady, ages, keeps_buffered }
     }
@@ -172,7 +172,7 @@ impl Helper {
             tell(turn);
         }
         self.journal.parts().dedupe.forget(time.as_secs());
-        self.retain(now.monotonic());
+        self.retain(now.monotonic(), time);
         self.tell_of_buffered();
         if self.maker.published.parts().has_no_ballast {
             self.calm += 1;
@@ -185,13 +185,15 @@ impl Helper {
         }
     }
 
-    fn retain(&mut self, now: Instant) {
+    /// `time` is since the epoch.
+    fn retain(&mut self, now: Instant, time: Duration) {
         let table = self.maker.published.table();
         self.ages.note(&table, now);
         let least = self.journal.parts().cursors.least();
         let most = self.bytes_max(&table);
         let age = |ordinal| self.ages.of(ordinal, now);
-        let done = done_with(&table, &self.maker.settings, (least, most), age);
+        let bounds = (least, most, time.as_secs());
+        let done = done_with(&table, &self.maker.settings, bounds, age);
         let (Some(oldest), Some(newest)) = (done.first(), done.last()) else { return };
         let (segments, from, to) = (done.len(), oldest.first, newest.next);
         tracing::info!(segments, from, to, "journal: segments that are done with are removed");
@@ -254,13 +256,14 @@ fn tell(turn: Turn) {
 }
 
 /// The segments that may go: from the oldest on, all that every sink has passed (`least`) and that
-/// are older than `keep_for`, while the rest is at least `keep_bytes`. Damaged ones stay. Where the
+/// are older than `keep_for`, while the rest is at least `keep_bytes`, and no token of an event in
+/// them lives (`now_s`): not even one that was given out under a longer `keep_for`. Damaged ones stay. Where the
 /// journal gives way, also younger ones: the one in use and the one made ahead always have room in
 /// `most` bytes. `age_of` says how long ago the segment of a number was begun.
 pub fn done_with(
     table: &Table,
     settings: &Settings,
-    (least, most): (u64, u64),
+    (least, most, now_s): (u64, u64, u64),
     age_of: impl Fn(u64) -> Duration,
 ) -> Vec<Segment> {
     let mut rest = table.file_bytes();
@@ -271,7 +274,9 @@ pub fn done_with(
         let age = age_of(behind.ordinal);
         let left = rest.saturating_sub(segment.file_bytes);
         let has_room = rest.saturating_add(settings.segment_bytes.saturating_mul(2)) <= most;
-        let is_wanted = age < settings.keep_for || left < settings.keep_bytes;
+        // a later end was written by a clock that was wrong
+        let is_alive = (now_s..now_s + LIFE_MAX.as_secs()).contains(&segment.ends_s);
+        let is_wanted = age < settings.keep_for || left < settings.keep_bytes || is_alive;
         if segment.next > least || (is_wanted && (has_room || !settings.gives_way)) {
             break;
         }
@@ -287,6 +292,7 @@ pub fn done_with(
 mod tests {
     use super::*;
     use crate::journal::disk::real::RealDisk;
+    use crate::journal::frame::{HEADER_BYTES, SegmentHeader};
     use crate::journal::handle::Once;
     use crate::journal::open::{Opened, open};
     use crate::money_event::codec::{identify, write_event};
@@ -375,6 +381,36 @@ mod tests {
         running.close();
     }
 
+    #[test]
+    fn a_clock_that_is_ahead_at_a_start_has_nothing_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { ballast_bytes: 0, ..Settings::new(dir.path()) };
+        let Opened { journal, running, .. } = opened(&settings);
+        let yesterday_s = journal.parts().start.wall().as_secs() - 24 * HOUR_S;
+        let end_s = yesterday_s + HOUR_S;
+        assert_eq!(bill(&journal, 1, end_s), Some(true));
+        running.close();
+        // as if it had been begun yesterday: or the clock is a day ahead now
+        let path = path_of(&settings.dirs(), Place::Main, 1, false);
+        let mut bytes = std::fs::read(&path).unwrap();
+        let start = bytes.first_chunk_mut::<HEADER_BYTES>().unwrap();
+        let begun_us = yesterday_s * 1_000_000;
+        *start = SegmentHeader { begun_us, ..SegmentHeader::read(start).unwrap() }.write();
+        std::fs::write(&path, bytes).unwrap();
+
+        let Opened { journal, running, .. } = opened(&settings);
+        let mut one = helper(&journal);
+        for at_s in [1, 2] {
+            one.probe(after(&journal, at_s, 0));
+            assert_eq!(bill(&journal, 1, end_s), Some(false));
+            assert_eq!(bill(&journal, u128::from(at_s) * 10, end_s), Some(true));
+        }
+        // until it has stayed so for longer than a token lives
+        one.probe(after(&journal, 48 * HOUR_S, 0));
+        assert_eq!(bill(&journal, 3, end_s), None);
+        running.close();
+    }
+
     fn table() -> Table {
         let segment = |ordinal: u64| Segment {
             place: Place::Main,
@@ -385,6 +421,7 @@ mod tests {
             file_bytes: 100,
             offset: 64,
             begun_us: ordinal * 1_000_000,
+            ends_s: ordinal,
             is_damaged: ordinal == 2,
         };
         Table { segments: (1..=5).map(segment).collect(), next: 60 }
@@ -401,7 +438,8 @@ mod tests {
         let gone = |least, now_s, keep_bytes| -> Vec<u64> {
             let settings = Settings { keep_bytes, ..settings.clone() };
             let most = settings.disk_bytes_max;
-            let done = done_with(&table(), &settings, (least, most), begun_before(now_s));
+            let bounds = (least, most, now_s);
+            let done = done_with(&table(), &settings, bounds, begun_before(now_s));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };
         assert_eq!(gone(u64::MAX, 1_000, 0), [1, 3, 4]);
@@ -411,13 +449,24 @@ mod tests {
         assert_eq!(gone(u64::MAX, 11, 0), [0; 0]);
         assert_eq!(gone(u64::MAX, 1_000, 400), [1]);
         assert_eq!(gone(0, 1_000, 0), [0; 0]);
+        // the token of an event in the third and later ones lives; by a clock that was wrong: for ever
+        for (ends_s, expected) in [(1_003, &[1][..]), (u64::MAX, &[1, 3, 4])] {
+            let mut table = table();
+            for segment in table.segments.iter_mut().filter(|one| one.ordinal > 2) {
+                segment.ends_s = ends_s;
+            }
+            let bounds = (u64::MAX, settings.disk_bytes_max, 1_002);
+            let done = done_with(&table, &settings, bounds, begun_before(1_002));
+            let done: Vec<u64> = done.into_iter().map(|segment| segment.ordinal).collect();
+            assert_eq!(done, expected, "{ends_s}");
+        }
     }
 
     #[test]
     fn where_the_journal_gives_way_young_segments_go_before_the_disk_is_full() {
         let gone = |disk_bytes_max, gives_way, least| -> Vec<u64> {
             let settings = Settings { segment_bytes: 100, gives_way, ..Settings::new("unused") };
-            let bounds = (least, disk_bytes_max);
+            let bounds = (least, disk_bytes_max, 10);
             let done = done_with(&table(), &settings, bounds, begun_before(10));
             done.into_iter().map(|segment| segment.ordinal).collect()
         };

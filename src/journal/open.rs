@@ -16,7 +16,7 @@ use super::maker::Maker;
 use super::published::{Published, Segment, Table};
 use super::queue::Queue;
 use super::store::Store;
-use super::survey::{Survey, Surveyed, path_of, survey};
+use super::survey::{Survey, Surveyed, begun, path_of, survey};
 use super::walk::{End, Piece, Record};
 use super::{Dirs, JournalFault, Settings, helper, pair, writer};
 use crate::clock::{self, Anchor};
@@ -65,11 +65,11 @@ pub struct Recovered {
     pub lock: Vec<Box<dyn Debug + Send>>,
 }
 
-/// Brings the folders in order; `visit` gets each record that is there.
+/// Brings the folders in order; `visit` gets each record that is there, and its segment's number.
 pub fn recover(
     disk: &dyn Disk,
     settings: &Settings,
-    visit: &mut dyn FnMut(&Record<'_>),
+    visit: &mut dyn FnMut(u64, &Record<'_>),
 ) -> Result<Recovered, JournalFault> {
     settings.check()?;
     let dirs = settings.dirs();
@@ -89,7 +89,7 @@ pub fn recover(
     let mut report = Report::default();
     let cursors = sort_cursors(settings, known, &mut report);
     let mut pending: Vec<(&Cursor, u64)> = cursors.values().map(|cursor| (cursor, 0)).collect();
-    let mut count = |_: u64, piece: &Piece<'_>| {
+    let mut count = |ordinal: u64, piece: &Piece<'_>| {
         let Piece::Record(record) = piece else { return };
         records += 1;
         if record.tag.class == Class::Durable {
@@ -97,7 +97,7 @@ pub fn recover(
                 *pending += u64::from(record.sequence >= cursor.next);
             }
         }
-        visit(record);
+        visit(ordinal, record);
     };
     let survey = survey(disk, &dirs, proven, &mut count)?;
     let pending = pending.into_iter().map(|(_, pending)| pending).collect();
@@ -154,6 +154,7 @@ fn settle(
             file_bytes,
             offset: found.offset,
             begun_us: found.header.map_or(0, |header| header.begun_us),
+            ends_s: 0,
             is_damaged,
         });
     }
@@ -254,18 +255,25 @@ pub fn open(
     identify: Identify,
 ) -> Result<Opened, JournalFault> {
     let start = Anchor::now();
-    let now_s = start.wall().as_secs();
     let dedupe = Dedupe::new(settings.ids_max, settings.id_step);
-    let recovered = recover(&*disk, &settings, &mut |record| {
+    // a clock that is wrong at a start has nothing forgotten
+    let newest = newest(&*disk, &settings.dirs(), start)?;
+    let mut ends = BTreeMap::<u64, u64>::new();
+    let mut recovered = recover(&*disk, &settings, &mut |ordinal, record| {
         if record.tag.class == Class::Durable
             && let Some((id, expires_s)) = identify(record.tag.kind, record.payload)
         {
-            dedupe.remember(id, expires_s, now_s);
+            dedupe.remember(id, expires_s, newest.as_secs());
+            let end = ends.entry(ordinal).or_default();
+            *end = expires_s.max(*end);
         }
     })?;
+    for segment in &mut recovered.table.segments {
+        segment.ends_s = ends.get(&segment.ordinal).copied().unwrap_or(0);
+    }
     let mut report = recovered.report;
     report.took = clock::monotonic().saturating_duration_since(start.monotonic());
-    dedupe.close_before(newest(&recovered.table, start).as_secs());
+    dedupe.close_before(newest.as_secs());
     let ages = Ages::new(&recovered.table, settings.keep_for, start.monotonic());
     let balance = Book::new(recovered.cursors.keys().cloned().zip(recovered.pending));
     let settings = Arc::new(settings);
@@ -293,6 +301,7 @@ pub fn open(
         cursors: Arc::new(Cursors::new(recovered.cursors)),
         chores: Arc::default(),
         start,
+        newest,
     };
     let journal = Journal::new(parts);
     let threads = vec![
@@ -305,9 +314,13 @@ pub fn open(
 }
 
 /// When the newest segment was begun; one that says later than now was begun by a wrong clock.
-fn newest(table: &Table, now: Anchor) -> Duration {
-    let begun = table.segments.iter().map(|segment| Duration::from_micros(segment.begun_us));
-    begun.filter(|begun| *begun <= now.wall()).max().unwrap_or_default()
+fn newest(disk: &dyn Disk, dirs: &Dirs, now: Anchor) -> Result<Duration, JournalFault> {
+    for place in dirs.places() {
+        let dir = dirs.of(*place);
+        disk.make_dir(dir).map_err(JournalFault::disk("make", dir))?;
+    }
+    let begun = begun(disk, dirs)?.into_iter().map(Duration::from_micros);
+    Ok(begun.filter(|begun| *begun <= now.wall()).max().unwrap_or_default())
 }
 
 fn log(report: &Report) {

@@ -28,6 +28,8 @@ pub struct Segment {
     /// Where its records begin: 0 where the header is lost and they must be searched.
     pub offset: u64,
     pub begun_us: u64,
+    /// When the last of its events' tokens ends, in seconds since the epoch.
+    pub ends_s: u64,
     /// Something in it was lost; it is kept until somebody has looked at it.
     pub is_damaged: bool,
 }

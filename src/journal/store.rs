@@ -27,6 +27,8 @@ const AWAY_PROBES: u32 = 10;
 pub struct Entry<'a> {
     pub kind: u8,
     pub class: Class,
+    /// When the token of its event ends, in seconds since the epoch; else 0.
+    pub ends_s: u64,
     pub payload: &'a [u8],
 }
 
@@ -39,6 +41,7 @@ struct Active {
     path: PathBuf,
     first: u64,
     begun_us: u64,
+    ends_s: u64,
     /// Where the next commit goes; 0 before the first.
     offset: u64,
 }
@@ -181,7 +184,8 @@ impl Store {
                 self.fail();
                 return Err(Refused::Failed);
             }
-            match self.write(entries.len() as u64) {
+            let ends_s = entries.iter().map(|entry| entry.ends_s).max().unwrap_or(0);
+            match self.write(entries.len() as u64, ends_s) {
                 Ok(next) => {
                     self.next = next;
                     self.is_marked = entries.iter().all(|entry| entry.kind == MARK);
@@ -198,7 +202,7 @@ impl Store {
         if self.is_marked || self.active.is_none() {
             return Ok(());
         }
-        let entry = Entry { kind: MARK, class: Class::Buffered, payload: &[] };
+        let entry = Entry { kind: MARK, class: Class::Buffered, ends_s: 0, payload: &[] };
         self.commit(&[entry], now_us).map(drop)
     }
 
@@ -283,7 +287,8 @@ impl Store {
         }
         self.published().adjust(|parts| parts.is_spilling = place == Place::Spill);
         let (first, begun_us) = (self.next, now_us);
-        self.active = Some(Active { file, place, ordinal, path, first, begun_us, offset: 0 });
+        self.active =
+            Some(Active { file, place, ordinal, path, first, begun_us, ends_s: 0, offset: 0 });
     }
 
     fn spare(&mut self, place: Place) -> Option<Prepared> {
@@ -299,7 +304,7 @@ impl Store {
     }
 
     /// Writes the buffer; answers the sequence behind it.
-    fn write(&mut self, records: u64) -> io::Result<u64> {
+    fn write(&mut self, records: u64, ends_s: u64) -> io::Result<u64> {
         let Some(active) = &mut self.active else {
             return Err(io::Error::other("no segment is open"));
         };
@@ -315,6 +320,7 @@ impl Store {
         };
         active.file.commit(active.offset, bytes)?;
         active.offset += bytes.len() as u64;
+        active.ends_s = active.ends_s.max(ends_s);
         let next = self.next + records;
         let segment = Segment {
             place: active.place,
@@ -325,6 +331,7 @@ impl Store {
             file_bytes: self.maker.settings.segment_bytes,
             offset: HEADER_BYTES as u64,
             begun_us: active.begun_us,
+            ends_s: active.ends_s,
             is_damaged: false,
         };
         self.maker.published.extend(segment);

@@ -134,6 +134,21 @@ pub fn path_of(dirs: &Dirs, place: Place, ordinal: u64, is_damaged: bool) -> Pat
     dirs.of(place).join(name)
 }
 
+/// When each segment whose header can be read was begun, in microseconds since the epoch.
+pub fn begun(disk: &dyn Disk, dirs: &Dirs) -> Result<Vec<u64>, JournalFault> {
+    let (files, _) = list(disk, dirs)?;
+    let mut found = Vec::with_capacity(files.len());
+    for about in files {
+        let path = &about.path;
+        let mut start = [0; HEADER_BYTES];
+        let file = disk.open_to_read(path).map_err(JournalFault::disk("read", path))?;
+        let got = file.read_at(0, &mut start).map_err(JournalFault::disk("read", path))?;
+        let header = SegmentHeader::read(start.get(..got).unwrap_or_default());
+        found.extend(header.map(|header| header.begun_us));
+    }
+    Ok(found)
+}
+
 struct Opened {
     file: Box<dyn DiskFile>,
     about: SegmentFile,

@@ -131,10 +131,16 @@ impl Writer {
             return;
         }
         let drops = drops.as_deref();
-        let count = |payload| Entry { kind: kind::DROPPED, class: Class::Buffered, payload };
+        let count =
+            |payload| Entry { kind: kind::DROPPED, class: Class::Buffered, ends_s: 0, payload };
         let entries: Vec<Entry<'_>> = items
             .iter()
-            .map(|item| Entry { kind: item.kind, class: item.class, payload: &item.payload })
+            .map(|item| Entry {
+                kind: item.kind,
+                class: item.class,
+                ends_s: item.event.map_or(0, |(_, ends_s)| ends_s),
+                payload: &item.payload,
+            })
             .chain(drops.map(count))
             .collect();
         let begun = clock::monotonic();

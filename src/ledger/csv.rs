@@ -3,6 +3,7 @@
 //! Owns: reading a record (RFC 4180) and a cell. Never: what a column means. Invariant: total over
 //! any bytes; memory is bounded by the longest record that is allowed.
 
+use crate::journal::export::GUARDED;
 use std::io::{self, BufRead};
 
 /// Reads the next record into `cells`; false at the end. A record longer than `most` bytes, or one
@@ -64,8 +65,7 @@ fn invalid(why: &'static str) -> io::Error {
 /// formula.
 pub fn text(cell: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(cell).ok()?;
-    let bare =
-        text.strip_prefix('\'').filter(|rest| rest.starts_with(['=', '+', '-', '@', '\t', '\r']));
+    let bare = text.strip_prefix('\'').filter(|rest| rest.starts_with(GUARDED));
     Some(bare.unwrap_or(text))
 }
 
@@ -107,8 +107,6 @@ mod tests {
     proptest! {
         #[test]
         fn a_cell_that_the_export_wrote_is_read_back(texts in prop::collection::vec("[a-c,\"\n'=+-]{0,6}", 1..5)) {
-            // what begins with an apostrophe and a sign is not told from what was given one
-            prop_assume!(!texts.iter().any(|text| text.starts_with('\'')));
             let cells: Vec<String> =
                 texts.iter().map(|text| export::cell(&serde_json::json!(text))).collect();
             let line = format!("{}\n", cells.join(","));

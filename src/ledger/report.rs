@@ -54,7 +54,7 @@ pub fn totals(
         Format::Table => table(question, totals, out),
         Format::Json => {
             let value = json_of(question, totals, faults);
-            writeln!(out, "{value:#}")
+            format!("{value:#}").lines().try_for_each(|line| writeln!(out, "{}", tame(line)))
         }
         Format::Csv => csv(question, &totals.rows, out),
     }

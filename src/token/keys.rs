@@ -50,6 +50,26 @@ pub struct Key {
     print: [u8; 8],
 }
 
+/// The time, as far as it is certain: what is over, or has not come, is so by both. Since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub earliest: Duration,
+    pub latest: Duration,
+}
+
+impl Now {
+    /// By two clocks.
+    pub fn by(one: Duration, other: Duration) -> Self {
+        Self { earliest: one.min(other), latest: one.max(other) }
+    }
+}
+
+impl From<Duration> for Now {
+    fn from(now: Duration) -> Self {
+        Self::by(now, now)
+    }
+}
+
 /// The keys of one generation: the first one signs, all are taken.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -131,14 +151,15 @@ impl Keys {
         out.truncate(at + written);
     }
 
-    /// What a token says, where it is one of ours and its time has come and is not over. `now` is
-    /// since the epoch; the claims borrow from `scratch`.
+    /// What a token says, where it is one of ours and its time has come and is not over. The claims
+    /// borrow from `scratch`.
     pub fn accept<'a>(
         &self,
         token: &[u8],
-        now: Duration,
+        now: impl Into<Now>,
         scratch: &'a mut Vec<u8>,
     ) -> Result<Claims<'a>, Invalid> {
+        let Now { earliest, latest } = now.into();
         if token.len() > TOKEN_CHARS_MAX {
             return Err(Invalid::Malformed);
         }
@@ -163,10 +184,10 @@ impl Keys {
         scratch.truncate(length);
         key.turn(scratch).ok_or(Invalid::Malformed)?;
         let claims = layout::read(scratch).ok_or(Invalid::Malformed)?;
-        if now.as_secs() > claims.expires_s.saturating_add(SKEW.as_secs()) {
+        if earliest.as_secs() > claims.expires_s.saturating_add(SKEW.as_secs()) {
             return Err(Invalid::Expired);
         }
-        if Duration::from_micros(claims.auction_us) > now + SKEW {
+        if Duration::from_micros(claims.auction_us) > latest + SKEW {
             return Err(Invalid::Early);
         }
         Ok(claims)

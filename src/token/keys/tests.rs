@@ -226,6 +226,18 @@ fn a_token_is_taken_in_its_time_and_five_minutes_around_it() {
         let read = keys.accept(&token, Duration::from_secs(now), &mut scratch);
         assert_eq!(read.err(), refusal, "{now}");
     }
+    // one of two clocks is wrong: it is taken where it is good by the other
+    for (one, other, refusal) in [
+        (at, end + 7_200, None),
+        (at - 7_200, at, None),
+        (at - 7_200, end + 7_200, None),
+        (end + 301, end + 7_200, Some(Invalid::Expired)),
+        (at - 301, at - 7_200, Some(Invalid::Early)),
+    ] {
+        let now = Now::by(Duration::from_secs(one), Duration::from_secs(other));
+        let read = keys.accept(&token, now, &mut scratch);
+        assert_eq!(read.err(), refusal, "{one} {other}");
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn written(segment_bytes: u64, segments: usize, is_closed: bool) -> Written {
         sinks: vec!["a".to_owned()],
         ..Settings::new("/main")
     };
-    let recovered = recover(&disk, &settings, &mut |_| {}).unwrap();
+    let recovered = recover(&disk, &settings, &mut |_, _| {}).unwrap();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let published = Arc::new(Published::new(recovered.table, recovered.next_ordinal));
     let maker = Maker {
@@ -62,7 +62,7 @@ fn written(segment_bytes: u64, segments: usize, is_closed: bool) -> Written {
             .collect();
         let entries: Vec<Entry<'_>> = payloads
             .iter()
-            .map(|payload| Entry { kind: 9, class: Class::Durable, payload })
+            .map(|payload| Entry { kind: 9, class: Class::Durable, ends_s: 0, payload })
             .collect();
         let sequences = store.commit(&entries, 1).unwrap();
         records.extend(sequences.zip(payloads));
@@ -129,7 +129,7 @@ impl Written {
     /// What a start reads of it.
     fn start(&self) -> (Recovered, Found) {
         let (mut found, mut expected) = (Found::default(), self.records.iter().peekable());
-        let recovered = recover(&self.disk, &self.settings, &mut |record| {
+        let recovered = recover(&self.disk, &self.settings, &mut |_, record| {
             found.take(&mut expected, record);
         });
         found.end(expected);
@@ -205,7 +205,7 @@ fn of_each_truncation_the_prefix_survives() {
         );
         assert_eq!(recovered.report.lost, 0);
         // a start behind it goes on with the next sequence, and the same is found again
-        let again = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+        let again = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
         assert_eq!(again.table.next, recovered.table.next);
         written.disk.wipe();
         written.disk.create(path).unwrap();
@@ -229,7 +229,7 @@ fn damage_in_the_middle_is_kept_apart_and_said_and_the_rest_is_read() {
     let path = &written.segments[0];
     let bytes = written.disk.bytes(path);
     written.disk.flip(path, offset_of(&bytes, 20) + 30, 1);
-    let recovered = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+    let recovered = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
     assert_eq!((recovered.report.damaged, recovered.report.lost), (1, 1));
     let damaged = path.with_extension("damaged");
     assert!(written.disk.paths().contains(&damaged) && !written.disk.paths().contains(path));
@@ -237,7 +237,7 @@ fn damage_in_the_middle_is_kept_apart_and_said_and_the_rest_is_read() {
     let found = written.examine();
     assert_eq!((found.missing, found.changed, found.lost), (vec![21], Vec::new(), 1));
     // and again after the next start
-    let again = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+    let again = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
     assert_eq!((again.report.damaged, again.report.lost), (1, 1));
     assert_eq!(again.table.next, recovered.table.next);
 }
@@ -264,7 +264,7 @@ fn damage_in_the_last_segment_is_told_from_a_torn_tail_by_the_commit_behind_it()
     written.disk.flip(path, newest + 5, 1);
     let at = cursor::Cursor { next: all as u64 + 1, delivered: 0, dead: 0 };
     cursor::save(&written.disk, Path::new("/main"), "a", at).unwrap();
-    let recovered = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+    let recovered = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
     assert_eq!((recovered.report.lost, recovered.report.cut), (1, None));
     assert_eq!(recovered.table.next, all as u64 + 1);
 }
@@ -288,7 +288,7 @@ fn a_segment_that_is_gone_is_a_gap() {
     let found = written.examine();
     assert!(found.lost > 0 && found.changed.is_empty());
     assert_eq!(found.count as u64 + found.lost, written.records.len() as u64);
-    let recovered = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+    let recovered = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
     assert_eq!(recovered.report.lost, found.lost);
     // its neighbours are whole
     assert!(recovered.table.segments.iter().all(|segment| !segment.is_damaged));
@@ -304,7 +304,7 @@ fn a_lost_header_costs_no_record() {
         written.disk.set_bytes(path, &bytes);
         let all = Found { is_seen: true, ..Found::all(written.records.len()) };
         assert_eq!(written.examine(), all, "{segments} segments");
-        let recovered = recover(&written.disk, &written.settings, &mut |_| {}).unwrap();
+        let recovered = recover(&written.disk, &written.settings, &mut |_, _| {}).unwrap();
         assert!(recovered.table.segments[0].is_damaged);
         let found = written.examine();
         let expected = (written.records.len(), Vec::new(), 0);

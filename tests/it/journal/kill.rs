@@ -102,7 +102,7 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
         told.extend(lines.map_while(Result::ok).filter_map(|line| line.parse::<u128>().ok()));
 
         let mut found = BTreeSet::new();
-        let recovered = recover(&RealDisk, &settings(dir.path()), &mut |record| {
+        let recovered = recover(&RealDisk, &settings(dir.path()), &mut |_, record| {
             assert_eq!(record.tag.class, Class::Durable);
             let event = EventType::of_kind(record.tag.kind).unwrap();
             let event = read_event(event, record.payload).unwrap();

@@ -65,7 +65,7 @@ impl Lives {
     /// What is found after a start is all that must be there, in order, and nothing else.
     fn start(&mut self) -> Option<Recovered> {
         let mut found = BTreeMap::new();
-        let result = recover(&self.disk, &self.settings, &mut |record| {
+        let result = recover(&self.disk, &self.settings, &mut |_, record| {
             let twice = found.insert(record.sequence, record.payload.to_vec());
             assert_eq!(twice, None, "sequence {} came twice", record.sequence);
             assert!(found.keys().next_back() == Some(&record.sequence), "not in order");
@@ -188,7 +188,7 @@ impl Lives {
         }
         let class = if self.dice.one_in(5) { Class::Buffered } else { Class::Durable };
         let entries: Vec<Entry<'_>> =
-            payloads.iter().map(|payload| Entry { kind: 9, class, payload }).collect();
+            payloads.iter().map(|payload| Entry { kind: 9, class, ends_s: 0, payload }).collect();
         if let Ok(sequences) = store.commit(&entries, 1) {
             assert_eq!(sequences.start, before);
             assert_eq!(maker.published.durable(), sequences.end);
@@ -224,7 +224,7 @@ fn small_store(disk: &Arc<dyn Disk>, settings: Settings) -> (Maker, Store, Setti
         ballast_bytes: 0,
         ..settings
     };
-    let fresh = recover(&**disk, &settings, &mut |_| ()).unwrap();
+    let fresh = recover(&**disk, &settings, &mut |_, _| ()).unwrap();
     let maker = Maker {
         disk: Arc::clone(disk),
         settings: Arc::new(settings.clone()),
@@ -235,7 +235,7 @@ fn small_store(disk: &Arc<dyn Disk>, settings: Settings) -> (Maker, Store, Setti
 }
 
 fn commit(store: &mut Store) -> Result<u64, Refused> {
-    let entry = Entry { kind: 9, class: Class::Durable, payload: &[7; 10_000] };
+    let entry = Entry { kind: 9, class: Class::Durable, ends_s: 0, payload: &[7; 10_000] };
     store.commit(&[entry], 1).map(|sequences| sequences.end)
 }
 
@@ -256,7 +256,7 @@ fn a_segment_that_was_made_too_late_gets_a_new_number() {
     let before = stalls.load(Ordering::Relaxed);
     let records = (0..6).map(|_| commit(&mut store).unwrap()).last().unwrap();
     assert_eq!(stalls.load(Ordering::Relaxed), before, "it is used");
-    let again = recover(&*disk, &settings, &mut |_| ()).unwrap();
+    let again = recover(&*disk, &settings, &mut |_, _| ()).unwrap();
     assert_eq!((again.table.next, again.report.lost), (records, 0));
 }
 
