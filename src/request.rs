@@ -244,7 +244,7 @@ pub struct DeviceFields {
     pub ifa: Text,
     pub is_limited: bool,
     pub is_do_not_track: bool,
-    /// `ext.atts` is 1 or 2: the app may not track the user, or was denied it.
+    /// `ext.atts` is 0, 1 or 2: nobody allowed the app to track the user.
     pub is_tracking_denied: bool,
     pub connectiontype: Option<u8>,
     pub country: Option<Country>,

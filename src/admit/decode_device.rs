@@ -86,12 +86,13 @@ fn device_ext(
 }
 
 /// `atts`, what iOS lets the app do (`skadnetwork.md`): 0 not determined, 1 restricted, 2 denied,
-/// 3 authorised. One that is none of these is a signal that cannot be read.
+/// 3 authorised. Only the last allows anything (there, "DNT, LMT and App Tracking Transparency
+/// Guidance"). One that is none of these is a signal that cannot be read.
 fn app_tracking(reader: &mut Reader<'_>, value: Value<'_>) {
     let is_empty = matches!(value.kind(), Kind::Text(""));
     match reader.integer(value, Field::DeviceAtts) {
         Ok(status) if !is_empty && matches!(status, None | Some(0..=3)) => {
-            reader.view.device.is_tracking_denied = matches!(status, Some(1 | 2));
+            reader.view.device.is_tracking_denied = matches!(status, Some(0..=2));
         }
         _ => reader.view.regs.is_malformed = true,
     }

@@ -6,9 +6,9 @@
 //! Invariant: a signal that we cannot read, or cannot judge without decoding it, is the strictest
 //! one; nothing a request says makes the reading laxer again.
 //!
-//! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `device.ext.atts` 1 or 2
-//! (the user may not, or would not, be tracked by the app; `skadnetwork.md`) · Global Privacy
-//! Control, `regs.ext.gpc` 1 (`gpc.md`) · `regs.gdpr` 1 · a consent string without a `gdpr` flag
+//! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `device.ext.atts` 0, 1
+//! or 2 (the user was not asked whether the app may track, may not be asked, or said no;
+//! `skadnetwork.md`) · Global Privacy Control, `regs.ext.gpc` 1 (`gpc.md`) · `regs.gdpr` 1 · a consent string without a `gdpr` flag
 //! that says 0 · `us_privacy` with the opt-out, or of another form than version 1's four
 //! characters · a `gpp_sid` other than -1 · a GPP string without a `gpp_sid` · a signal of the
 //! wrong type. What a user's own browser says in `Sec-GPC` and `DNT` counts like `gpc` and `dnt`.
@@ -34,7 +34,7 @@ pub enum Signal {
     Limited,
     /// `device.dnt` is 1, or the browser's `DNT` is.
     DoNotTrack,
-    /// `device.ext.atts` is 1 (restricted) or 2 (denied).
+    /// `device.ext.atts` is 0 (not determined), 1 (restricted) or 2 (denied).
     AppTracking,
     /// `regs.ext.gpc` is 1, or the browser's `Sec-GPC` is.
     GlobalPrivacyControl,

@@ -129,13 +129,15 @@ fn global_privacy_control_is_a_string_of_one_digit_in_either_place() {
 }
 
 #[test]
-fn an_app_that_may_not_track_is_told_by_a_status_of_four() {
+fn an_app_may_track_by_one_status_of_four_alone() {
     for (value, is_denied, is_malformed) in [
-        ("0", false, false),
+        ("0", true, false),
         ("1", true, false),
         ("2", true, false),
         ("3", false, false),
+        (r#""0""#, true, false),
         (r#""2""#, true, false),
+        (r#""3""#, false, false),
         ("2.0", true, false),
         ("null", false, false),
         (r#""""#, false, true),
