@@ -22,7 +22,7 @@ use gavel::money::{Cpm, Rates};
 use gavel::openrtb::ids::{Channel, Country, Media, PartnerId};
 use gavel::partner::{Partner, SchainNode};
 use gavel::privacy::disclosure::Disclosure;
-use gavel::privacy::{Consent, decide};
+use gavel::privacy::{Consent, PrivacySettings, decide};
 use gavel::request::{Key, ValidRequest};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -154,8 +154,9 @@ fn choose_and_write(c: &mut Criterion) {
     };
     let invitations = roster.eligible(&ask, &mut roster_scratch).invitations.to_vec();
     assert_eq!(invitations.len(), 5);
+    let settings = PrivacySettings::default();
     c.bench_function("decide what the user allows", |b| {
-        b.iter(|| decide(black_box(&request), &facts));
+        b.iter(|| decide(black_box(&request), &facts, &settings));
     });
     c.bench_function("choose 5 of 50 bidders", |b| {
         b.iter(|| roster.eligible(black_box(&ask), &mut roster_scratch).invitations.len());

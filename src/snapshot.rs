@@ -13,6 +13,7 @@ use crate::limits::rate::RateAccount;
 use crate::money::Rates;
 use crate::openrtb::ids::{BidderId, PartnerId};
 use crate::partner::Partner;
+use crate::privacy::PrivacySettings;
 use crate::telemetry::hub::Hub;
 use crate::telemetry::slots::{OTHER, Slot};
 use crate::token::issuer::Issuer;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     /// Which floors hold where, as an index.
     pub floors: FloorIndex,
     pub databases: Arc<Databases>,
+    /// What is taken for granted of users where requests do not say it.
+    pub privacy: PrivacySettings,
     /// `/sellers.json`, as it is served.
     pub sellers: Option<Bytes>,
     /// Where requests are recorded, while they are.
@@ -86,6 +89,7 @@ pub struct Parts {
     pub rates: Arc<Rates>,
     pub floors: Arc<[FloorRule]>,
     pub databases: Arc<Databases>,
+    pub privacy: PrivacySettings,
     pub sellers: Option<Bytes>,
     pub roster: RosterSettings,
     pub recording: Option<Arc<Recording>>,
@@ -101,6 +105,7 @@ impl Parts {
             rates: Arc::default(),
             floors: Arc::default(),
             databases: Arc::default(),
+            privacy: PrivacySettings::default(),
             sellers: None,
             roster: RosterSettings::default(),
             recording: None,
@@ -133,6 +138,7 @@ impl Snapshot {
             rates,
             floors,
             databases,
+            privacy,
             sellers,
             roster,
             recording,
@@ -154,6 +160,7 @@ impl Snapshot {
             rates_stale: rates.stale(),
             rates,
             databases,
+            privacy,
             sellers,
             recording,
             issuer,

@@ -207,6 +207,7 @@ fn first(config: &Config, databases: Arc<Databases>, recorder: &Recorder) -> Par
         rates: Arc::clone(&config.rules.rates),
         floors: Arc::clone(&config.rules.floors),
         databases,
+        privacy: config.rules.privacy.clone(),
         sellers: config.rules.sellers.clone(),
         roster: config.engine.roster,
     }

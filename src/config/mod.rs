@@ -14,6 +14,7 @@ pub mod events;
 pub mod fault;
 pub mod files;
 mod floors;
+mod lists;
 mod memory;
 pub mod notices;
 mod partners;

@@ -312,58 +312,6 @@ impl<'a> Table<'a> {
         first
     }
 
-    /// A list of texts, each of which `parse` takes.
-    pub fn list<T>(
-        &mut self,
-        key: &'static str,
-        wanted: &'static str,
-        doc: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Vec<T> {
-        self.row(key, "list", "empty".to_owned(), format!("each {wanted}"), doc);
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let Value::Array(items) = value else {
-            self.fault(key, Some(value), &format!("a list, each {wanted}"), None);
-            return Vec::new();
-        };
-        let mut read = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            match item.as_str().and_then(&parse) {
-                Some(one) => read.push(one),
-                None => self.fault_at(&format!("{key}[{index}]"), Some(item), wanted, None),
-            }
-        }
-        read
-    }
-
-    /// A list of whole numbers.
-    pub fn numbers<T>(
-        &mut self,
-        key: &'static str,
-        allowed: RangeInclusive<T>,
-        doc: &'static str,
-    ) -> Vec<T>
-    where
-        T: TryFrom<i64> + PartialOrd + Display,
-    {
-        let wanted = format!("a whole number, {} to {}", allowed.start(), allowed.end());
-        self.row(key, "list", "empty".to_owned(), format!("each {wanted}"), doc);
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let Value::Array(items) = value else {
-            self.fault(key, Some(value), &format!("a list, each {wanted}"), None);
-            return Vec::new();
-        };
-        let mut read = Vec::with_capacity(items.len());
-        for (index, item) in items.iter().enumerate() {
-            let number = item.as_integer().and_then(|number| T::try_from(number).ok());
-            match number.filter(|number| allowed.contains(number)) {
-                Some(number) => read.push(number),
-                None => self.fault_at(&format!("{key}[{index}]"), Some(item), &wanted, None),
-            }
-        }
-        read
-    }
-
     /// A number with a fraction, as a text or a TOML number; absent is `None`.
     pub fn decimal<T>(
         &mut self,
@@ -412,7 +360,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.values.and_then(|values| values.get(key))
     }
 
@@ -425,7 +373,7 @@ impl<'a> Table<'a> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    fn row(
+    pub(super) fn row(
         &mut self,
         key: &'static str,
         kind: &'static str,
@@ -439,11 +387,23 @@ impl<'a> Table<'a> {
         self.findings.borrow_mut().rows.push(Row { path, kind, default, allowed, doc, set });
     }
 
-    fn fault(&self, key: &str, value: Option<&Value>, wanted: &str, hint: Option<String>) {
+    pub(super) fn fault(
+        &self,
+        key: &str,
+        value: Option<&Value>,
+        wanted: &str,
+        hint: Option<String>,
+    ) {
         self.fault_at(key, value, wanted, hint);
     }
 
-    fn fault_at(&self, key: &str, value: Option<&Value>, wanted: &str, hint: Option<String>) {
+    pub(super) fn fault_at(
+        &self,
+        key: &str,
+        value: Option<&Value>,
+        wanted: &str,
+        hint: Option<String>,
+    ) {
         let found = value.map_or(Found::Nothing, |value| told(key, value));
         self.add(self.place(key).fault(found, wanted, hint));
     }

@@ -14,6 +14,7 @@ use crate::capture::recorder::CaptureSettings;
 use crate::macros::seal::PriceKeys;
 use crate::money::{Currency, Rates};
 use crate::partner::Partner;
+use crate::privacy::{GDPR_COUNTRIES, PrivacySettings};
 use crate::token::issuer::Issuer;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -35,6 +36,8 @@ pub struct Rules {
     pub rates: Arc<Rates>,
     /// Of all partners and of single ones, in the order of the files.
     pub floors: Arc<[FloorRule]>,
+    /// What is taken for granted of users.
+    pub privacy: PrivacySettings,
     /// `/sellers.json`, checked to be JSON.
     pub sellers: Option<Bytes>,
     /// What is recorded, where something is.
@@ -81,6 +84,23 @@ pub fn read_whole(root: &mut Table, folder: &Path, files: &Files, rules: &mut Ru
             Err(fault) => root.fault_of("sellers_json", &format!("a JSON file: {fault}"), None),
         }
     }
+    rules.privacy = privacy(root);
+}
+
+/// `[privacy]`.
+fn privacy(root: &mut Table) -> PrivacySettings {
+    let mut table = root.section("privacy");
+    let countries = table.list_or(
+        "gdpr_countries",
+        GDPR_COUNTRIES,
+        "an ISO 3166-1 alpha-3 code",
+        "Where the GDPR applies to a request that has neither `gdpr` nor `gpp_sid`: it is treated as \
+         `gdpr` 1 where `device.geo.country` (where that is absent, the address's) is one of these. \
+         `[]`: nowhere.",
+        words::country,
+    );
+    table.end();
+    PrivacySettings::new(countries)
 }
 
 fn read_json(path: &Path, files: &Files) -> Result<Bytes, String> {

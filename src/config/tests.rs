@@ -1,6 +1,8 @@
 //! Whole configurations, right and wrong.
 
 use super::*;
+use crate::openrtb::ids::Country;
+use crate::privacy::PrivacySettings;
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
@@ -130,6 +132,29 @@ fn a_rate_is_divided_by_the_replicas_and_never_to_nothing() {
     let rates: Vec<_> = config.rules.partners.iter().map(|partner| partner.qps).collect();
     assert_eq!(rates, [Some(2), Some(1), None]);
     assert_eq!(config.rules.bidders[0].limits.qps, Some(100));
+}
+
+#[test]
+fn where_the_gdpr_applies_is_a_list_with_a_default_that_may_be_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |text: &str| load(&write(dir.path(), "gavel.toml", text));
+    let countries = |list: &[&[u8; 3]]| list.iter().map(|code| Country(**code)).collect();
+    for (text, expected) in [
+        ("", PrivacySettings::default()),
+        ("[privacy]\n", PrivacySettings::default()),
+        ("[privacy]\ngdpr_countries = []", PrivacySettings::new(Vec::new())),
+        (
+            "[privacy]\ngdpr_countries = ['usa', 'BRA']",
+            PrivacySettings::new(countries(&[b"BRA", b"USA"])),
+        ),
+    ] {
+        assert_eq!(read(text).unwrap().rules.privacy, expected, "{text}");
+    }
+    let report = read("[privacy]\ngdpr_countries = ['DE', 'FRA']").unwrap_err().to_string();
+    assert!(
+        report.contains("privacy.gdpr_countries[0] = \"DE\": must be an ISO 3166-1"),
+        "{report}"
+    );
 }
 
 #[test]

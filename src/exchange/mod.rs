@@ -278,7 +278,7 @@ impl Exchange {
         if let Err(refusal) = enrich::traffic(&request, &facts, partner) {
             return Err(stop.by(refusal, (request, Some(&facts)), &mut scratch.admit));
         }
-        let consent = privacy::decide(&request, &facts);
+        let consent = privacy::decide(&request, &facts, &snapshot.privacy);
         if let Some(trace) = &mut seen.trace {
             trace.known(&request, &facts, consent);
         }

@@ -1,6 +1,6 @@
 //! What the user allows, read from the request's privacy signals.
 //!
-//! Owns: [`decide`] and [`Consent`]. Never: an edit of a request (that is `disclosure` as data and
+//! Owns: [`decide`], [`Consent`] and [`PrivacySettings`]. Never: an edit of a request (that is `disclosure` as data and
 //! `bidder::shape` as bytes), a decoded consent string (that comes with its own work).
 //!
 //! Invariant: a signal that we cannot read, or cannot judge without decoding it, is the strictest
@@ -9,7 +9,7 @@
 //! Strict is any of: `regs.coppa` 1 · `device.lmt` 1 · `device.dnt` 1 · `device.ext.atts` 0, 1
 //! or 2 (the user was not asked whether the app may track, may not be asked, or said no;
 //! `skadnetwork.md`) · Global Privacy Control, `regs.ext.gpc` 1 (`gpc.md`) · `regs.gdpr` 1 · a consent string without a `gdpr` flag
-//! that says 0 · `us_privacy` with the opt-out, or of another form than version 1's four
+//! that says 0 · a country of [`PrivacySettings`] without such a flag and without a `gpp_sid` · `us_privacy` with the opt-out, or of another form than version 1's four
 //! characters · a `gpp_sid` other than -1 · a GPP string without a `gpp_sid` · a signal of the
 //! wrong type. What a user's own browser says in `Sec-GPC` and `DNT` counts like `gpc` and `dnt`.
 //!
@@ -20,8 +20,40 @@ pub mod disclosure;
 pub mod form;
 
 use crate::facts::Facts;
+use crate::openrtb::ids::Country;
 use crate::request::{RegsFields, ValidRequest};
 use disclosure::Disclosure;
+
+/// Where the GDPR (in Great Britain the UK GDPR) is the law: the states of the EEA with what has a
+/// code of its own and is of the Union (the outermost regions by Article 349 TFEU, and Aland), and
+/// Great Britain.
+pub const GDPR_COUNTRIES: &str = "ALA AUT BEL BGR CYP CZE DEU DNK ESP EST FIN FRA GBR GLP GRC GUF \
+    HRV HUN IRL ISL ITA LIE LTU LUX LVA MAF MLT MTQ MYT NLD NOR POL PRT REU ROU SVK SVN SWE";
+
+/// What is taken for granted where a request does not say it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivacySettings {
+    /// Sorted. Where the GDPR applies unless a request says that it does not.
+    gdpr_countries: Box<[Country]>,
+}
+
+impl PrivacySettings {
+    /// With the countries where the GDPR applies to whoever does not say otherwise.
+    pub fn new(mut gdpr_countries: Vec<Country>) -> Self {
+        gdpr_countries.sort_unstable();
+        Self { gdpr_countries: gdpr_countries.into() }
+    }
+
+    fn is_gdpr_in(&self, country: Country) -> bool {
+        self.gdpr_countries.binary_search(&country).is_ok()
+    }
+}
+
+impl Default for PrivacySettings {
+    fn default() -> Self {
+        Self::new(GDPR_COUNTRIES.split_whitespace().filter_map(Country::parse).collect())
+    }
+}
 
 /// The signal that made the reading strict: the first that applies, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +72,8 @@ pub enum Signal {
     GlobalPrivacyControl,
     /// `regs.gdpr` is 1, or a consent string stands without that flag.
     Gdpr,
+    /// The request does not say whether the GDPR applies, and the user is where it is the law.
+    GdprCountry,
     /// `us_privacy` opts out of sale, or is no such string.
     UsPrivacy,
     /// A GPP section applies that is not decoded yet.
@@ -57,6 +91,7 @@ impl Signal {
             Self::AppTracking => "atts",
             Self::GlobalPrivacyControl => "gpc",
             Self::Gdpr => "gdpr",
+            Self::GdprCountry => "gdpr_country",
             Self::UsPrivacy => "us_privacy",
             Self::Gpp => "gpp",
         }
@@ -86,9 +121,9 @@ impl Consent {
     }
 }
 
-/// Reads the request's signals and the browser's. Looked-up facts never loosen them, and do not
-/// tighten them yet: a country alone is no signal.
-pub fn decide(request: &ValidRequest, facts: &Facts) -> Consent {
+/// Reads the request's signals and the browser's. Looked-up facts never loosen them; of them, only
+/// a country tightens what no signal speaks of.
+pub fn decide(request: &ValidRequest, facts: &Facts, settings: &PrivacySettings) -> Consent {
     let (view, browser) = (&request.view, facts.browser);
     let restriction = if view.regs.is_coppa {
         Some(Signal::Coppa)
@@ -104,6 +139,8 @@ pub fn decide(request: &ValidRequest, facts: &Facts) -> Consent {
         Some(Signal::GlobalPrivacyControl)
     } else if is_gdpr(&view.regs, !view.user.consent.is_empty()) {
         Some(Signal::Gdpr)
+    } else if is_gdpr_by_country(&view.regs, facts, settings) {
+        Some(Signal::GdprCountry)
     } else if is_us_opt_out(request.text(view.regs.us_privacy)) {
         Some(Signal::UsPrivacy)
     } else if is_gpp_restricted(request) {
@@ -118,6 +155,13 @@ pub fn decide(request: &ValidRequest, facts: &Facts) -> Consent {
 /// the GDPR applies.
 fn is_gdpr(regs: &RegsFields, has_consent_string: bool) -> bool {
     regs.gdpr.unwrap_or(has_consent_string)
+}
+
+/// Without the flag, whether the GDPR applies goes by where the user is. A `gpp_sid` says it instead:
+/// which sections apply, or (-1) that none does.
+fn is_gdpr_by_country(regs: &RegsFields, facts: &Facts, settings: &PrivacySettings) -> bool {
+    let is_said = regs.gdpr.is_some() || !regs.gpp_sid.is_empty();
+    !is_said && facts.country.is_some_and(|country| settings.is_gdpr_in(country))
 }
 
 /// The US Privacy string, version 1: the version, then notice, opt-out of sale and LSPA, each one
@@ -157,8 +201,13 @@ mod tests {
         ValidRequest::new(Body(Bytes::from_static(text.as_bytes())), text.into(), Box::new(view))
     }
 
+    fn sections_of(view: &mut View, section: i32) {
+        view.numbers = vec![section];
+        view.regs.gpp_sid = List { first: 0, len: 1 };
+    }
+
     fn restriction(text: &'static str, fill: impl FnOnce(Text, &mut View)) -> Option<Signal> {
-        decide(&request(text, fill), &Facts::default()).restriction
+        decide(&request(text, fill), &Facts::default(), &PrivacySettings::default()).restriction
     }
 
     #[test]
@@ -187,7 +236,9 @@ mod tests {
 
     #[test]
     fn a_child_is_told_least_of_whatever_else_is_said() {
-        let consent = |set: fn(Text, &mut View)| decide(&request("", set), &Facts::default());
+        let settings = PrivacySettings::default();
+        let consent =
+            |set: fn(Text, &mut View)| decide(&request("", set), &Facts::default(), &settings);
         let child = consent(|_, view| {
             view.regs.is_coppa = true;
             view.regs.is_malformed = true;
@@ -208,8 +259,53 @@ mod tests {
         ] {
             let browser = BrowserSignals { is_gpc, is_do_not_track };
             let facts = Facts { browser, ..Facts::default() };
-            assert_eq!(decide(&request("", |_, _| ()), &facts).restriction, signal);
+            let consent = decide(&request("", |_, _| ()), &facts, &PrivacySettings::default());
+            assert_eq!(consent.restriction, signal);
         }
+    }
+
+    #[test]
+    fn where_the_gdpr_is_the_law_it_applies_unless_the_request_says_otherwise() {
+        type Set = fn(Text, &mut View);
+        let (applies, elsewhere) = (Some(Signal::GdprCountry), None);
+        let cases: [(Option<&str>, Set, Option<Signal>); 12] = [
+            (None, |_, _| (), elsewhere),
+            (Some("USA"), |_, _| (), elsewhere),
+            (Some("CHE"), |_, _| (), elsewhere),
+            (Some("DEU"), |_, _| (), applies),
+            (Some("ISL"), |_, _| (), applies),
+            (Some("REU"), |_, _| (), applies),
+            (Some("GBR"), |_, _| (), applies),
+            (Some("DEU"), |_, view| view.regs.gdpr = Some(false), elsewhere),
+            (Some("DEU"), |_, view| view.regs.gdpr = Some(true), Some(Signal::Gdpr)),
+            (Some("DEU"), |text, view| view.user.consent = text, Some(Signal::Gdpr)),
+            (Some("DEU"), |_, view| sections_of(view, -1), elsewhere),
+            (Some("DEU"), |_, view| sections_of(view, 7), Some(Signal::Gpp)),
+        ];
+        for (country, set, signal) in cases {
+            let facts = Facts { country: country.and_then(Country::parse), ..Facts::default() };
+            let consent = decide(&request("CPc", set), &facts, &PrivacySettings::default());
+            assert_eq!(consent.restriction, signal, "{country:?}");
+        }
+    }
+
+    #[test]
+    fn the_countries_of_the_gdpr_are_a_setting() {
+        let facts = Facts { country: Country::parse("DEU"), ..Facts::default() };
+        for (countries, signal) in [
+            (&[][..], None),
+            (&["USA", "BRA"], None),
+            (&["USA", "DEU", "BRA"], Some(Signal::GdprCountry)),
+        ] {
+            let settings = PrivacySettings::new(
+                countries.iter().filter_map(|one| Country::parse(one)).collect(),
+            );
+            let consent = decide(&request("", |_, _| ()), &facts, &settings);
+            assert_eq!(consent.restriction, signal, "{countries:?}");
+        }
+        let default: Vec<&str> = GDPR_COUNTRIES.split_whitespace().collect();
+        assert_eq!((default.len(), PrivacySettings::default().gdpr_countries.len()), (38, 38));
+        assert!(default.is_sorted());
     }
 
     #[test]

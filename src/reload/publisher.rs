@@ -331,6 +331,7 @@ impl Publisher {
             rates: Arc::clone(&config.rules.rates),
             floors: Arc::clone(&config.rules.floors),
             databases: Arc::clone(&self.now.databases),
+            privacy: config.rules.privacy.clone(),
             sellers: config.rules.sellers.clone(),
             roster: config.engine.roster,
             recording: self.parts.recorder.apply(config.rules.capture.as_ref()),

@@ -128,10 +128,10 @@ balancer would answer 502 */ -}}
 {{- end -}}
 
 {{/* What a running process keeps as it started: its sum restarts the pods. The rest of gavel.toml
-(include, replicas, sellers_json, capture, databases but for the sizes of caches, and what tokens are
+(include, replicas, sellers_json, privacy, capture, databases but for the sizes of caches, and what tokens are
 made with) is taken while it runs. */}}
 {{- define "gavel.coldSum" -}}
-{{- $map := omit (include "gavel.settingsMap" . | fromJson) "include" "replicas" "sellers_json" "capture" -}}
+{{- $map := omit (include "gavel.settingsMap" . | fromJson) "include" "replicas" "sellers_json" "privacy" "capture" -}}
 {{- $_ := set $map "events" (omit (get $map "events" | default dict) "url" "keys" "banner_ttl" "video_ttl") -}}
 {{- $caches := pick (get $map "databases") "geo_cache_entries" "device_cache_entries" -}}
 {{- $_ := set $map "databases" $caches -}}

@@ -12,7 +12,7 @@ use crate::money::Cpm;
 use crate::negatives::not_called::NotCalled;
 use crate::openrtb::ids::{BidderId, Channel, Country, Media, PartnerId};
 use crate::partner::Partner;
-use crate::privacy::decide;
+use crate::privacy::{PrivacySettings, decide};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -310,7 +310,7 @@ proptest! {
             let ask = Ask {
                 request: &read,
                 facts: &facts,
-                consent: decide(&read, &facts),
+                consent: decide(&read, &facts, &PrivacySettings::new(Vec::new())),
                 partner: PartnerId(partner),
                 pricing: &pricing,
             };
