@@ -11,6 +11,7 @@
 //! Invariant: a `ValidRequest` that exists passed every rule of `exchange.md` that costs a whole
 //! request; an [`Imp`] in it passed every rule that costs an imp.
 
+pub mod prebid;
 pub mod stream;
 
 use crate::arrival::Body;
@@ -18,6 +19,7 @@ use crate::domain::Host;
 use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, Currency};
 use crate::openrtb::ids::{AuctionType, Channel, Country, Media, MediaSet};
+use prebid::Prebid;
 use std::net::IpAddr;
 use std::ops::Range;
 use stream::{ByDuration, DurFloor, PriceSpot, Stream};
@@ -67,14 +69,14 @@ impl List {
 #[rustfmt::skip]
 pub enum Key {
     Other,
-    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, App, Asset, Assets, At, Attr, Atts, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidfloor,
-    Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Bundle, Burl, Buyeruid, Carrier, Cat, Cattax, Cid, City,
+    Acat, Accuracy, Adid, Adm, Adomain, Allimps, Api, App, Asset, Assets, At, Attr, Atts, Audio, Badv, Banner, Bapp, Battr, Bcat, Bid, Bidderconfig, Bidders, Bidfloor,
+    Bidfloorcur, Bidid, Brand, Brands, Browsers, Bseat, Bundle, Burl, Buyeruid, Buyeruids, Carrier, Cat, Cattax, Cid, City,
     Connectiontype, Consent, Content, Coppa, Country, Crid, Cur, Customdata, Data, Dealid, Deals, Device,
-    Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Durfloors, Eids, Exp, Expdir, Ext,
+    Devicetype, Didmd5, Didsha1, Dnt, Domain, Dooh, Dpidmd5, Dpidsha1, Dur, Durfloors, Eidpermissions, Eids, Exp, Expdir, Ext,
     Format, Gdpr, Gender, Geo, Gpc, Gpp, GppSid, Group, H, Hmax, Hmin, Hratio, Hwv, Id, Ifa, Imp, Impid, Instl, Ip,
     Ipservice, Ipv6, Keywords, Kwarray, Language, Lastfix, Lat, Lmt, Lon, Lurl, Macmd5, Macsha1, Make,
     Maxdur, Maxduration, Maxextended, Maxseq, Metric, Metro, Mimes, Mincpmpersec, Mindur, Minduration, Mobile, Model, Mtype, Multiplier, Name, Native, Nbr, Nodes, Nurl, Os,
-    Osv, Page, Placement, Platform, Plcmt, Pmp, Poddedupe, Poddur, Podid, Pos, Price, PrivateAuction, Protocols, Publisher,
+    Osv, Page, PageViewIds, Placement, Platform, Plcmt, Pmp, Poddedupe, Poddur, Podid, Pos, Prebid, Price, PrivateAuction, Protocols, Publisher,
     Qty, Ref, Region, Regs, Request, Rqddurs, Rwdd, Schain, Seat, Seatbid, Secure, Site, Slotinpod, Source, Startdelay, Storeurl,
     Sua, Test, Tid, Tmax, Topframe, Type, Ua, Uids, User, UsPrivacy, Utcoffset, Ver, Version,
     Video, Vcm, W, Wadomain, Wlang, Wlangb, Wmax, Wmin, Wratio, Wseat, Yob, Zip,
@@ -317,6 +319,7 @@ pub struct Objects {
 pub struct View {
     pub id: Text,
     pub objects: Objects,
+    pub prebid: Prebid,
     /// Those that passed; never empty.
     pub imps: Vec<Imp>,
     /// How many `imp` elements came in, refused ones included.
@@ -362,7 +365,7 @@ impl View {
     #[rustfmt::skip]
     pub fn clear(&mut self) {
         let Self {
-            id, objects, imps, imps_received, imp_elements, is_test, auction_type,
+            id, objects, prebid, imps, imps_received, imp_elements, is_test, auction_type,
             has_auction_type, tmax_ms, currencies, channel, inventory, device, user, regs,
             acat, bcat, badv, bapp, wseat, bseat, cattax, texts, numbers, sizes, ratios,
             dur_floors, price_spots, deals, members,
@@ -371,6 +374,7 @@ impl View {
         (*auction_type, *has_auction_type, *tmax_ms, *channel) = Default::default();
         (*inventory, *device, *user, *regs) = Default::default();
         (*acat, *bcat, *badv, *bapp, *wseat, *bseat, *cattax) = Default::default();
+        prebid.clear();
         imps.clear();
         imp_elements.clear();
         currencies.clear();

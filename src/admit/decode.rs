@@ -5,7 +5,7 @@
 
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk};
-use crate::admit::{decode_device, decode_regs, decode_user};
+use crate::admit::{decode_device, decode_prebid, decode_regs, decode_user};
 use crate::json::value::{Kind, Members, Value};
 use crate::money::Currency;
 use crate::negatives::refusal::Refusal;
@@ -23,7 +23,7 @@ pub struct Root<'d> {
 
 /// Reads all of a request but its imps.
 pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d>, Refusal> {
-    let mut root = Root::default();
+    let (mut root, mut user) = (Root::default(), None);
     let (object, mut walk) = reader.record(members);
     reader.view.objects.root = object;
     while let Some(entry) = walk.next(reader)? {
@@ -36,9 +36,13 @@ pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d
             Key::App => channel(reader, &mut root, value, Channel::App)?,
             Key::Dooh => channel(reader, &mut root, value, Channel::Dooh)?,
             Key::Device => decode_device::device(reader, value)?,
-            Key::User => decode_user::user(reader, value)?,
+            Key::User => {
+                decode_user::user(reader, value)?;
+                user = Some(value);
+            }
             Key::Regs => decode_regs::regs(reader, value)?,
             Key::Source => source(reader, value)?,
+            Key::Ext => decode_prebid::root_ext(reader, value)?,
             Key::Test => {
                 reader.view.is_test = reader.flag(value, Field::Test)?.unwrap_or_default();
             }
@@ -56,6 +60,7 @@ pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d
             _ => {}
         }
     }
+    decode_prebid::eids(reader, user);
     Ok(root)
 }
 

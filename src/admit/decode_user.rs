@@ -4,6 +4,7 @@
 //! (`user.ext.consent`, `user.ext.eids`).
 
 use crate::admit::decode_device::edited;
+use crate::admit::decode_prebid::user_prebid;
 use crate::admit::decode_regs::{Signal, merged, signal};
 use crate::admit::lenient::LenientField as Field;
 use crate::admit::read::{Reader, Walk, end, since};
@@ -63,6 +64,7 @@ fn ext<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Moved<'d>, R
         match entry.key {
             Key::Consent => moved.consent = signal(reader, entry.value, Field::UserConsent)?,
             Key::Eids => moved.eids = Some(entry.value),
+            Key::Prebid => user_prebid(reader, entry.value)?,
             _ => {}
         }
     }

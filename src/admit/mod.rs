@@ -14,6 +14,7 @@ mod decode;
 mod decode_device;
 mod decode_imp;
 mod decode_media;
+mod decode_prebid;
 mod decode_regs;
 mod decode_user;
 pub mod lenient;

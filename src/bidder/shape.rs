@@ -25,7 +25,10 @@
 //! | `device.ip`, `device.ipv6` | for a partner whose users call us themselves, where neither is the public address that the user was seen at ([`Facts::address`]): that one of the two is this address, without its low bits under a strict disclosure, and the other is left out |
 //! | `device.dnt`, `regs.ext.gpc` | for such a partner: 1 and "1" where the browser says so in `DNT` and `Sec-GPC`; `device`, `regs` and `regs.ext` are created for it |
 //! | `user`, `user.geo`, `user.ext`, `device`, `device.geo`, `device.ext` | members dropped, reduced to their form or coarsened by the [`Disclosure`] table; an `ext` or `geo` that is no object is dropped under a strict one |
-//! | `user.buyeruid` | for a bidder with a `buyeruid_source`: the first uid of the first of `user.eids` (or `user.ext.eids`) from there, else left out; never there under a strict disclosure |
+//! | `user.buyeruid` | for a bidder with a `buyeruid_source`: the first uid of the first of `user.eids` (or `user.ext.eids`) from there that is for it, else left out; never there under a strict disclosure |
+//! | `ext.prebid` | `bidderconfig`, what is set for single bidders, is left out; and what the [`Disclosure`] table drops |
+//! | `user.ext.prebid` | where it has `buyeruids`: `{"buyeruids":{..}}` with the member of this bidder's name (letter case aside) and nothing else; left out where there is none |
+//! | `user.eids`, `user.ext.eids` | elements are left out whose source `ext.prebid.data.eidpermissions` has, where a rule of it names neither this bidder nor `*` |
 //! | `source.schain` | our node is appended where the partner has one (see below) |
 //! | `regs.{gdpr,us_privacy,gpp,gpp_sid}`, `user.{consent,eids}`, `source.schain`, `imp[].rwdd` | each stands once: for a 2.6 bidder there, for a 2.5 bidder in the object's `ext` (created where absent or `null`); see below |
 //!
@@ -54,6 +57,7 @@ mod kind;
 mod lists;
 mod moves;
 mod node;
+mod prebid;
 mod schain;
 mod walk;
 

@@ -7,22 +7,22 @@ use crate::request::Key;
 
 /// Every name with its key.
 #[rustfmt::skip]
-const NAMES: [(&str, Key); 168] = [
+const NAMES: [(&str, Key); 174] = [
     ("acat", Key::Acat), ("accuracy", Key::Accuracy), ("adid", Key::Adid), ("adm", Key::Adm), ("adomain", Key::Adomain),
     ("allimps", Key::Allimps), ("api", Key::Api), ("app", Key::App), ("asset",
     Key::Asset), ("assets", Key::Assets), ("at", Key::At), ("attr", Key::Attr), ("atts", Key::Atts), ("audio",
     Key::Audio), ("badv", Key::Badv), ("banner", Key::Banner), ("bapp", Key::Bapp), ("battr",
-    Key::Battr), ("bcat", Key::Bcat), ("bid", Key::Bid), ("bidfloor", Key::Bidfloor),
+    Key::Battr), ("bcat", Key::Bcat), ("bid", Key::Bid), ("bidderconfig", Key::Bidderconfig), ("bidders", Key::Bidders), ("bidfloor", Key::Bidfloor),
     ("bidfloorcur", Key::Bidfloorcur), ("bidid", Key::Bidid), ("brand", Key::Brand), ("brands",
     Key::Brands), ("browsers", Key::Browsers), ("bseat", Key::Bseat),
-    ("bundle", Key::Bundle), ("burl", Key::Burl), ("buyeruid", Key::Buyeruid), ("carrier",
+    ("bundle", Key::Bundle), ("burl", Key::Burl), ("buyeruid", Key::Buyeruid), ("buyeruids", Key::Buyeruids), ("carrier",
     Key::Carrier), ("cat", Key::Cat), ("cattax", Key::Cattax), ("cid", Key::Cid), ("city",
     Key::City), ("connectiontype", Key::Connectiontype), ("consent", Key::Consent), ("content",
     Key::Content), ("coppa", Key::Coppa), ("country", Key::Country), ("crid", Key::Crid), ("cur",
     Key::Cur), ("customdata", Key::Customdata), ("data", Key::Data), ("dealid", Key::Dealid),
     ("deals", Key::Deals), ("device", Key::Device), ("devicetype", Key::Devicetype), ("didmd5",
     Key::Didmd5), ("didsha1", Key::Didsha1), ("dnt", Key::Dnt), ("domain", Key::Domain), ("dooh",
-    Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("durfloors", Key::Durfloors), ("eids",
+    Key::Dooh), ("dpidmd5", Key::Dpidmd5), ("dpidsha1", Key::Dpidsha1), ("dur", Key::Dur), ("durfloors", Key::Durfloors), ("eidpermissions", Key::Eidpermissions), ("eids",
     Key::Eids), ("exp", Key::Exp), ("expdir", Key::Expdir), ("ext", Key::Ext), ("format",
     Key::Format), ("gdpr", Key::Gdpr), ("gender", Key::Gender), ("geo", Key::Geo), ("gpc", Key::Gpc), ("gpp",
     Key::Gpp), ("gpp_sid", Key::GppSid), ("group", Key::Group), ("h", Key::H), ("hmax", Key::Hmax),
@@ -36,9 +36,9 @@ const NAMES: [(&str, Key); 168] = [
     Key::Minduration), ("mobile", Key::Mobile), ("model", Key::Model), ("mtype", Key::Mtype),
     ("multiplier", Key::Multiplier),
     ("name", Key::Name), ("native", Key::Native), ("nbr", Key::Nbr), ("nodes", Key::Nodes), ("nurl",
-    Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("placement",
+    Key::Nurl), ("os", Key::Os), ("osv", Key::Osv), ("page", Key::Page), ("page_view_ids", Key::PageViewIds), ("placement",
     Key::Placement), ("platform", Key::Platform), ("plcmt", Key::Plcmt), ("pmp", Key::Pmp),
-    ("poddedupe", Key::Poddedupe), ("poddur", Key::Poddur), ("podid", Key::Podid), ("pos", Key::Pos), ("price", Key::Price), ("private_auction",
+    ("poddedupe", Key::Poddedupe), ("poddur", Key::Poddur), ("podid", Key::Podid), ("pos", Key::Pos), ("prebid", Key::Prebid), ("price", Key::Price), ("private_auction",
     Key::PrivateAuction), ("protocols", Key::Protocols), ("publisher", Key::Publisher), ("qty", Key::Qty), ("ref",
     Key::Ref), ("region", Key::Region), ("regs", Key::Regs), ("request", Key::Request), ("rqddurs",
     Key::Rqddurs), ("rwdd", Key::Rwdd), ("schain", Key::Schain), ("seat", Key::Seat), ("seatbid",

@@ -5,7 +5,7 @@
 //!
 //! Invariant: under [`Disclosure::STRICT`] a member is kept only where it is listed here and is of
 //! its own [`Form`]; what is unknown is dropped, and so is an object where a text or a number
-//! belongs. `FULL` keeps everything. Nothing outside `user` and `device` is touched.
+//! belongs. `FULL` keeps everything. Outside `user` and `device` nothing is touched but `ext.prebid`.
 //!
 //! | object | kept when strict | coarsened | dropped |
 //! |---|---|---|---|
@@ -13,6 +13,7 @@
 //! | `user.ext` | `consent`; of Google's `ConsentedProvidersSettings` and `consented_providers_settings` (what the user said of vendors that are not in the TCF) the `consented_providers` | | all else, eids first |
 //! | `device` | what describes the machine and not its owner, `dnt` and `lmt`; of `sua` the members of 3.2.29 without `ext` | `ip` to /24, `ipv6` to /48 | `ifa`, the hashes of hardware and platform ids, unknown |
 //! | `device.ext` | `atts` (what the user told the operating system) | | all else |
+//! | `ext.prebid` | all else | | `data` (sources of ids, and who may have them), `page_view_ids` (one a bidder) |
 //! | `*.geo` | `type`, `ipservice`, `country`, `region`, `regionfips104`, `metro`, `city`, `utcoffset` | `lat`, `lon` to 2 decimals | `zip` (in some countries a few houses), `accuracy`, `lastfix`, `ext`, unknown |
 //!
 //! [`Disclosure::CHILD`] is stricter: no `lat`, `lon`, `metro` and `city` either. What tells a
@@ -48,6 +49,8 @@ pub enum Place {
     DeviceExt,
     /// `user.geo` or `device.geo`.
     Geo,
+    /// The root's `ext.prebid`.
+    Prebid,
 }
 
 /// What becomes of one member.
@@ -138,6 +141,8 @@ impl Disclosure {
             Place::DeviceExt if key == Key::Atts => Fate::As(Form::Number),
             Place::DeviceExt => Fate::Drop,
             Place::Geo => self.geo(key, raw_key),
+            Place::Prebid if matches!(key, Key::Data | Key::PageViewIds) => Fate::Drop,
+            Place::Prebid => Fate::Keep,
         }
     }
 
@@ -284,6 +289,9 @@ mod tests {
             (Place::Geo, Key::Ext, "ext", Fate::Drop),
             (Place::Geo, Key::Other, "regionfips104", Fate::As(Form::Text)),
             (Place::Geo, Key::Other, "street", Fate::Drop),
+            (Place::Prebid, Key::Data, "data", Fate::Drop),
+            (Place::Prebid, Key::PageViewIds, "page_view_ids", Fate::Drop),
+            (Place::Prebid, Key::Other, "channel", Fate::Keep),
         ] {
             let got = Disclosure::STRICT.fate(place, key, raw.as_bytes());
             assert_eq!(got, fate, "{place:?}.{raw}");

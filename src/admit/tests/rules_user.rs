@@ -231,3 +231,41 @@ fn eids_and_schain_are_read_in_both_places_within_limits() {
     let member = request.members(&request.view.objects.schain.unwrap())[0];
     assert_eq!(request.value(&member), b"\"own\"");
 }
+
+#[test]
+fn permissions_for_ids_that_cannot_be_read_are_a_malformed_signal() {
+    let many = |count: usize, rule: &str| format!("[{}]", vec![rule; count].join(","));
+    let names = |count: usize| format!(r#"[{{"bidders":[{}]}}]"#, vec!["\"b\""; count].join(","));
+    for (rules, read) in [
+        ("[]".to_owned(), Some(0)),
+        ("null".to_owned(), Some(0)),
+        (r#"[{"source":"s","bidders":["b"]},{"source":7},{}]"#.to_owned(), Some(3)),
+        (many(64, "{}"), Some(64)),
+        (names(1024), Some(1)),
+        (many(65, "{}"), None),
+        (names(1025), None),
+        ("{}".to_owned(), None),
+        (r#""s""#.to_owned(), None),
+        (r#"["s"]"#.to_owned(), None),
+    ] {
+        let ext = format!(r#""ext":{{"prebid":{{"data":{{"eidpermissions":{rules}}}}}}}"#);
+        for root in [ext.clone(), format!("{ext},\"regs\":{{}}"), format!("\"regs\":{{}},{ext}")] {
+            let view = admitted(&request(&root, "")).view;
+            assert_eq!(view.regs.is_malformed, read.is_none(), "{root}");
+            assert!(read.is_none_or(|count| view.prebid.eid_rules.len() == count), "{root}");
+        }
+    }
+}
+
+#[test]
+fn what_prebid_addresses_to_bidders_has_no_key_twice() {
+    roots(&[
+        (r#""ext":{"prebid":{},"prebid":{}}"#, Some(DuplicateKey)),
+        (r#""ext":{"prebid":{},"\u0070rebid":1}"#, Some(DuplicateKey)),
+        (r#""ext":{"prebid":{"data":{},"data":{}}}"#, Some(DuplicateKey)),
+        (r#""ext":{"prebid":{"bidderconfig":1,"bidderconfig":2}}"#, Some(DuplicateKey)),
+        (r#""user":{"ext":{"prebid":{"buyeruids":{"b":"1","b":"2"}}}}"#, Some(DuplicateKey)),
+        (r#""ext":{"a":1,"a":2},"user":{"ext":{"prebid":[{},{}]}}"#, None),
+        (r#""ext":{"prebid":[1,1]}"#, None),
+    ]);
+}

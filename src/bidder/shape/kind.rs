@@ -4,6 +4,7 @@
 //! the request.
 
 use super::Subject;
+use super::prebid::Addressed;
 use crate::bidder::splice::write_string;
 use crate::bidder::{Bidder, ImpSet, OpenRtbVersion, Seats};
 use crate::money::Currency;
@@ -32,6 +33,7 @@ pub struct Kind {
     /// What floors and `cur` are written in; `None`: as they came.
     pub currency: Option<Currency>,
     pub buyeruid: Buyeruid,
+    pub addressed: Addressed,
     /// Whether `wseat` and `bseat` are written for each bidder.
     pub has_seats: bool,
 }
@@ -40,25 +42,30 @@ impl Kind {
     /// Of one bidder, for one request.
     pub fn of(subject: &Subject<'_>, bidder: &Bidder, disclosure: Disclosure) -> Self {
         let (wire, seats) = (&bidder.wire, &bidder.seats);
+        let request = subject.request;
         let source = wire.buyeruid_source.as_deref().filter(|_| disclosure.is_full());
+        let addressed = Addressed::of(request, &bidder.name);
+        let of_source = |source| buyeruid(request, source, addressed);
         Self {
             version: wire.version,
             disclosure,
             currency: wire.currency.filter(|own| subject.pricing.takes(*own)),
-            buyeruid: source.map(|source| buyeruid(subject.request, source)).unwrap_or_default(),
+            buyeruid: source.map(of_source).unwrap_or_default(),
+            // Without ids there is nothing in which drafts would differ.
+            addressed: if disclosure.is_full() { addressed } else { Addressed::default() },
             has_seats: !seats.allowed.is_empty() || !seats.blocked.is_empty(),
         }
     }
 }
 
 /// By the first id of a source, which is told in any letter case.
-fn buyeruid(request: &ValidRequest, source: &str) -> Buyeruid {
+fn buyeruid(request: &ValidRequest, source: &str, addressed: Addressed) -> Buyeruid {
     let user = &request.view.user;
     let uids = request.view.texts.get(user.eid_uids.range()).unwrap_or_default();
     let mut known = request.texts_bytes(user.eid_sources).zip(uids);
     let found =
         known.find(|(one, uid)| one.eq_ignore_ascii_case(source.as_bytes()) && !uid.is_empty());
-    match found {
+    match found.filter(|_| !addressed.withholds(request, source.as_bytes())) {
         Some((_, uid)) => Buyeruid::Own(*uid),
         None if user.buyeruid.is_empty() => Buyeruid::AsItCame,
         None => Buyeruid::Foreign,

@@ -16,7 +16,8 @@ pub const REGS: &[Name] = &[
     (Key::Gpp, "\"gpp\":"),
     (Key::GppSid, "\"gpp_sid\":"),
 ];
-pub const USER: &[Name] = &[(Key::Consent, "\"consent\":"), (Key::Eids, "\"eids\":")];
+pub const EIDS: &Name = &(Key::Eids, "\"eids\":");
+pub const USER: &[Name] = &[(Key::Consent, "\"consent\":"), *EIDS];
 pub const SCHAIN: &Name = &(Key::Schain, "\"schain\":");
 pub const SOURCE: &[Name] = &[*SCHAIN];
 pub const BIDFLOOR: &Name = &(Key::Bidfloor, "\"bidfloor\":");
@@ -28,6 +29,8 @@ pub const IPV6: &Name = &(Key::Ipv6, "\"ipv6\":");
 pub const DNT: &Name = &(Key::Dnt, "\"dnt\":");
 /// Of `regs.ext` in any version.
 pub const GPC: &Name = &(Key::Gpc, "\"gpc\":");
+/// Of `user.ext`.
+pub const PREBID: &Name = &(Key::Prebid, "\"prebid\":");
 pub const IMP: &[Name] = &[(Key::Rwdd, "\"rwdd\":")];
 
 /// What becomes of one member of an object.

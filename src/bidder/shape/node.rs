@@ -8,7 +8,7 @@ use super::walk::Walk;
 use crate::bidder::splice::Members;
 use crate::privacy::disclosure::{Fate, Place, write_rounded, write_truncated};
 use crate::privacy::form::Form;
-use crate::request::{Element, Key, Member, Object};
+use crate::request::{Element, Key, Member, Object, ValidRequest};
 
 /// One object with what becomes of its members.
 pub struct Node<'n> {
@@ -30,7 +30,13 @@ impl<'n> Node<'n> {
     }
 }
 
-impl<'a> Walk<'a, '_> {
+/// A member's key as it stands between its quotes.
+pub fn raw_key<'r>(request: &'r ValidRequest, member: &Member) -> &'r [u8] {
+    let rest = request.bytes().get(member.key_at as usize + 1..).unwrap_or_default();
+    rest.iter().position(|byte| *byte == b'"').and_then(|end| rest.get(..end)).unwrap_or(rest)
+}
+
+impl Walk<'_, '_> {
     /// Walks through one object and gives back its end, for what else is inserted.
     pub fn node(&mut self, node: &Node<'_>) -> Members {
         let members = self.request.members(node.object);
@@ -89,7 +95,7 @@ impl<'a> Walk<'a, '_> {
             return self.geo(node, member);
         }
         // Only what has no key is told by its name.
-        let raw_key = if member.key == Key::Other { self.raw_key(member) } else { b"" };
+        let raw_key = if member.key == Key::Other { raw_key(self.request, member) } else { b"" };
         match self.disclosure.fate(place, member.key, raw_key) {
             Fate::Keep => true,
             Fate::As(form) => self.keep_as(form, member),
@@ -173,11 +179,6 @@ impl<'a> Walk<'a, '_> {
         self.to.replace_value(member, b"");
         write_truncated(address, &mut self.to.out);
         true
-    }
-
-    fn raw_key(&self, member: &Member) -> &'a [u8] {
-        let rest = self.request.bytes().get(member.key_at as usize + 1..).unwrap_or_default();
-        rest.iter().position(|byte| *byte == b'"').and_then(|end| rest.get(..end)).unwrap_or(rest)
     }
 
     /// One more member: its name (with the colon) and its value, or the start of it.

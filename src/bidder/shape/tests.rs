@@ -410,4 +410,5 @@ fn a_strict_disclosure_withholds_what_came_and_what_was_looked_up() {
 }
 
 mod own;
+mod prebid;
 mod privacy;

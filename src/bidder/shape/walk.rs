@@ -30,7 +30,7 @@ pub struct Walk<'a, 'd> {
     pub version: OpenRtbVersion,
     pub disclosure: Disclosure,
     pub to: Splicer<'a>,
-    kind: Kind,
+    pub kind: Kind,
     imps: &'d mut Vec<Range<usize>>,
     holes: &'d mut Vec<Hole>,
 }
@@ -94,6 +94,7 @@ impl<'a, 'd> Walk<'a, 'd> {
             Key::User => self.user(member),
             Key::Regs => self.regs(member),
             Key::Source => self.source(member, chain),
+            Key::Ext => self.root_ext(),
             _ => {}
         }
     }
@@ -264,8 +265,9 @@ impl<'a, 'd> Walk<'a, 'd> {
         let objects = &self.request.view.objects;
         let Some(object) = &objects.user else { return self.withhold(member) };
         let ext = objects.user_ext.as_ref();
-        let mut uid = Vec::new();
+        let (mut uid, own) = (Vec::new(), self.own_part());
         let mut moves = self.moves((object, ext), Some(Place::User), moves::USER);
+        own.add(self.version, &mut moves);
         match self.kind.buyeruid {
             Buyeruid::AsItCame => {}
             Buyeruid::Own(text) => {

@@ -222,7 +222,7 @@ const EXTRAS: [(&str, &str); 40] = [
 
 /// A key, sometimes with one letter escaped; not one that is kept by its raw text.
 fn escaped(raw: &str, dice: &mut Dice) -> String {
-    let by_text = "\"atts\" \"ppi\" \"pxratio\" \"js\" \"geofetch\" \"flashver\" \"langb\" \"mccmnc\" \"regionfips104\"";
+    let by_text = "\"b\" \"x\" \"atts\" \"ppi\" \"pxratio\" \"js\" \"geofetch\" \"flashver\" \"langb\" \"mccmnc\" \"regionfips104\"";
     if by_text.contains(raw) {
         return raw.to_owned();
     }

@@ -1,7 +1,7 @@
 //! What one bidder is told by its own settings and the partner's, from the words of the table.
 
 use super::Case;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const UNITS: [(&str, f64); 3] = [("USD", 1.0), ("EUR", 2.0), ("JPY", 1.0 / 150.0)];
 
@@ -77,6 +77,51 @@ pub fn check(case: &Case, before: &Value, after: &Value, offered: &[usize]) {
     }
 }
 
+/// Whether a rule of the request keeps the ids of a source from the bidder.
+fn is_withheld(case: &Case, request: &Value, source: &Value) -> bool {
+    let rules = request["ext"]["prebid"]["data"]["eidpermissions"].as_array();
+    rules.into_iter().flatten().any(|rule| {
+        let names = strings(&rule["bidders"]);
+        let is_of = rule["source"].is_null() || rule["source"] == *source;
+        is_of && !names.contains(&"*".to_owned()) && !names.contains(&case.bidder.name)
+    })
+}
+
+/// What is addressed to single bidders; gives back whether ids are withheld from this one.
+pub fn prebid(case: &Case, before: &Value, after: &Value) -> bool {
+    let mut expected = before["ext"]["prebid"].clone();
+    if let Value::Object(members) = &mut expected {
+        members.remove("bidderconfig");
+        if case.is_strict() {
+            members.remove("data");
+            members.remove("page_view_ids");
+        }
+    }
+    assert_eq!(after["ext"]["prebid"], expected);
+    if case.is_strict() {
+        assert!(after["user"]["ext"]["prebid"].is_null());
+        return false;
+    }
+    let mut expected = before["user"]["ext"]["prebid"].clone();
+    if let Some(uids) = expected.get("buyeruids") {
+        let name = &case.bidder.name;
+        let own = uids.get(name).map(|uid| json!({ "buyeruids": { name: uid } }));
+        expected = own.unwrap_or_default();
+    }
+    assert_eq!(after["user"]["ext"]["prebid"], expected);
+    let eids = |request: &Value| {
+        let user = &request["user"];
+        let lists = [&user["eids"], &user["ext"]["eids"]];
+        let eids = lists.into_iter().filter_map(Value::as_array).flatten();
+        eids.cloned().collect::<Vec<_>>()
+    };
+    let (given, sent) = (eids(before), eids(after));
+    let is_kept = |eid: &&Value| !is_withheld(case, before, &eid["source"]);
+    assert!(sent.iter().all(|eid| is_kept(&eid) && given.contains(eid)));
+    assert!(given.iter().filter(is_kept).all(|eid| sent.contains(eid)));
+    !given.iter().all(|eid| is_kept(&eid))
+}
+
 fn check_user(case: &Case, before: &Value, after: &Value) {
     let Some(source) = &case.bidder.wire.buyeruid_source else { return };
     let user = &before["user"];
@@ -89,6 +134,7 @@ fn check_user(case: &Case, before: &Value, after: &Value) {
     let id = |eid: &Value| eid["uids"][0]["id"].as_str().map(str::to_owned);
     let of_source = |eid: &&Value| eid["source"].as_str() == Some(source.as_str());
     let known = eids.find(|eid| of_source(eid) && id(eid).is_some()).and_then(id);
+    let known = known.filter(|_| !is_withheld(case, before, &Value::from(source.as_str())));
     let is_foreign = !matches!(user["buyeruid"].as_str(), None | Some(""));
     let none = if is_foreign { Value::Null } else { user["buyeruid"].clone() };
     let expected = known.map_or(none, Value::from);
