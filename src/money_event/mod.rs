@@ -2,7 +2,8 @@
 //!
 //! Owns: [`MoneyEvent`], [`AuctionRecord`], their kinds and their bytes. Never: a file, a token, a
 //! clock. Invariant: an event that was written is read back the same; reading is total over any
-//! bytes; nothing personal is in here (no address, no user, no user agent).
+//! bytes; we put nothing personal in here (no address, no user, no user agent). A bidder may: the URL
+//! of its notice is kept as it will be called, with whatever it wrote into it.
 //!
 //! Bytes are fields of [`crate::tlv`], all numbers unsigned but amounts. A field that is absent is 0
 //! or empty (a multiplier: 1); a reader passes over tags that it does not know. A change that an older
@@ -192,7 +193,8 @@ pub struct MoneyEvent {
     /// Seconds since the epoch: when its token ends. Until then a repeat is a duplicate; after it, a
     /// repeat is refused as expired.
     pub expires_s: u64,
-    /// The bidder's own notice of it, every macro resolved; empty: it asked for none.
+    /// The bidder's own notice of it, every macro resolved; empty: it asked for none. What else is in
+    /// it is the bidder's, ids of users perhaps.
     pub url: String,
 }
 
