@@ -284,6 +284,7 @@ fn journal(root: &mut Table, folder: &Path) -> Option<journal::Settings> {
     let d = journal::Settings::new(dir.clone().unwrap_or_default());
     let d = times(&mut t, d);
     let d = sizes(&mut t, d);
+    let d = room(&mut t, d);
     let settings = journal::Settings { spill_dir, ..d };
     if t.has("dir")
         && let Err(fault) = settings.check()
@@ -392,6 +393,15 @@ fn sizes(t: &mut Table, d: journal::Settings) -> journal::Settings {
             1..=10_000_000,
             "Records of auctions that wait; what comes beyond is dropped and counted.",
         ),
+        ..d
+    }
+}
+
+/// What it may take of its disks, and of memory.
+fn room(t: &mut Table, d: journal::Settings) -> journal::Settings {
+    let mib = 1_usize << 20;
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    journal::Settings {
         ballast_bytes: t.bytes(
             "ballast_bytes",
             size(d.ballast_bytes),

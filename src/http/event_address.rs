@@ -43,15 +43,12 @@ pub fn plain(path: &str) -> Cow<'_, str> {
     while let Some((front, behind)) = rest.split_once('%') {
         plain.push_str(front);
         let code = behind.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code.filter(is_plain) {
-            Some(byte) => {
-                plain.push(char::from(byte));
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                plain.push('%');
-                rest = behind;
-            }
+        if let Some(byte) = code.filter(is_plain) {
+            plain.push(char::from(byte));
+            rest = behind.get(2..).unwrap_or_default();
+        } else {
+            plain.push('%');
+            rest = behind;
         }
     }
     plain.push_str(rest);
