@@ -1,15 +1,17 @@
-//! Finds heads whose lines end with a bare LF, which hyper takes (RFC 9112, 2.2 allows it) and
-//! another reader in front of us may not: a way to smuggle a request. And tells whether the
-//! beginning of a next request came with the end of the last.
+//! Finds heads that another reader in front of us may read in another way, which is a way to smuggle
+//! a request, and of which hyper shows nothing: lines that end with a bare LF (RFC 9112, 2.2 allows
+//! it), and a length beside a transfer coding, which hyper takes out (6.3 lets a server refuse it).
+//! And tells whether the beginning of a next request came with the end of the last.
 //!
 //! Owns: [`Lines`], fed with every byte of an HTTP/1 connection. Never: a rewritten byte, a
-//! judgement of anything but line ends: what hyper does not take never gets further.
+//! judgement of anything else: what hyper does not take never gets further.
 //! Invariant: a head is judged only where it is known to begin, which is followed over bodies by
 //! what their heads say (RFC 9112, 6.3), however many requests are sent ahead. Where that cannot be
 //! read, nothing is judged any more: better a bare LF that passes than an honest body that is taken
 //! for a head.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use crate::http::Ambiguity;
 use memchr::memchr;
 use std::cell::Cell;
 
@@ -44,7 +46,8 @@ struct Head {
     last: u8,
     /// A line that is not empty has come: the next empty one ends the head.
     has_line: bool,
-    body: Body,
+    /// What its lines have said of the body so far.
+    body: Option<Body>,
 }
 
 /// What stands behind a head.
@@ -56,7 +59,7 @@ enum Body {
     Unknown,
 }
 
-const START: At = At::Head(Head { line: 0, last: 0, has_line: false, body: Body::Bytes(0) });
+const START: At = At::Head(Head { line: 0, last: 0, has_line: false, body: None });
 const SIZE: At = At::Size { size: 0, is_said: false };
 
 /// Follows the heads of one connection.
@@ -66,8 +69,8 @@ pub struct Lines {
     /// Heads that have ended, and requests that are done.
     ended: Cell<u32>,
     done: Cell<u32>,
-    /// The first head with a bare LF, counted as those that have ended.
-    bare: Cell<Option<u32>>,
+    /// The first head that can be read in two ways, counted as those that have ended.
+    ambiguous: Cell<Option<(u32, Ambiguity)>>,
     /// The beginning of a line that came in pieces.
     piece: Cell<[u8; PIECE_BYTES_MAX]>,
 }
@@ -78,7 +81,7 @@ impl Default for Lines {
             at: Cell::new(START),
             ended: Cell::new(0),
             done: Cell::new(0),
-            bare: Cell::new(None),
+            ambiguous: Cell::new(None),
             piece: Cell::new([0; PIECE_BYTES_MAX]),
         }
     }
@@ -114,8 +117,8 @@ impl Lines {
             let before = text.last().copied().unwrap_or(head.last);
             let length = head.line.saturating_add(text.len());
             let has_return = before == b'\r' && length > 0;
-            if !has_return && self.bare.get().is_none() {
-                self.bare.set(Some(self.ended.get()));
+            if !has_return {
+                self.found(Ambiguity::BareLineFeed);
             }
             let is_empty = length == usize::from(has_return);
             bytes = rest.get(1..).unwrap_or_default();
@@ -123,8 +126,8 @@ impl Lines {
                 self.ended.set(self.ended.get().wrapping_add(1));
                 return (behind(head.body), bytes);
             }
-            if head.has_line {
-                head.body = said(head.body, self.body_of(head.line, text));
+            if let Some(line) = self.body_of(head.line, text).filter(|_| head.has_line) {
+                head.body = Some(self.said(head.body, line));
             }
             head = Head { line: 0, last: 0, has_line: head.has_line || !is_empty, ..head };
         }
@@ -132,6 +135,23 @@ impl Lines {
         head.line = head.line.saturating_add(bytes.len());
         head.last = bytes.last().copied().unwrap_or(head.last);
         (At::Head(head), &[])
+    }
+
+    /// What the head that has not ended yet is.
+    fn found(&self, ambiguity: Ambiguity) {
+        if self.ambiguous.get().is_none() {
+            self.ambiguous.set(Some((self.ended.get(), ambiguity)));
+        }
+    }
+
+    /// Chunks win over a length (RFC 9112, 6.3), wherever it is followed at all; two lengths that
+    /// differ hyper does not take.
+    fn said(&self, before: Option<Body>, line: Body) -> Body {
+        let before = before.unwrap_or(line);
+        if (before == Body::Chunked) != (line == Body::Chunked) {
+            self.found(Ambiguity::TransferEncoding);
+        }
+        if before == Body::Chunked { before } else { line }
     }
 
     /// Keeps a line, of which so many bytes have been kept, for when its rest comes.
@@ -154,9 +174,11 @@ impl Lines {
         told.map(|body| if is_cut { Body::Unknown } else { body })
     }
 
-    /// Whether the head that is asked about, of the oldest request that is not done, had a bare LF.
-    pub fn is_bare(&self) -> bool {
-        self.bare.get() == Some(self.done.get())
+    /// How the head that is asked about, of the oldest request that is not done, could be read in
+    /// two ways.
+    pub fn ambiguity(&self) -> Option<Ambiguity> {
+        let (head, ambiguity) = self.ambiguous.get()?;
+        (head == self.done.get()).then_some(ambiguity)
     }
 
     /// A request is done. Gives whether more than that request has come: a beginning of the next.
@@ -175,21 +197,12 @@ fn skip(left: u64, bytes: &[u8]) -> (u64, &[u8]) {
 }
 
 /// Where the bytes behind a head belong.
-fn behind(body: Body) -> At {
+fn behind(body: Option<Body>) -> At {
     match body {
-        Body::Bytes(0) => START,
-        Body::Bytes(length) => At::Body(length),
-        Body::Chunked => SIZE,
-        Body::Unknown => At::Lost,
-    }
-}
-
-/// Chunks win over a length (RFC 9112, 6.3); two lengths that differ hyper does not take.
-fn said(before: Body, line: Option<Body>) -> Body {
-    match (before, line) {
-        (before, None) => before,
-        (Body::Chunked, Some(_)) => Body::Chunked,
-        (_, Some(body)) => body,
+        None | Some(Body::Bytes(0)) => START,
+        Some(Body::Bytes(length)) => At::Body(length),
+        Some(Body::Chunked) => SIZE,
+        Some(Body::Unknown) => At::Lost,
     }
 }
 
@@ -248,8 +261,8 @@ mod tests {
             let pieces = Lines::default();
             text.as_bytes().chunks(step).for_each(|bytes| pieces.feed(bytes));
             assert_eq!(
-                (whole.at.get(), whole.ended.get(), whole.bare.get()),
-                (pieces.at.get(), pieces.ended.get(), pieces.bare.get()),
+                (whole.at.get(), whole.ended.get(), whole.ambiguous.get()),
+                (pieces.at.get(), pieces.ended.get(), pieces.ambiguous.get()),
                 "{text:?} by {step}"
             );
         }
@@ -271,13 +284,14 @@ mod tests {
             ("\nPOST / HTTP/1.1\r\n\r\n", true, true),
         ] {
             let lines = judge(text);
-            assert_eq!((lines.is_bare(), lines.ended.get() == 1), (is_bare, is_over), "{text:?}");
+            let found = is_bare.then_some(Ambiguity::BareLineFeed);
+            assert_eq!((lines.ambiguity(), lines.ended.get() == 1), (found, is_over), "{text:?}");
         }
     }
 
     #[test]
     fn every_head_is_judged_however_many_are_sent_ahead() {
-        let chunked = "POST / HTTP/1.1\r\ntransfer-ENCODING: chunked\r\nContent-Length: 3\r\n\r\n\
+        let chunked = "POST / HTTP/1.1\r\ntransfer-ENCODING: chunked\r\nHost: a\r\n\r\n\
             a;x=1\r\n0\n\r\n5\r\n\r\n9\r\n0\r\nX: y\r\n\r\n";
         let sized = "POST / HTTP/1.1\r\nContent-length:  4 \r\nHost: a\r\n\r\n\n\r\n\n";
         let plain = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -294,14 +308,36 @@ mod tests {
             let lines = judge(&text);
             let count = ahead.matches("HTTP/1.1").count();
             for _ in 0..count {
-                assert!(!lines.is_bare(), "{text:?}");
+                assert_eq!(lines.ambiguity(), None, "{text:?}");
                 assert!(lines.done(), "more was sent ahead");
             }
-            assert!(lines.is_bare(), "{text:?}");
+            assert_eq!(lines.ambiguity(), Some(Ambiguity::BareLineFeed), "{text:?}");
             assert!(lines.done());
-            assert!(!lines.is_bare(), "{text:?}");
+            assert_eq!(lines.ambiguity(), None, "{text:?}");
             assert!(!lines.done());
         }
+    }
+
+    #[test]
+    fn a_length_beside_a_transfer_coding_is_found_in_either_order() {
+        let sized = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}";
+        let (chunked, end) = ("Transfer-Encoding: chunked\r\n", "\r\n0\r\n\r\n");
+        for (lines, is_found) in [
+            (chunked.to_owned(), false),
+            (format!("{chunked}Content-Type: 3\r\n"), false),
+            (format!("{chunked}Content-Length: 3\r\n"), true),
+            (format!("content-length: 0\r\nHost: a\r\n{chunked}"), true),
+            (format!("Content-Length: x\r\n{chunked}"), true),
+        ] {
+            let text = format!("{sized}POST / HTTP/1.1\r\n{lines}{end}{sized}");
+            let lines = judge(&text);
+            assert!(lines.ambiguity().is_none() && lines.done(), "{text:?}");
+            let found = is_found.then_some(Ambiguity::TransferEncoding);
+            assert_eq!(lines.ambiguity(), found, "{text:?}");
+            assert!(lines.done(), "{text:?}");
+            assert!(lines.ambiguity().is_none() && !lines.done(), "{text:?}");
+        }
+        assert_eq!(judge(&format!("{sized}{sized}")).ambiguous.get(), None, "lengths alone");
     }
 
     #[test]
@@ -309,7 +345,7 @@ mod tests {
         for length in ["x", "18446744073709551616", "4, 4"] {
             let text = format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n{{}}\n\n");
             let lines = judge(&text);
-            assert_eq!((lines.at.get(), lines.is_bare()), (At::Lost, false), "{length}");
+            assert_eq!((lines.at.get(), lines.ambiguity()), (At::Lost, None), "{length}");
             assert!(!lines.done());
         }
         let long = format!("POST / HTTP/1.1\r\nContent-Length: {}4\r\n\r\n", " ".repeat(60));

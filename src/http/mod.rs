@@ -208,7 +208,7 @@ pub enum Denial {
 pub enum Ambiguity {
     /// HTTP/1.1 without exactly one `Host`, or one that is none, or differs from the request's target.
     Host,
-    /// A `Transfer-Encoding` other than one `chunked`.
+    /// A `Transfer-Encoding` other than one `chunked`, or one beside a `Content-Length`.
     TransferEncoding,
     /// A line of the head that ends with a bare LF.
     BareLineFeed,

@@ -22,7 +22,7 @@ use crate::http::sweep::{Swept, sweep};
 use crate::http::tap::{Noted, Tap};
 use crate::http::walkers::{Errand, Panicked, Walkers};
 use crate::http::watch::{Ledger, Order};
-use crate::http::{Ambiguity, Denial, HttpSettings, Road};
+use crate::http::{Denial, HttpSettings, Road};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::load::Load;
 use crate::lifecycle::tasks::{Counted, Tasks};
@@ -209,7 +209,7 @@ impl<R: Road> Front<R> {
     /// Where an event is taken; `None`: it is none, or one that could be read in two ways.
     fn desk_of(&self, parts: &Parts, line: &Line) -> Option<&EventDesk> {
         let is_one = is_event(parts)
-            && !line.watch.lines.is_bare()
+            && line.watch.lines.ambiguity().is_none()
             && head::framing(parts, &self.settings).is_ok();
         self.events.as_ref().filter(|_| is_one)
     }
@@ -220,10 +220,9 @@ impl<R: Road> Front<R> {
         let serial = self.next_serial();
         let correlation = self.correlator.of(&parts.headers, (serial, at), self.gates.cells());
         let (named, mut held) = (correlation.clone(), None);
-        let judged = if line.watch.lines.is_bare() {
-            Err(Denial::Ambiguous(Ambiguity::BareLineFeed))
-        } else {
-            self.judge(&parts, page.is_some(), (at, serial, correlation), line)
+        let judged = match line.watch.lines.ambiguity() {
+            Some(ambiguity) => Err(Denial::Ambiguous(ambiguity)),
+            None => self.judge(&parts, page.is_some(), (at, serial, correlation), line),
         };
         let mut noted = self.tap.note(&parts, at, line.serial);
         let mut reply = match judged {
