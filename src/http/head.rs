@@ -31,18 +31,18 @@ const KEY: HeaderName = HeaderName::from_static("x-gavel-key");
 pub struct Head<'a> {
     partner: &'a str,
     key: Option<&'a [u8]>,
+}
+
+/// What the head says of the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
     pub coding: Coding,
     /// `Content-Length`, where it is there.
     pub declared: Option<usize>,
 }
 
-/// Reads the head. What can be read in two ways is denied before anything else is looked at.
-/// `is_page`: a web page sends it that may.
-pub fn read<'a>(
-    parts: &'a Parts,
-    settings: &HttpSettings,
-    is_page: bool,
-) -> Result<Head<'a>, Denial> {
+/// Reads for whom it is. What can be read in two ways is denied before anything else is looked at.
+pub fn read<'a>(parts: &'a Parts, settings: &HttpSettings) -> Result<Head<'a>, Denial> {
     framing(parts, settings)?;
     let path_and_query = parts.uri.path_and_query().map_or("", |path| path.as_str());
     if path_and_query.len() > settings.uri_bytes_max {
@@ -52,6 +52,11 @@ pub fn read<'a>(
     if parts.method != Method::POST {
         return Err(Denial::Method);
     }
+    Ok(Head { partner, key: key_of(&parts.headers).or(key_in_path) })
+}
+
+/// Whether the body is one that we read. `is_page`: a web page sends it that may.
+pub fn content(parts: &Parts, settings: &HttpSettings, is_page: bool) -> Result<Content, Refusal> {
     check_content_type(&parts.headers, is_page)?;
     check_version(&parts.headers)?;
     let codings =
@@ -61,9 +66,9 @@ pub fn read<'a>(
     let coding = if is_said_in_query { Coding::Gzip } else { coding };
     let declared = declared(&parts.headers)?;
     if declared.is_some_and(|length| length > settings.wire_bytes_max) {
-        return Err(Refusal::BodyTooLarge.into());
+        return Err(Refusal::BodyTooLarge);
     }
-    Ok(Head { partner, key: key_of(&parts.headers).or(key_in_path), coding, declared })
+    Ok(Content { coding, declared })
 }
 
 /// The origin of the web page that sends it, where the partner that the path names takes calls from
@@ -262,7 +267,7 @@ mod tests {
     fn outcome(target: &str, headers: &[(&str, &str)]) -> Result<(), Denial> {
         let mut all = vec![("host", "gavel.example")];
         all.extend(headers);
-        read(&parts(target, &all), &HttpSettings::default(), false).map(|_| ())
+        read(&parts(target, &all), &HttpSettings::default()).map(|_| ())
     }
 
     #[test]
@@ -311,7 +316,7 @@ mod tests {
             assert_eq!(outcome(target, headers), expected, "{target} {headers:?}");
         }
         let hostless = parts("/openrtb2/a", &[]);
-        let denied = read(&hostless, &HttpSettings::default(), false).unwrap_err();
+        let denied = read(&hostless, &HttpSettings::default()).unwrap_err();
         assert_eq!(denied, Denial::Ambiguous(Ambiguity::Host));
     }
 
@@ -342,7 +347,7 @@ mod tests {
             ("gav\tel", false),
         ] {
             let parts = parts("/openrtb2/a", &[("host", host)]);
-            let read = read(&parts, &HttpSettings::default(), false);
+            let read = read(&parts, &HttpSettings::default());
             assert_eq!(read.is_ok(), is_good, "{host:?}");
         }
     }
@@ -370,27 +375,29 @@ mod tests {
 
     #[test]
     fn types_codings_lengths_and_counts_are_checked() {
-        let refused = |refusal: Refusal| Err(Denial::from(refusal));
         for (name, value, expected) in [
             ("content-type", "application/json", Ok(())),
             ("content-type", "application/JSON; charset=utf-8", Ok(())),
-            ("content-type", "text/plain", refused(Refusal::ContentType)),
-            ("content-type", "application/jsonp", refused(Refusal::ContentType)),
+            ("content-type", "text/plain", Err(Refusal::ContentType)),
+            ("content-type", "application/jsonp", Err(Refusal::ContentType)),
             ("x-openrtb-version", "2.6-202309", Ok(())),
             ("x-openrtb-version", "2", Ok(())),
-            ("x-openrtb-version", "2.junk", refused(Refusal::OpenRtbVersion)),
-            ("x-openrtb-version", "2.6x", refused(Refusal::OpenRtbVersion)),
-            ("x-openrtb-version", "2.", refused(Refusal::OpenRtbVersion)),
-            ("x-openrtb-version", "3.0", refused(Refusal::OpenRtbVersion)),
-            ("x-openrtb-version", "20.1", refused(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "2.junk", Err(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "2.6x", Err(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "2.", Err(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "3.0", Err(Refusal::OpenRtbVersion)),
+            ("x-openrtb-version", "20.1", Err(Refusal::OpenRtbVersion)),
             ("content-encoding", "gzip", Ok(())),
-            ("content-encoding", "br", refused(Refusal::ContentEncoding)),
-            ("content-encoding", "gzip, gzip", refused(Refusal::ContentEncoding)),
+            ("content-encoding", "br", Err(Refusal::ContentEncoding)),
+            ("content-encoding", "gzip, gzip", Err(Refusal::ContentEncoding)),
             ("content-length", "262144", Ok(())),
-            ("content-length", "262145", refused(Refusal::BodyTooLarge)),
-            ("content-length", "99999999999999999999999", refused(Refusal::BodyTooLarge)),
+            ("content-length", "262145", Err(Refusal::BodyTooLarge)),
+            ("content-length", "99999999999999999999999", Err(Refusal::BodyTooLarge)),
         ] {
-            assert_eq!(outcome("/openrtb2/a", &[(name, value)]), expected, "{name}: {value}");
+            let headers = [("host", "gavel.example"), (name, value)];
+            let read = content(&parts("/openrtb2/a", &headers), &HttpSettings::default(), false);
+            assert_eq!(read.map(|_| ()), expected, "{name}: {value}");
+            assert_eq!(outcome("/openrtb2/a", &[(name, value)]), Ok(()), "whose it is comes first");
         }
         let long = format!("/openrtb2/a?{}", "x".repeat(9000));
         assert_eq!(outcome(&long, &[]), Err(Denial::UriTooLong));
@@ -408,7 +415,7 @@ mod tests {
             ("application/json", true, true),
         ] {
             let parts = parts("/openrtb2/a", &[("host", "gavel.example"), ("content-type", kind)]);
-            let read = read(&parts, &HttpSettings::default(), is_page);
+            let read = content(&parts, &HttpSettings::default(), is_page);
             assert_eq!(read.is_ok(), is_taken, "{kind} {is_page}");
         }
     }
@@ -425,8 +432,8 @@ mod tests {
         ] {
             let headers = [("host", "gavel.example"), ("content-encoding", header)];
             let parts = parts(&format!("/openrtb2/a{query}"), &headers);
-            let head = read(&parts, &HttpSettings::default(), is_page).unwrap();
-            assert_eq!(head.coding, coding, "{query} {header} {is_page}");
+            let read = content(&parts, &HttpSettings::default(), is_page).unwrap();
+            assert_eq!(read.coding, coding, "{query} {header} {is_page}");
         }
     }
 
@@ -465,7 +472,7 @@ mod tests {
             ("/openrtb2/a", &[("authorization", "Bearer")], None),
         ] {
             let parts = parts(target, &[headers, &[("host", "gavel.example")]].concat());
-            let head = read(&parts, &HttpSettings::default(), false).unwrap();
+            let head = read(&parts, &HttpSettings::default()).unwrap();
             assert_eq!(head.key, key.map(str::as_bytes), "{target} {headers:?}");
         }
     }

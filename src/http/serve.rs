@@ -1,23 +1,25 @@
 //! One worker's front: its public requests, from the complete head to the answer.
 //!
 //! Owns: [`Front`], the order of one HTTP request's life. Never: a connection's life (that is
-//! `connection`), a status code, a limit of the exchange, the road itself.
+//! `connection`), whether a request is let in (that is `door`), a status code, a limit of the
+//! exchange, the road itself.
 //! Invariant: once a request's bidders may have been called, its road is walked to its end,
 //! whether or not the client still waits; a panic on the road costs that request only.
 
-use crate::arrival::{Arrival, Body, BrowserSignals};
+mod door;
+
+use crate::arrival::Body;
 use crate::clock;
-use crate::coding::Coding;
-use crate::correlation::Correlation;
 use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
 use crate::http::event_address::is_event;
 use crate::http::events::{EventDesk, Taken};
-use crate::http::gates::{Gates, Owed};
-use crate::http::head::{self, Head};
-use crate::http::reply::{self, Replier, Reply, Styles, Table};
+use crate::http::gates::Gates;
+use crate::http::head::{self, Content};
+use crate::http::reply::{self, Replier, Reply, Table};
+use crate::http::serve::door::{Admitted, Asked, Judged, Turned};
 use crate::http::sweep::{Swept, sweep};
 use crate::http::tap::{Noted, Tap};
 use crate::http::walkers::{Errand, Panicked, Walkers};
@@ -28,10 +30,9 @@ use crate::lifecycle::load::Load;
 use crate::lifecycle::tasks::{Counted, Tasks};
 use crate::limits::admission::Permit;
 use crate::negatives::refusal::Refusal;
-use crate::snapshot::{Held, Latest, Live};
-use crate::telemetry::slots::UNKNOWN;
+use crate::snapshot::{Latest, Live};
 use http::Request;
-use http::header::{EXPECT, HeaderValue, ORIGIN};
+use http::header::EXPECT;
 use http::request::Parts;
 use hyper::body::Incoming;
 use std::cell::Cell;
@@ -42,9 +43,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-
-/// Where a buyer finds the document that says whose inventory we sell (sellers.json 1.0).
-const SELLERS: &str = "/sellers.json";
 
 /// What a front is made of.
 #[derive(Debug)]
@@ -80,20 +78,8 @@ pub struct Front<R> {
     correlator: Correlator,
 }
 
-/// A request that may have its body read.
-struct Admitted {
-    snapshot: Held,
-    arrival: Arrival,
-    styles: Styles,
-    owed: Owed,
-    permit: Permit,
-}
-
 /// What says that a request is on the road, until it is at its end.
 type OnRoad = (Counted, Flying, Permit);
-
-/// When a request came, its number, and what it is called.
-type Came = (Instant, u64, Correlation);
 
 /// Counts one request as in flight.
 #[derive(Debug)]
@@ -180,8 +166,9 @@ impl<R: Road> Front<R> {
         self.ledger.evict()
     }
 
-    /// One HTTP request, from its complete head to its answer. An event is taken at once: of a
-    /// client that has closed already the future is dropped before it is polled.
+    /// One HTTP request, from its complete head to its answer. An event is taken and any other head
+    /// looked at at once: of a client that has closed already the future is dropped before it is
+    /// polled.
     fn answer(
         self: Rc<Self>,
         request: Request<Incoming>,
@@ -189,16 +176,19 @@ impl<R: Road> Front<R> {
     ) -> impl Future<Output = Result<Reply, Infallible>> {
         let at = clock::monotonic();
         let (parts, body) = request.into_parts();
-        let event = self.desk_of(&parts, &line).map(|desk| {
-            let snapshot = self.latest.take()?;
-            Some(desk.take(&parts, &snapshot, self.gates.wall_at(at)))
-        });
+        let asked = match self.desk_of(&parts, &line) {
+            Some(desk) => {
+                let snapshot = self.latest.take();
+                Err(snapshot.map(|now| desk.take(&parts, &now, self.gates.wall_at(at))))
+            }
+            None => Ok(self.ask(&parts, at, &line)),
+        };
         async move {
             let open = line.watch.open();
-            let mut reply = match event {
+            let mut reply = match asked {
+                Ok(asked) => self.request(asked, parts, body, (at, &line)).await,
                 // boxed: what is rare must not make the future of each request larger
-                Some(taken) => Box::pin(self.event(taken, parts, body, &line)).await,
-                None => self.request(parts, body, (at, &line)).await,
+                Err(taken) => Box::pin(self.event(taken, parts, body, &line)).await,
             };
             self.finish(&mut reply, &line);
             drop(open);
@@ -215,25 +205,23 @@ impl<R: Road> Front<R> {
     }
 
     /// What a partner sends, or anybody.
-    async fn request(&self, parts: Parts, body: Incoming, (at, line): (Instant, &Line)) -> Reply {
-        let page = self.page(&parts);
-        let serial = self.next_serial();
-        let correlation = self.correlator.of(&parts.headers, (serial, at), self.gates.cells());
-        let (named, mut held) = (correlation.clone(), None);
-        let judged = match line.watch.lines.ambiguity() {
-            Some(ambiguity) => Err(Denial::Ambiguous(ambiguity)),
-            None => self.judge(&parts, page.is_some(), (at, serial, correlation), line),
-        };
+    async fn request(
+        &self,
+        asked: Asked,
+        parts: Parts,
+        body: Incoming,
+        (at, line): (Instant, &Line),
+    ) -> Reply {
+        let Asked { page, correlation, known, judged } = asked;
         let mut noted = self.tap.note(&parts, at, line.serial);
+        if let Some(noted) = &mut noted {
+            noted.held.clone_from(&known);
+        }
         let mut reply = match judged {
-            Ok((mut admitted, coding, declared)) => {
+            Judged::Admitted(mut admitted) => {
                 let Parts { headers, .. } = parts;
                 let table = Table::emptied(headers);
-                held = Some((admitted.snapshot.clone(), admitted.arrival.partner));
-                if let Some(noted) = &mut noted {
-                    noted.held.clone_from(&held);
-                }
-                match self.take_in(body, coding, declared).await {
+                match self.take_in(body, &admitted.content).await {
                     Ok(body) if !admitted.permit.takes(body.0.len()) => {
                         self.broken_off(Refusal::Overload, &admitted, line)
                     }
@@ -241,10 +229,7 @@ impl<R: Road> Front<R> {
                     Err(refusal) => self.broken_off(refusal, &admitted, line),
                 }
             }
-            Err(denial) => {
-                let reply = self.other(denial, &parts, page.is_some());
-                Box::pin(self.turn_away(denial, reply, &parts, body, line)).await
-            }
+            Judged::Turned(turned) => Box::pin(self.turn_away(turned, &parts, body, line)).await,
         };
         if let Some(origin) = page {
             reply::let_read(&mut reply, origin);
@@ -252,19 +237,11 @@ impl<R: Road> Front<R> {
         if let Some(noted) = noted {
             self.tap.offer(&noted, &reply);
         }
-        let partner = held.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
+        let partner = known.as_ref().and_then(|(snapshot, id)| snapshot.partner(*id));
         let partner = partner.map(|partner| partner.name.as_str());
-        correlate::tell(&reply, (&named, partner), self.gates.cells(), at);
-        correlate::name(&mut reply, &named.request_id);
+        correlate::tell(&reply, (&correlation, partner), self.gates.cells(), at);
+        correlate::name(&mut reply, &correlation.request_id);
         reply
-    }
-
-    /// The origin of the web page that calls, where it may; a server names none.
-    fn page(&self, parts: &Parts) -> Option<HeaderValue> {
-        if !parts.headers.contains_key(ORIGIN) {
-            return None;
-        }
-        head::page_of(parts, &*self.latest.take()?).cloned()
     }
 
     /// Says that the connection ends, where it does.
@@ -285,7 +262,9 @@ impl<R: Road> Front<R> {
         line: &Line,
     ) -> Reply {
         let Some(taken) = taken else {
-            return self.turn_away(Refusal::NotReady.into(), None, &parts, body, line).await;
+            let denial = Refusal::NotReady.into();
+            let turned = Turned { denial, reply: self.replier.denial(denial) };
+            return self.turn_away(turned, &parts, body, line).await;
         };
         // nobody says anything in it; an event is worth more than a connection
         let is_read = body::drain(body, self.bounds()).await || line.is_h2;
@@ -298,93 +277,9 @@ impl<R: Road> Front<R> {
         reply
     }
 
-    /// Whether the body is worth reading; counts who is refused.
-    fn judge(
-        &self,
-        parts: &Parts,
-        is_page: bool,
-        came: Came,
-        line: &Line,
-    ) -> Result<(Admitted, Coding, Option<usize>), Denial> {
-        match head::read(parts, &self.settings, is_page) {
-            Ok(head) => {
-                let mut admitted = self.admit(parts, &head, came, line)?;
-                // one that does not say how long it is may be as long as any
-                let on_wire = head.declared.unwrap_or(self.bounds().bytes_max);
-                if !admitted.permit.takes(on_wire) {
-                    admitted.owed.refused(Refusal::Overload);
-                    return Err(Denial::Refused(Refusal::Overload, admitted.styles.shed));
-                }
-                Ok((admitted, head.coding, head.declared))
-            }
-            Err(Denial::Refused(refusal, _)) => Err(self.stranger(refusal)),
-            Err(denial) => Err(denial),
-        }
-    }
-
-    /// Snapshot, partner, key, source range, QPS, permit; in this order, and before the body.
-    fn admit(
-        &self,
-        parts: &Parts,
-        head: &Head<'_>,
-        (at, serial, correlation): Came,
-        line: &Line,
-    ) -> Result<Admitted, Denial> {
-        let snapshot = self.latest.take().ok_or_else(|| self.stranger(Refusal::NotReady))?;
-        self.tap.follow(&snapshot);
-        let client = head::client_of(parts, line.peer, &self.settings);
-        let partner = head::identify(head, &snapshot, client).map_err(|why| self.stranger(why))?;
-        line.watch.was_authorised();
-        let agreed = snapshot.partner(partner);
-        let styles = agreed.map_or(Styles::default(), |agreed| Styles {
-            no_bid: agreed.no_bid,
-            shed: agreed.shed,
-        });
-        let slot = self.gates.slot(&snapshot, partner);
-        let may_bill = self.events.as_ref().is_none_or(EventDesk::may_bill);
-        let entered = if may_bill {
-            self.gates.enter(&snapshot, partner, at)
-        } else {
-            Err(Refusal::NowhereToBill)
-        };
-        let permit = entered.map_err(|refusal| {
-            self.gates.count_refusal(slot, refusal);
-            Denial::Refused(refusal, styles.shed)
-        })?;
-        let wall = self.gates.wall_at(at);
-        let is_replay =
-            agreed.is_some_and(|agreed| agreed.honours_replay) && head::is_replay(parts);
-        // of a partner's server the headers say nothing of the user
-        let is_direct = agreed.is_some_and(|agreed| agreed.is_direct);
-        let browser = if is_direct { head::browser(parts) } else { BrowserSignals::default() };
-        let arrival = Arrival {
-            at,
-            wall,
-            client,
-            partner,
-            serial,
-            is_trial: false,
-            is_replay,
-            browser,
-            correlation,
-        };
-        Ok(Admitted { snapshot, arrival, styles, owed: self.gates.owe(slot), permit })
-    }
-
-    /// Counts a refusal of somebody whom we do not know.
-    fn stranger(&self, refusal: Refusal) -> Denial {
-        self.gates.count_refusal(UNKNOWN, refusal);
-        refusal.into()
-    }
-
-    async fn take_in(
-        &self,
-        body: Incoming,
-        coding: Coding,
-        declared: Option<usize>,
-    ) -> Result<Body, Refusal> {
-        let wire = body::read(body, declared, self.bounds()).await?;
-        body::decoded(coding, wire, &self.settings.caps)
+    async fn take_in(&self, body: Incoming, content: &Content) -> Result<Body, Refusal> {
+        let wire = body::read(body, content.declared, self.bounds()).await?;
+        body::decoded(content.coding, wire, &self.settings.caps)
     }
 
     /// Walks the road in another task: a client that goes away drops the HTTP request, and what is
@@ -399,7 +294,7 @@ impl<R: Road> Front<R> {
         if let Some(noted) = noted {
             noted.body = body.0.clone();
         }
-        let Admitted { snapshot, arrival, styles, owed, permit } = admitted;
+        let Admitted { snapshot, arrival, styles, owed, permit, .. } = admitted;
         let held = (self.tasks.enter(), Flying::new(&self.load), permit);
         let errand = Errand { snapshot, arrival, body, held };
         let verdict = match self.walkers.walk(errand).await {
@@ -420,50 +315,20 @@ impl<R: Road> Front<R> {
 
     /// Answers without the body, which is read past so that the connection can be used again;
     /// where that does not go, the answer is the connection's last.
-    async fn turn_away(
-        &self,
-        denial: Denial,
-        other: Option<Reply>,
-        parts: &Parts,
-        body: Incoming,
-        line: &Line,
-    ) -> Reply {
-        let mut reply = other.unwrap_or_else(|| {
-            if denial == Denial::NoRoute || denial == Denial::from(Refusal::Unauthorised) {
-                line.watch.turned_away();
-            }
-            self.gates.count_denial(denial);
-            self.replier.denial(denial)
-        });
+    async fn turn_away(&self, turned: Turned, parts: &Parts, body: Incoming, line: &Line) -> Reply {
+        let Turned { denial, mut reply } = turned;
         if line.is_h2 {
             return reply;
         }
         // Who waits for "100 Continue" has not sent the body, and will not.
-        let may_drain = !matches!(denial, Denial::Ambiguous(_))
-            && denial != Denial::from(Refusal::BodyTooLarge)
-            && !parts.headers.contains_key(EXPECT);
+        let is_past_it =
+            matches!(denial, Denial::Ambiguous(_) | Denial::Refused(Refusal::BodyTooLarge, _));
+        let may_drain = !is_past_it && !parts.headers.contains_key(EXPECT);
         if !(may_drain && body::drain(body, self.bounds()).await) {
             reply::close_after(&mut reply);
             line.watch.linger();
         }
         reply
-    }
-
-    /// What is answered beside bid requests.
-    fn other(&self, denial: Denial, parts: &Parts, is_page: bool) -> Option<Reply> {
-        match denial {
-            Denial::NoRoute => self.sellers(parts),
-            Denial::Method if is_page && head::is_preflight(parts) => Some(reply::preflight()),
-            _ => None,
-        }
-    }
-
-    /// `/sellers.json`, where there is one.
-    fn sellers(&self, parts: &Parts) -> Option<Reply> {
-        if parts.uri.path() != SELLERS {
-            return None;
-        }
-        Some(reply::sellers(&parts.method, self.latest.take()?.sellers.clone()?))
     }
 
     /// Answers a request whose body was not read to its end, or does not decode.

@@ -176,7 +176,7 @@ fn refusals_are_recorded_with_their_reason_and_without_what_cannot_be_read() {
     let expected = [
         (Stratum::Refused, 400, "not_json".to_owned(), path(), 0),
         (Stratum::Refused, 401, "unauthorised".to_owned(), "/openrtb2/unknown/key".to_owned(), 0),
-        (Stratum::Refused, 415, "content_type".to_owned(), "/openrtb2/unknown".to_owned(), 0),
+        (Stratum::Refused, 415, "content_type".to_owned(), path(), 0),
     ];
     assert_eq!(seen[..3], expected);
     assert_eq!(seen.len(), 4, "one of three alike is new: {seen:?}");

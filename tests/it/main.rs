@@ -37,3 +37,4 @@ mod ssrf;
 mod telemetry;
 mod tidy;
 mod traces;
+mod turned;
