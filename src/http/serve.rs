@@ -78,6 +78,20 @@ pub struct Front<R> {
     correlator: Correlator,
 }
 
+/// A body that is of no use.
+#[derive(Clone, Copy, Debug)]
+struct Broken {
+    refusal: Refusal,
+    /// It was read to its end, behind which the connection goes on.
+    is_read: bool,
+}
+
+impl Broken {
+    const fn read(refusal: Refusal) -> Self {
+        Self { refusal, is_read: true }
+    }
+}
+
 /// What says that a request is on the road, until it is at its end.
 type OnRoad = (Counted, Flying, Permit);
 
@@ -223,10 +237,10 @@ impl<R: Road> Front<R> {
                 let table = Table::emptied(headers);
                 match self.take_in(body, &admitted.content).await {
                     Ok(body) if !admitted.permit.takes(body.0.len()) => {
-                        self.broken_off(Refusal::Overload, &admitted, line)
+                        self.broken_off(Broken::read(Refusal::Overload), &admitted, line)
                     }
                     Ok(body) => self.walk(admitted, body, table, &mut noted).await,
-                    Err(refusal) => self.broken_off(refusal, &admitted, line),
+                    Err(broken) => self.broken_off(broken, &admitted, line),
                 }
             }
             Judged::Turned(turned) => Box::pin(self.turn_away(turned, &parts, body, line)).await,
@@ -277,9 +291,10 @@ impl<R: Road> Front<R> {
         reply
     }
 
-    async fn take_in(&self, body: Incoming, content: &Content) -> Result<Body, Refusal> {
-        let wire = body::read(body, content.declared, self.bounds()).await?;
-        body::decoded(content.coding, wire, &self.settings.caps)
+    async fn take_in(&self, body: Incoming, content: &Content) -> Result<Body, Broken> {
+        let wire = body::read(body, content.declared, self.bounds()).await;
+        let wire = wire.map_err(|refusal| Broken { refusal, is_read: false })?;
+        body::decoded(content.coding, wire, &self.settings.caps).map_err(Broken::read)
     }
 
     /// Walks the road in another task: a client that goes away drops the HTTP request, and what is
@@ -332,13 +347,11 @@ impl<R: Road> Front<R> {
     }
 
     /// Answers a request whose body was not read to its end, or does not decode.
-    fn broken_off(&self, refusal: Refusal, admitted: &Admitted, line: &Line) -> Reply {
-        admitted.owed.refused(refusal);
-        let verdict = Verdict::Refused(refusal);
+    fn broken_off(&self, broken: Broken, admitted: &Admitted, line: &Line) -> Reply {
+        admitted.owed.refused(broken.refusal);
+        let verdict = Verdict::Refused(broken.refusal);
         let mut reply = self.replier.verdict(verdict, admitted.styles, Table::default());
-        let is_unread =
-            matches!(refusal, Refusal::BodyTooLarge | Refusal::BodyTooSlow | Refusal::BodyBroken);
-        if is_unread && !line.is_h2 {
+        if !broken.is_read && !line.is_h2 {
             reply::close_after(&mut reply);
             line.watch.linger();
         }

@@ -2,6 +2,9 @@
 //! count the request is.
 
 use crate::server::{Server, post, read_answer, status, wait_until};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use gavel::coding::Caps;
 use gavel::http::HttpSettings;
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -62,4 +65,28 @@ fn a_partner_that_sends_what_is_not_read_is_told_and_counted_as_itself() {
             assert_eq!(server.requests("unknown", label), 0, "{path} {header}");
         }
     }
+}
+
+#[test]
+fn a_body_that_is_too_large_only_once_decoded_does_not_cost_the_connection() {
+    let caps = Caps { body_bytes_max: 64, ..Caps::default() };
+    let server = Server::start(HttpSettings { caps, ..HttpSettings::default() });
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder
+        .write_all("{\"id\":\"0123456789abcdefghijklmnopqrstuvwxyz".repeat(2).as_bytes())
+        .unwrap();
+    let packed = encoder.finish().unwrap();
+    let head = format!(
+        "POST /openrtb2/acme HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        packed.len()
+    );
+    let behind = post("/openrtb2/acme", "", "{}");
+    let mut stream = server.connect();
+    stream.write_all(&[head.as_bytes(), &packed, behind.as_bytes()].concat()).unwrap();
+    let answer = read_answer(&mut stream);
+    assert_eq!(status(&answer), "413", "{answer}");
+    assert!(answer.contains("body_too_large") && !answer.contains("connection: close"), "{answer}");
+    assert_eq!(status(&read_answer(&mut stream)), "200", "what was sent behind it is answered");
+    let counted = |result| server.requests("acme", result);
+    assert_eq!((counted("body_too_large"), counted("answered")), (1, 1));
 }
