@@ -1,7 +1,7 @@
 //! One worker's limits as a request meets them: its partner's rate, then the worker's own room.
 //!
-//! Owns: [`Gates`], the worker's leases of partner rates (taken anew with each generation), the
-//! pulse that measures the worker's lag and compares its clocks, and the count of how each request
+//! Owns: [`Gates`], the worker's leases of partner rates (taken anew with each generation), which
+//! answers are kept back under overload, the pulse that measures the worker's lag and compares its clocks, and the count of how each request
 //! ended.
 //! Never: an account (the control side keeps them), a status code.
 //! Invariant: each bid request ends in exactly one count, also one whose client does not wait for
@@ -9,6 +9,7 @@
 
 use crate::clock::{self, Anchor};
 use crate::exchange::Verdict;
+use crate::http::hold::Holds;
 use crate::http::{Ambiguity, Denial};
 use crate::lifecycle::load::Load;
 use crate::lifecycle::pressure::Pressure;
@@ -39,6 +40,7 @@ pub struct Gates {
     worker: usize,
     known: RefCell<Known>,
     admission: Admission,
+    holds: Holds,
     settings: AdmissionSettings,
     cells: Rc<WorkerCells>,
     load: Rc<Load>,
@@ -97,6 +99,7 @@ impl Gates {
             worker: parts.worker,
             known: RefCell::default(),
             admission: Admission::new(parts.admission, clock::monotonic()),
+            holds: Holds::default(),
             settings: parts.admission,
             cells: parts.cells,
             load: parts.load,
@@ -126,6 +129,17 @@ impl Gates {
             return Err(Refusal::PartnerQps);
         }
         self.admission.try_enter(now).ok_or(Refusal::Overload)
+    }
+
+    /// Takes in that a request is turned away. Whether its answer is to be kept back: the worker is
+    /// overloaded, and what was asked for cost it something before anything could shed it.
+    pub fn is_to_wait(&self, denial: Denial, now: Instant) -> bool {
+        is_beyond_shedding(denial) && self.admission.is_to_wait(now)
+    }
+
+    /// Keeps an answer back. `false`: its connection is to end with it instead.
+    pub async fn hold(&self) -> bool {
+        self.holds.hold().await
     }
 
     /// Where a partner is counted.
@@ -206,5 +220,59 @@ impl Gates {
             *known = Known { generation: snapshot.generation, partners: leases.collect() };
         }
         known.partners.get(usize::from(partner.0)).map(read)
+    }
+}
+
+/// Whether it is answered without having met the worker's room.
+const fn is_beyond_shedding(denial: Denial) -> bool {
+    match denial {
+        Denial::Refused(refusal, _) => {
+            matches!(refusal, Refusal::Unauthorised | Refusal::PartnerQps)
+        }
+        Denial::NoRoute
+        | Denial::Method
+        | Denial::Ambiguous(_)
+        | Denial::TooManyHeaders
+        | Denial::UriTooLong => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::hub::{Hub, TelemetrySettings};
+
+    #[test]
+    fn who_cannot_be_shed_waits_while_the_worker_is_overloaded_and_no_longer() {
+        let hub = Hub::new(1, TelemetrySettings::default(), &[]);
+        let admission = AdmissionSettings::default();
+        let gates = Gates::new(GatesParts {
+            worker: 0,
+            admission,
+            cells: Rc::new(hub.worker(0).unwrap()),
+            load: Rc::default(),
+        });
+        let denials = [
+            (Denial::from(Refusal::PartnerQps), true),
+            (Denial::from(Refusal::Unauthorised), true),
+            (Denial::NoRoute, true),
+            (Denial::Method, true),
+            (Denial::Ambiguous(Ambiguity::Host), true),
+            // these it has met, or it is our fault
+            (Denial::from(Refusal::Overload), false),
+            (Denial::from(Refusal::ContentType), false),
+            (Denial::from(Refusal::NowhereToBill), false),
+        ];
+        let mut at = clock::monotonic();
+        for lag in [0, 20, 0].map(Duration::from_millis) {
+            for _ in 0..1000 {
+                at += admission.lag_tick;
+                gates.admission.observe_lag(at, lag);
+            }
+            for (denial, may_wait) in denials {
+                let waits = gates.is_to_wait(denial, at);
+                assert_eq!(waits, may_wait && !lag.is_zero(), "{denial:?} {lag:?}");
+            }
+        }
     }
 }

@@ -15,6 +15,7 @@ pub mod event_address;
 pub mod events;
 pub mod gates;
 pub mod head;
+mod hold;
 mod lines;
 pub mod ops;
 pub mod own;

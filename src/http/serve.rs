@@ -277,7 +277,7 @@ impl<R: Road> Front<R> {
     ) -> Reply {
         let Some(taken) = taken else {
             let denial = Refusal::NotReady.into();
-            let turned = Turned { denial, reply: self.replier.denial(denial) };
+            let turned = Turned { denial, reply: self.replier.denial(denial), is_to_wait: false };
             return self.turn_away(turned, &parts, body, line).await;
         };
         // nobody says anything in it; an event is worth more than a connection
@@ -331,7 +331,10 @@ impl<R: Road> Front<R> {
     /// Answers without the body, which is read past so that the connection can be used again;
     /// where that does not go, the answer is the connection's last.
     async fn turn_away(&self, turned: Turned, parts: &Parts, body: Incoming, line: &Line) -> Reply {
-        let Turned { denial, mut reply } = turned;
+        let Turned { denial, mut reply, is_to_wait } = turned;
+        if is_to_wait && !self.gates.hold().await {
+            line.watch.part();
+        }
         if line.is_h2 {
             return reply;
         }

@@ -417,6 +417,13 @@ impl Watch {
         }
     }
 
+    /// The answer that it gets now is the last, as when it is too old.
+    pub fn part(&self) {
+        if self.order.get() < Order::LastOne {
+            self.give(Order::LastOne, self.ledger.now.get());
+        }
+    }
+
     /// The answer goes out before the body is in: read on for a while before closing.
     pub fn linger(&self) {
         self.lingers.set(true);

@@ -11,6 +11,12 @@
 //! than a burst may, or is more than a burst may cause. Which request
 //! is shed is counted out evenly, so that the part holds over any few requests.
 //!
+//! Some requests shedding does not reach: who has no right, who is over its rate and who asks for
+//! what is not there is answered without being taken on. Under overload these are to wait for their
+//! answers, for they come from senders that send the next one when they have the last, and while
+//! they are the most of what comes, shedding waits for what that does: to shed others in their place
+//! would starve these, and help nobody.
+//!
 //! Invariant: never more than `in_flight_max` permits are out, nor permits for more than
 //! `body_bytes_max` of bodies; each comes back by its drop.
 
@@ -64,6 +70,14 @@ const SHED_LEAST: f64 = 0.01;
 /// A longer time between two adjustments counts as this, in seconds.
 const STEP_MOST: f64 = 0.05;
 
+/// Who cannot be shed is to wait for its answer until the worker has kept up for so long: without
+/// that it would come back at full speed each time it has helped.
+const WARY: Duration = Duration::from_secs(2);
+/// For so long shedding waits for what that does, which it does within the wait for one answer.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// Requests count for the mix of what comes for about this time, in seconds.
+const WEIGH: f64 = 1.0;
+
 /// A worker's admission; clones are the same one.
 #[derive(Clone, Debug)]
 pub struct Admission(Rc<State>);
@@ -95,6 +109,12 @@ struct State {
     recent: Cell<[Duration; WINDOW]>,
     /// Minimum of `recent` at the observation before, in seconds.
     low_before: Cell<f64>,
+    /// Recent requests that may be shed, and such that cannot be.
+    sheddable: Cell<f64>,
+    beyond: Cell<f64>,
+    /// The worker was overloaded from then on, and is held for it until then.
+    wary_since: Cell<Instant>,
+    wary_until: Cell<Instant>,
 }
 
 impl Admission {
@@ -113,12 +133,17 @@ impl Admission {
             patient_until: Cell::new(now + 2 * settings.lag_tick),
             recent: Cell::new([Duration::ZERO; WINDOW]),
             low_before: Cell::new(0.0),
+            sheddable: Cell::new(0.0),
+            beyond: Cell::new(0.0),
+            wary_since: Cell::new(now),
+            wary_until: Cell::new(now),
         }))
     }
 
     /// Takes a request on, or sheds it.
     pub fn try_enter(&self, now: Instant) -> Option<Permit> {
         let state = &*self.0;
+        state.sheddable.set(state.sheddable.get() + 1.0);
         if now >= state.patient_until.get() {
             state.notice_silence(now);
         }
@@ -133,6 +158,13 @@ impl Admission {
         state.owed.set(owed);
         state.in_flight.set(state.in_flight.get() + 1);
         Some(Permit { state: Rc::clone(&self.0), body_bytes: 0 })
+    }
+
+    /// Takes in that a request is answered that cannot be shed. Whether it is to wait for that.
+    pub fn is_to_wait(&self, now: Instant) -> bool {
+        let state = &*self.0;
+        state.beyond.set(state.beyond.get() + 1.0);
+        now < state.wary_until.get()
     }
 
     /// Takes in how late a ticker of `lag_tick` ran.
@@ -186,7 +218,24 @@ impl State {
         let shed = before + INTEGRAL * step * (low - target) + PROPORTIONAL * grown;
         let is_at_ease = low < target / 2.0;
         let shed = if is_at_ease { shed.min(before) * (1.0 - step / FORGET) } else { shed };
+        let is_waiting = self.is_waiting(now, step, low > target);
+        let shed = if is_waiting { shed.min(before) } else { shed };
         self.shed.set(shed.clamp(0.0, SHED_MOST));
+    }
+
+    /// Whether shedding waits for what it does that those beyond it wait.
+    fn is_waiting(&self, now: Instant, step: f64, is_overloaded: bool) -> bool {
+        let kept = 1.0 - step / WEIGH;
+        let (sheddable, beyond) = (self.sheddable.get() * kept, self.beyond.get() * kept);
+        self.sheddable.set(sheddable);
+        self.beyond.set(beyond);
+        if is_overloaded {
+            if now >= self.wary_until.get() {
+                self.wary_since.set(now);
+            }
+            self.wary_until.set(now + WARY);
+        }
+        beyond > sheddable && now < self.wary_since.get() + PATIENCE
     }
 }
 
@@ -216,211 +265,4 @@ impl Drop for Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
-    use super::*;
-    use std::collections::VecDeque;
-
-    /// Nanoseconds of one server that takes what is ready in order: requests, and a ticker.
-    struct Worker {
-        accepted_ns: u64,
-        refused_ns: u64,
-        is_shedding: bool,
-        seed: u64,
-    }
-
-    #[derive(Default, Debug)]
-    struct Second {
-        /// Served within 100 ms of their arrival.
-        good: u64,
-        slowest_refusal_ns: u64,
-        slowest_answer_ns: u64,
-    }
-
-    impl Worker {
-        fn new(refused_ns: u64) -> Self {
-            Self { accepted_ns: 50_000, refused_ns, is_shedding: true, seed: 7 }
-        }
-
-        /// Exponential, so that arrivals are a Poisson process.
-        fn gap_ns(&mut self, mean_ns: f64) -> f64 {
-            self.seed ^= self.seed << 13;
-            self.seed ^= self.seed >> 7;
-            self.seed ^= self.seed << 17;
-            let unit = ((self.seed >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
-            -unit.ln() * mean_ns
-        }
-
-        /// Plays seconds at these loads (1.0: what can be served when nothing is refused).
-        fn play(&mut self, loads: &[f64]) -> Vec<Second> {
-            let start = Instant::now();
-            let settings = AdmissionSettings::default();
-            let admission = Admission::new(settings, start);
-            let tick_ns = settings.lag_tick.as_nanos() as f64;
-            let (mut now, mut arrival, mut tick) = (0.0_f64, 0.0_f64, tick_ns);
-            let mut queue: VecDeque<Option<f64>> = VecDeque::new();
-            let (mut ticked, mut seconds) = (false, Vec::new());
-            for (second, load) in loads.iter().enumerate() {
-                let (end, mut tally) = ((second as f64 + 1.0) * 1e9, Second::default());
-                while now < end {
-                    while arrival <= now {
-                        queue.push_back(Some(arrival));
-                        arrival += self.gap_ns(self.accepted_ns as f64 / load);
-                    }
-                    if !ticked && tick <= now {
-                        queue.push_back(None);
-                        ticked = true;
-                    }
-                    let at = start + Duration::from_secs_f64(now / 1e9);
-                    match queue.pop_front() {
-                        None if ticked => now = arrival,
-                        None => now = arrival.min(tick),
-                        Some(None) => {
-                            admission.observe_lag(at, Duration::from_secs_f64((now - tick) / 1e9));
-                            (tick, ticked, now) = (now + tick_ns, false, now + 1000.0);
-                        }
-                        Some(Some(arrived)) => {
-                            let permit = admission.try_enter(at);
-                            let is_in = permit.is_some() || !self.is_shedding;
-                            now += if is_in { self.accepted_ns } else { self.refused_ns } as f64;
-                            tally.count(is_in, now - arrived);
-                        }
-                    }
-                }
-                seconds.push(tally);
-            }
-            seconds
-        }
-    }
-
-    impl Second {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ns > 0")]
-        fn count(&mut self, is_in: bool, took_ns: f64) {
-            let took_ns = took_ns as u64;
-            if is_in {
-                self.good += u64::from(took_ns <= 100_000_000);
-                self.slowest_answer_ns = self.slowest_answer_ns.max(took_ns);
-            } else {
-                self.slowest_refusal_ns = self.slowest_refusal_ns.max(took_ns);
-            }
-        }
-    }
-
-    const PEAK: u64 = 20_000; // 1 s / 50 µs
-
-    fn parts(seconds: &[Second]) -> Vec<f64> {
-        seconds.iter().map(|second| second.good as f64 / PEAK as f64).collect()
-    }
-
-    #[test]
-    fn goodput_stays_over_four_fifths_of_the_peak_at_twice_and_four_times_the_load() {
-        for (refused_ns, load) in [(3_000, 1.2), (3_000, 2.0), (7_000, 2.0), (3_000, 4.0)] {
-            let got = parts(&Worker::new(refused_ns).play(&[load; 5]));
-            assert!(got.iter().all(|part| *part >= 0.8), "{got:?} at {load}");
-        }
-    }
-
-    #[test]
-    fn goodput_is_what_the_cost_of_refusing_leaves() {
-        for refused_ns in [1_500, 3_000, 7_000] {
-            for load in [1.1, 1.5, 2.0, 3.0, 4.0] {
-                let got = parts(&Worker::new(refused_ns).play(&[load; 4]));
-                let cost = refused_ns as f64 / 50_000.0;
-                let attainable = (1.0 - load * cost) / (1.0 - cost);
-                assert!(got.iter().all(|part| *part >= 0.98 * attainable), "{got:?} at {load}");
-            }
-        }
-    }
-
-    #[test]
-    fn without_shedding_the_same_load_leaves_nothing() {
-        let mut worker = Worker { is_shedding: false, ..Worker::new(3_000) };
-        assert!(parts(&worker.play(&[2.0; 3])).iter().skip(1).all(|part| *part < 0.01));
-    }
-
-    #[test]
-    fn under_overload_answers_and_refusals_wait_about_as_long_as_the_target() {
-        for load in [1.1, 2.0, 4.0] {
-            let seconds = Worker::new(3_000).play(&[load; 5]);
-            let first = seconds.first().unwrap();
-            assert!(first.slowest_answer_ns < 100_000_000, "{first:?} at {load}");
-            for second in seconds.iter().skip(1) {
-                assert!(second.slowest_refusal_ns < 12_000_000, "{second:?} at {load}");
-                assert!(second.slowest_answer_ns < 12_000_000, "{second:?} at {load}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_overload_is_forgotten_within_two_seconds() {
-        let seconds = Worker::new(3_000).play(&[0.5, 4.0, 4.0, 0.9, 0.9, 0.9]);
-        let got = parts(&seconds);
-        assert!(got.iter().skip(4).all(|part| *part >= 0.89), "{got:?}");
-    }
-
-    #[test]
-    fn a_worker_that_keeps_up_sheds_nothing() {
-        for load in [0.3, 0.6, 0.9] {
-            let seconds = Worker::new(3_000).play(&[load; 5]);
-            let refused = seconds.iter().filter(|second| second.slowest_refusal_ns > 0).count();
-            assert_eq!(refused, 0, "{seconds:?} at {load}");
-        }
-    }
-
-    #[test]
-    fn a_burst_passes_that_is_worked_off_in_time_and_a_larger_one_does_not() {
-        let start = Instant::now();
-        let ms = Duration::from_millis;
-        for (last, lag, is_shed) in [(95, 45, false), (150, 45, true), (30, 80, true)] {
-            let admission = Admission::new(AdmissionSettings::default(), start);
-            admission.observe_lag(start, ms(0));
-            for at in (5..=last).step_by(5) {
-                admission.observe_lag(start + ms(at), ms(lag));
-            }
-            assert_eq!(admission.shed_part() > 0.01, is_shed, "{lag} ms up to {last} ms");
-        }
-    }
-
-    #[test]
-    fn a_single_pause_is_no_overload() {
-        let start = Instant::now();
-        let ms = Duration::from_millis;
-        let admission = Admission::new(AdmissionSettings::default(), start);
-        for (at, lag) in [(5, 0), (10, 0), (85, 70), (90, 0), (95, 0)] {
-            assert!(admission.try_enter(start + ms(at)).is_some());
-            admission.observe_lag(start + ms(at), ms(lag));
-            assert!(admission.shed_part() <= f64::EPSILON, "after {at} ms");
-        }
-    }
-
-    #[test]
-    fn no_more_than_the_maximum_is_in_flight() {
-        let now = Instant::now();
-        let settings = AdmissionSettings { in_flight_max: 3, ..AdmissionSettings::default() };
-        let admission = Admission::new(settings, now);
-        let mut held: Vec<_> = (0..5).filter_map(|_| admission.try_enter(now)).collect();
-        assert_eq!((held.len(), admission.in_flight()), (3, 3));
-        held.pop();
-        assert!(admission.try_enter(now).is_some(), "and is back at once when it is dropped");
-        assert_eq!(admission.in_flight(), 2);
-    }
-
-    #[test]
-    fn bodies_have_room_together_and_one_alone_always_has() {
-        let now = Instant::now();
-        let settings = AdmissionSettings { body_bytes_max: 100, ..AdmissionSettings::default() };
-        let admission = Admission::new(settings, now);
-        let enter = || admission.try_enter(now).unwrap();
-        let (mut first, mut second) = (enter(), enter());
-        assert!(first.takes(500), "alone");
-        assert!(!second.takes(1));
-        assert!(first.takes(60), "in place of what it had");
-        assert!(second.takes(40) && !second.takes(41) && second.takes(40));
-        assert!(!enter().takes(1));
-        drop(first);
-        assert!(enter().takes(60));
-        let boundless = Admission::new(AdmissionSettings::default(), now);
-        let mut held: Vec<_> = (0..3).map(|_| boundless.try_enter(now).unwrap()).collect();
-        assert!(held.iter_mut().all(|permit| permit.takes(usize::MAX / 4)));
-    }
-}
+mod tests;

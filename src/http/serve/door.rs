@@ -57,6 +57,8 @@ pub struct Admitted {
 pub struct Turned {
     pub denial: Denial,
     pub reply: Reply,
+    /// Its answer is to be kept back for a moment.
+    pub is_to_wait: bool,
 }
 
 /// When a request came, its number, and what it is called.
@@ -79,7 +81,11 @@ impl<R: Road> Front<R> {
         };
         let judged = match admitted {
             Ok(admitted) => Judged::Admitted(admitted),
-            Err(denial) => Judged::Turned(self.turned(denial, parts, page.is_some(), line)),
+            Err(denial) => {
+                let reply = self.reply_to(denial, parts, page.is_some(), line);
+                let is_to_wait = self.gates.is_to_wait(denial, at);
+                Judged::Turned(Turned { denial, reply, is_to_wait })
+            }
         };
         Asked { page, correlation, known, judged }
     }
@@ -166,15 +172,14 @@ impl<R: Road> Front<R> {
     }
 
     /// What is answered to one who is not let in; counts what is no bid request.
-    fn turned(&self, denial: Denial, parts: &Parts, is_page: bool, line: &Line) -> Turned {
-        let reply = self.other(denial, parts, is_page).unwrap_or_else(|| {
+    fn reply_to(&self, denial: Denial, parts: &Parts, is_page: bool, line: &Line) -> Reply {
+        self.other(denial, parts, is_page).unwrap_or_else(|| {
             if denial == Denial::NoRoute || denial == Denial::from(Refusal::Unauthorised) {
                 line.watch.turned_away();
             }
             self.gates.count_denial(denial);
             self.replier.denial(denial)
-        });
-        Turned { denial, reply }
+        })
     }
 
     /// What is answered beside bid requests.
