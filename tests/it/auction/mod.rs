@@ -1,8 +1,10 @@
 //! The auction from outside: tables of cases, and what holds for every auction.
 
 mod answers;
+mod around;
 mod cases;
 mod durations;
+mod edges;
 pub mod fixture;
 mod floor_rules;
 mod margin;
