@@ -300,7 +300,7 @@ fn listener(root: &mut Table) -> (ListenSettings, AcceptSettings) {
         connections_max: t.integer_optional(
             "connections_max",
             1..=1_000_000,
-            "Open inbound connections; none: half of the descriptors that may be open, less 64. At the limit a newcomer takes the place of the oldest that never sent an authorised request, else of the longest idle one.",
+            "Open inbound connections; none: half of the descriptors that may be open, less 64. At the limit a newcomer takes the place of the oldest that never sent an authorised request, else of the longest idle one, else of the one whose next request has been longest begun, and is closed where all are being served.",
         ),
         look_every: t.duration(
             "look_every",

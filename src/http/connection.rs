@@ -81,12 +81,17 @@ impl Connections {
         }
     }
 
-    /// Serves one connection to its end; `answer` is asked for each of its requests.
+    /// Serves one connection to its end, unless it is one too many; `answer` is asked for each of
+    /// its requests.
     pub async fn serve<A, F>(&self, stream: TcpStream, peer: SocketAddr, serial: u64, answer: A)
     where
         A: Fn(Request<Incoming>, Line) -> F,
         F: Future<Output = Result<Reply, Infallible>> + 'static,
     {
+        if !self.ledger.makes_room() {
+            self.gates.cells().no_room();
+            return;
+        }
         let watch = self.ledger.add(serial);
         self.gates.cells().connection_opened();
         let _over = Over(Rc::clone(&watch), Rc::clone(&self.gates));

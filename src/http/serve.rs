@@ -160,24 +160,10 @@ impl<R: Road> Front<R> {
 
     /// Serves one connection to its end.
     pub async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        if !self.makes_room() {
-            return;
-        }
         let serial = self.next_serial();
         let front = Rc::clone(&self);
         let answer = move |request, line| Rc::clone(&front).answer(request, line);
         self.connections.serve(stream, peer, serial, answer).await;
-    }
-
-    /// Ends one connection where there is one too many; `false`: that is the newcomer.
-    fn makes_room(&self) -> bool {
-        let over = self.load.over_cap.get();
-        if over == 0 {
-            return true;
-        }
-        self.load.over_cap.set(over - 1);
-        self.ledger.count_evicted();
-        self.ledger.evict()
     }
 
     /// One HTTP request, from its complete head to its answer. An event is taken and any other head

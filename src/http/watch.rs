@@ -162,43 +162,6 @@ impl Ledger {
         watch
     }
 
-    /// Cuts one connection to make room for a newcomer: the oldest stranger, else the one that has
-    /// been idle for longest. `false`: there is neither, and no room.
-    pub fn evict(&self) -> bool {
-        let victim = self.oldest_stranger().or_else(|| self.longest_idle());
-        if let Some(watch) = &victim {
-            watch.give(Order::Cut, self.clockwork.now.get());
-        }
-        victim.is_some()
-    }
-
-    /// Notes that a connection had to go for want of room.
-    pub fn count_evicted(&self) {
-        let cut = &self.cuts[ConnectionCut::Evicted as usize];
-        cut.set(cut.get() + 1);
-    }
-
-    fn oldest_stranger(&self) -> Option<Rc<Watch>> {
-        let mut strangers = self.strangers.borrow_mut();
-        // Each is taken out once: whoever is passed over is no stranger, or ends already.
-        while let Some(watch) = strangers.pop_front() {
-            if watch.is_stranger.get() && watch.order.get() != Order::Cut {
-                return Some(watch);
-            }
-        }
-        None
-    }
-
-    /// Looks at all; only where each connection has a partner behind it.
-    fn longest_idle(&self) -> Option<Rc<Watch>> {
-        let (now, watches) = (self.clockwork.now.get(), self.watches.borrow());
-        let idle = watches.iter().filter(|watch| {
-            let is_ending = watch.is_over.get() || watch.order.get() == Order::Cut;
-            watch.stage.get() == Stage::Idle && !is_ending
-        });
-        idle.max_by_key(|watch| watch.idle_for(now)).cloned()
-    }
-
     /// Looks at every connection. `elapsed` is the time since the ledger began.
     pub fn sweep(&self, elapsed: Duration, phase: Phase) {
         let wrapped = elapsed.as_millis() % (u128::from(Ms::MAX) + 1);
@@ -210,8 +173,7 @@ impl Ledger {
                 return false;
             }
             if let Some(reason) = watch.sweep(now, phase) {
-                let cut = &self.cuts[reason as usize];
-                cut.set(cut.get() + 1);
+                self.count(reason);
             }
             true
         });
@@ -246,6 +208,11 @@ impl Ledger {
     /// with its first answer, too.
     pub fn is_leaving(&self) -> bool {
         self.phase.get() >= Phase::Draining
+    }
+
+    fn count(&self, reason: ConnectionCut) {
+        let cut = &self.cuts[reason as usize];
+        cut.set(cut.get() + 1);
     }
 
     /// How many connections were cut for `reason` since this was last asked.
@@ -394,9 +361,18 @@ impl Watch {
         if is_strange { self.ledger.idle_strange } else { self.ledger.idle }
     }
 
-    /// How long it has been idle, where it is.
-    fn idle_for(&self, now: Ms) -> Ms {
-        now.wrapping_sub(self.due.get().wrapping_sub(self.idle_time()))
+    /// How long it has been at its stage, where that has a time.
+    fn stands_for(&self, now: Ms) -> Ms {
+        let time = match self.stage.get() {
+            Stage::Idle => self.idle_time(),
+            Stage::Head => self.ledger.header,
+            Stage::Busy => return 0,
+        };
+        now.wrapping_sub(self.due.get().wrapping_sub(time))
+    }
+
+    fn is_ending(&self) -> bool {
+        self.is_over.get() || self.order.get() == Order::Cut
     }
 
     /// A request of it was authorised.
@@ -458,5 +434,6 @@ impl Drop for Open {
     }
 }
 
+mod room;
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,8 @@ pub struct WorkerBlock {
     pub(super) event_rejections: Row<{ EVENT_REJECTIONS.len() }>,
     pub(super) accepted: AtomicU64,
     pub(super) closed: AtomicU64,
+    /// Newcomers at the cap for whom nobody could go.
+    pub(super) no_room: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) cpu_ns: AtomicU64,
     pub(super) lag_ns: AtomicU64,
@@ -124,7 +126,7 @@ pub enum ConnectionCut {
     SlowReader,
     /// Told to close, and still there after the grace.
     Grace,
-    /// At the cap, for a newcomer; or a newcomer for whom nobody could go.
+    /// At the cap, for a newcomer.
     Evicted,
 }
 
@@ -179,6 +181,7 @@ impl WorkerBlock {
             event_rejections: Row::default(),
             accepted: AtomicU64::new(0),
             closed: AtomicU64::new(0),
+            no_room: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             lag_ns: AtomicU64::new(0),
@@ -283,6 +286,11 @@ impl WorkerCells {
     /// It ended.
     pub fn connection_closed(&self) {
         bump(&self.block.closed, 1);
+    }
+
+    /// A newcomer was turned away at the cap.
+    pub fn no_room(&self) {
+        bump(&self.block.no_room, 1);
     }
 
     /// An HTTP request was no bid request.

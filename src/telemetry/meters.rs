@@ -156,7 +156,7 @@ pub static CONNECTIONS_OPEN: Meter =
     gauge("gavel_connections_open", "Connections that are open", &[WORKER]);
 pub static ACCEPT_FAULTS_SEEN: Meter = counter(
     "gavel_accept_faults_total",
-    "Connections that were turned away before a worker saw them",
+    "Connections that were turned away before anything of them was read",
     &[Label { name: "reason", values: Values::Fixed(ACCEPT_FAULTS) }],
 );
 pub static HTTP_DENIED: Meter = counter(

@@ -372,6 +372,9 @@ fn where_all_are_partners_the_longest_idle_goes_and_none_that_is_served() {
     wait_until("the newcomer's, too", || server.echo.begun.load(Ordering::SeqCst) == 3);
     // Now nobody can go: the next one is turned away.
     assert_eq!(server.connect().read(&mut [0; 1]).unwrap_or(0), 0);
+    let (cuts, faults) = ("gavel_connections_cut_total", "gavel_accept_faults_total");
+    wait_until("it is counted", || server.count(faults, &["too_many"]) == 1);
+    wait_until("one was evicted", || server.count(cuts, &["evicted"]) == 1);
     server.echo.gate.add_permits(2);
     for stream in [&mut busy, &mut newcomer] {
         assert_eq!(status(&read_answer(stream)), "200");

@@ -188,3 +188,25 @@ fn a_head_is_not_due_while_the_answer_before_it_is_not_taken() {
     at(&ledger, 2000, Phase::Ready);
     assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
 }
+
+#[test]
+fn after_the_idle_the_longest_begun_head_makes_room_and_none_that_has_just_begun() {
+    let ledger = ledger();
+    let watches = [known(&ledger), known(&ledger), known(&ledger), known(&ledger)];
+    let [older, newer, fresh, idle] = &watches;
+    for watch in &watches {
+        drop(watch.open());
+    }
+    for (ms, watch) in [(100, older), (200, newer), (300, fresh)] {
+        at(&ledger, ms, Phase::Ready);
+        watch.has_read(b"P");
+    }
+    for evicted in [idle, older, newer] {
+        assert_eq!(evicted.order(), Order::Serve);
+        assert!(ledger.evict());
+        assert_eq!(evicted.order(), Order::Cut);
+    }
+    assert!(!ledger.evict());
+    assert_eq!(fresh.order(), Order::Serve);
+    assert_eq!(ledger.take_cuts(ConnectionCut::Evicted), 3);
+}

@@ -8,7 +8,7 @@ use super::super::cells::WorkerBlock;
 use super::super::meter::Meter;
 use super::super::meters as m;
 use super::super::notices::emit_notices;
-use super::{Hub, ProcessState, Sample, Value, load};
+use super::{AcceptFault, Hub, ProcessState, Sample, Value, load};
 use std::sync::atomic::AtomicU64;
 
 impl Hub {
@@ -21,8 +21,12 @@ impl Hub {
         let mut emit = |meter: &'static Meter, labels: &[&str], value: Value<'static>| {
             sink(&Sample { meter, labels, value });
         };
-        for (why, cell) in m::ACCEPT_FAULTS.iter().zip(&self.accept_faults) {
-            emit(&m::ACCEPT_FAULTS_SEEN, &[why], Value::Whole(load(cell)));
+        let all =
+            |of: fn(&WorkerBlock) -> &AtomicU64| self.workers.iter().map(|b| load(of(b))).sum();
+        let no_room: u64 = all(|block| &block.no_room);
+        for (at, (why, cell)) in m::ACCEPT_FAULTS.iter().zip(&self.accept_faults).enumerate() {
+            let by_workers = if at == AcceptFault::TooMany as usize { no_room } else { 0 };
+            emit(&m::ACCEPT_FAULTS_SEEN, &[why], Value::Whole(load(cell) + by_workers));
         }
         let denied = |at| self.workers.iter().map(|block| block.denied.get(at)).sum();
         for (at, why) in m::HTTP_DENIALS.iter().enumerate() {
@@ -32,8 +36,6 @@ impl Hub {
         for (at, why) in m::CONNECTION_CUTS.iter().enumerate() {
             emit(&m::CONNECTIONS_CUT, &[why], Value::Whole(cut(at)));
         }
-        let all =
-            |of: fn(&WorkerBlock) -> &AtomicU64| self.workers.iter().map(|b| load(of(b))).sum();
         let dropped = all(|block| &block.traces_dropped);
         let ends = [load(&self.traces_sent), dropped, load(&self.traces_lost)];
         for (end, count) in m::TRACE_ENDS.iter().zip(ends) {
