@@ -154,7 +154,8 @@ fn http_times(t: &mut Table) -> HttpSettings {
             "grace",
             d.grace,
             ms(100)..=s(60),
-            "A connection that was told to end gets this long.",
+            "A connection that was told to end gets this long. Then new HTTP/2 streams on it are \
+             refused (`REFUSED_STREAM`), and it is cut once nothing is being served.",
         ),
         age_max: t.duration(
             "connection_age_max",

@@ -11,6 +11,8 @@ use crate::http::watch::{Ledger, Order, Watch};
 use crate::http::wire::{Scratch, Wire};
 use crate::lifecycle::tasks::Tasks;
 use crate::telemetry::cells::HttpDenied;
+use futures_util::TryFutureExt as _;
+use futures_util::future::Either;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -19,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -149,7 +151,14 @@ impl Connections {
     {
         let watch = Rc::clone(&line.watch);
         watch.speaks_h2();
-        let service = service_fn(move |request| answer(request, line.clone()));
+        let service = service_fn(move |request| {
+            if line.watch.takes_streams() {
+                let answer = answer(request, line.clone());
+                return Either::Left(answer.map_err(|never| match never {}));
+            }
+            // It may be sent again elsewhere: nobody has looked at it.
+            Either::Right(ready(Err(h2::Error::from(h2::Reason::REFUSED_STREAM))))
+        });
         let mut connection = pin!(self.h2.serve_connection(wire, service));
         let mut is_told = false;
         poll_fn(|cx| {

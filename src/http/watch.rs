@@ -60,7 +60,7 @@ pub struct Watch {
     due: Cell<Ms>,
     age_due: Ms,
     write_due: Cell<Option<Ms>>,
-    /// When it was told to close.
+    /// By when it is to have ended, once it was told to.
     grace_due: Cell<Option<Ms>>,
     open: Cell<u32>,
     is_h2: Cell<bool>,
@@ -266,6 +266,7 @@ impl Watch {
             // While an answer is not taken the next head is not read, and that is not its fault.
             Some(ConnectionCut::SlowHead)
         } else if is_past(self.grace_due.get()) && self.stage.get() != Stage::Busy {
+            // What is being served ends soon: no stream has come since.
             Some(ConnectionCut::Grace)
         } else {
             None
@@ -280,12 +281,19 @@ impl Watch {
         self.order.set(order);
         // On HTTP/2 the last one is a GOAWAY: the peer knows at once and can be held to it. An
         // HTTP/1 peer learns with its next answer, so that it is never cut while it sends.
-        if order == Order::Close || (order == Order::LastOne && self.is_h2.get()) {
+        let is_told = order == Order::Close || (order == Order::LastOne && self.is_h2.get());
+        if is_told && self.grace_due.get().is_none() {
             self.grace_due.set(Some(now.wrapping_add(self.ledger.grace)));
         }
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// Whether it may open another HTTP/2 stream. One that was told to end and does not say that it
+    /// knows (RFC 9113, 6.8) is never told its last stream, and could go on for ever.
+    pub fn takes_streams(&self) -> bool {
+        self.grace_due.get().is_none_or(|due| !is_due(self.ledger.now.get(), due))
     }
 
     /// What the connection is to do now.

@@ -14,6 +14,13 @@ fn known(ledger: &Ledger) -> Rc<Watch> {
     watch
 }
 
+/// One that speaks HTTP/2.
+fn known_h2(ledger: &Ledger) -> Rc<Watch> {
+    let watch = known(ledger);
+    watch.speaks_h2();
+    watch
+}
+
 fn at(ledger: &Ledger, ms: u64, phase: Phase) {
     ledger.sweep(Duration::from_millis(ms), phase);
 }
@@ -187,6 +194,22 @@ fn a_head_is_not_due_while_the_answer_before_it_is_not_taken() {
     assert_eq!(watch.order(), Order::Serve);
     at(&ledger, 2000, Phase::Ready);
     assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
+}
+
+#[test]
+fn after_the_grace_no_stream_is_taken_and_what_is_served_is_the_last() {
+    let ledger = ledger();
+    let h2 = known_h2(&ledger);
+    let open = h2.open();
+    at(&ledger, 300_000, Phase::Ready);
+    assert_eq!((h2.order(), h2.takes_streams()), (Order::LastOne, true));
+    at(&ledger, 304_900, Phase::Closing);
+    assert_eq!((h2.order(), h2.takes_streams()), (Order::Close, true));
+    at(&ledger, 305_000, Phase::Closing);
+    assert_eq!((h2.order(), h2.takes_streams()), (Order::Close, false));
+    drop(open);
+    at(&ledger, 305_100, Phase::Closing);
+    assert_eq!((h2.order(), ledger.take_cuts(ConnectionCut::Grace)), (Order::Cut, 1));
 }
 
 #[test]
