@@ -148,7 +148,8 @@ fn http_times(t: &mut Table) -> HttpSettings {
             "write_time",
             d.write_time,
             ms(100)..=s(60),
-            "A peer that does not take an answer is cut after this.",
+            "A peer that does not take an answer, or on HTTP/2 one of them, is cut after this; on \
+             HTTP/2 after a quarter of it while memory is so short that requests are shed.",
         ),
         grace: t.duration(
             "grace",
@@ -391,7 +392,8 @@ fn admission(root: &mut Table) -> AdmissionSettings {
             0..=1 << 40,
             "Bytes of their bodies: more are shed. 0: the workers share a sixteenth of the memory \
              limit, for a request takes several times the size of its body; without a limit, \
-             nothing is.",
+             nothing is. As many bytes of answers may wait for HTTP/2 peers to take them: with \
+             more, the connection with the most of them is cut.",
         ),
         lag_target: t.duration(
             "lag_target",

@@ -5,8 +5,8 @@
 //! Invariant: a connection obeys its watch's order at every moment at which it waits.
 
 use crate::http::HttpSettings;
+use crate::http::delivery::Sent;
 use crate::http::gates::Gates;
-use crate::http::reply::Reply;
 use crate::http::watch::{Ledger, Order, Watch};
 use crate::http::wire::{Scratch, Wire};
 use crate::lifecycle::tasks::Tasks;
@@ -88,7 +88,7 @@ impl Connections {
     pub async fn serve<A, F>(&self, stream: TcpStream, peer: SocketAddr, serial: u64, answer: A)
     where
         A: Fn(Request<Incoming>, Line) -> F,
-        F: Future<Output = Result<Reply, Infallible>> + 'static,
+        F: Future<Output = Result<Sent, Infallible>> + 'static,
     {
         if !self.ledger.makes_room() {
             self.gates.cells().no_room();
@@ -110,7 +110,7 @@ impl Connections {
     async fn serve_h1<A, F>(&self, wire: Wire, line: Line, answer: A)
     where
         A: Fn(Request<Incoming>, Line) -> F,
-        F: Future<Output = Result<Reply, Infallible>> + 'static,
+        F: Future<Output = Result<Sent, Infallible>> + 'static,
     {
         let watch = Rc::clone(&line.watch);
         let service = service_fn(move |request| answer(request, line.clone()));
@@ -147,7 +147,7 @@ impl Connections {
     async fn serve_h2<A, F>(&self, wire: Wire, line: Line, answer: A)
     where
         A: Fn(Request<Incoming>, Line) -> F,
-        F: Future<Output = Result<Reply, Infallible>> + 'static,
+        F: Future<Output = Result<Sent, Infallible>> + 'static,
     {
         let watch = Rc::clone(&line.watch);
         watch.speaks_h2();

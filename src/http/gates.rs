@@ -184,6 +184,11 @@ impl Gates {
         self.cells.http_denied(why);
     }
 
+    /// Bytes of answers that may wait for their peers: as many as bodies may have. 0: any number.
+    pub fn answer_bytes_max(&self) -> usize {
+        self.settings.body_bytes_max
+    }
+
     /// For what else is counted.
     pub fn cells(&self) -> &WorkerCells {
         &self.cells

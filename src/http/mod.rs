@@ -11,6 +11,7 @@ pub mod client_addr;
 mod connection;
 pub mod console;
 mod correlate;
+mod delivery;
 pub mod event_address;
 pub mod events;
 pub mod gates;

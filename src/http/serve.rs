@@ -14,6 +14,7 @@ use crate::exchange::{Outcome, Verdict};
 use crate::http::body::{self, Bounds};
 use crate::http::connection::{Connections, Line};
 use crate::http::correlate::{self, Correlator};
+use crate::http::delivery::Sent;
 use crate::http::event_address::is_event;
 use crate::http::events::{EventDesk, Taken};
 use crate::http::gates::Gates;
@@ -173,7 +174,7 @@ impl<R: Road> Front<R> {
         self: Rc<Self>,
         request: Request<Incoming>,
         line: Line,
-    ) -> impl Future<Output = Result<Reply, Infallible>> {
+    ) -> impl Future<Output = Result<Sent, Infallible>> {
         let at = clock::monotonic();
         let (parts, body) = request.into_parts();
         let asked = match self.desk_of(&parts, &line) {
@@ -185,14 +186,14 @@ impl<R: Road> Front<R> {
         };
         async move {
             let open = line.watch.open();
-            let mut reply = match asked {
+            let reply = match asked {
                 Ok(asked) => self.request(asked, parts, body, (at, &line)).await,
                 // boxed: what is rare must not make the future of each request larger
                 Err(taken) => Box::pin(self.event(taken, parts, body, &line)).await,
             };
-            self.finish(&mut reply, &line);
+            let sent = self.finish(reply, &line);
             drop(open);
-            Ok(reply)
+            Ok(sent)
         }
     }
 
@@ -244,13 +245,14 @@ impl<R: Road> Front<R> {
         reply
     }
 
-    /// Says that the connection ends, where it does.
-    fn finish(&self, reply: &mut Reply, line: &Line) {
+    /// Says that the connection ends, where it does, and gives the answer to it.
+    fn finish(&self, mut reply: Reply, line: &Line) -> Sent {
         let is_last = line.watch.order() >= Order::LastOne || self.ledger.is_leaving();
         if is_last && !line.is_h2 {
-            reply::close_after(reply);
+            reply::close_after(&mut reply);
         }
         line.watch.done();
+        self.ledger.hand(reply, &line.watch, self.gates.answer_bytes_max())
     }
 
     /// The answer to an event from upstream: neither a partner's limits nor the worker's admission hold it back.

@@ -3,12 +3,15 @@
 //! Owns: [`Watch`], one connection's stage and due times; [`Ledger`], all of a worker's. Never: a
 //! byte, a timer per request (that costs 0.5 µs each; a stage change here is a store).
 //! Invariant: whatever a peer does or leaves undone, its connection is cut within the time of its
-//! stage plus `sweep_every` plus `grace`.
+//! stage plus `sweep_every` plus `grace`; and an answer that it does not take, within `write_time`
+//! plus `sweep_every`.
 
 use crate::http::HttpSettings;
+use crate::http::delivery::{Untaken, Waiting};
 use crate::http::lines::Lines;
 use crate::lifecycle::Phase;
 use crate::lifecycle::load::Load;
+use crate::lifecycle::pressure::Pressure;
 use crate::telemetry::cells::ConnectionCut;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,6 +63,8 @@ pub struct Watch {
     due: Cell<Ms>,
     age_due: Ms,
     write_due: Cell<Option<Ms>>,
+    /// Its answers that flow control holds back (HTTP/2): the socket does not show them.
+    untaken: Rc<Untaken>,
     /// By when it is to have ended, once it was told to.
     grace_due: Cell<Option<Ms>>,
     open: Cell<u32>,
@@ -90,6 +95,7 @@ struct Clockwork {
     idle_strange: Ms,
     write: Ms,
     grace: Ms,
+    waiting: Waiting,
     load: Rc<Load>,
 }
 
@@ -118,6 +124,7 @@ impl Ledger {
             idle_strange: in_ms(settings.stranger_idle_time.min(settings.idle_time)),
             write: in_ms(settings.write_time),
             grace: in_ms(settings.grace),
+            waiting: Waiting::default(),
             load,
         };
         Self {
@@ -142,6 +149,7 @@ impl Ledger {
             due: Cell::new(now.wrapping_add(self.clockwork.header)),
             age_due: now.wrapping_add(age),
             write_due: Cell::new(None),
+            untaken: Untaken::new(&self.clockwork.waiting),
             grace_due: Cell::new(None),
             open: Cell::new(0),
             is_h2: Cell::new(false),
@@ -168,11 +176,12 @@ impl Ledger {
         let now = Ms::try_from(wrapped).unwrap_or(0);
         self.clockwork.now.set(now);
         self.phase.set(phase);
+        let is_short = self.clockwork.load.pressure.get() >= Pressure::Shed;
         self.watches.borrow_mut().retain(|watch| {
             if watch.is_over.get() {
                 return false;
             }
-            if let Some(reason) = watch.sweep(now, phase) {
+            if let Some(reason) = watch.sweep(now, phase, is_short) {
                 self.count(reason);
             }
             true
@@ -232,14 +241,14 @@ fn jittered(age: Ms, percent: u8, seed: u64) -> Ms {
 
 impl Watch {
     /// Gives a new order where one is due; the reason where it is to be cut.
-    fn sweep(&self, now: Ms, phase: Phase) -> Option<ConnectionCut> {
+    fn sweep(&self, now: Ms, phase: Phase, is_short: bool) -> Option<ConnectionCut> {
         // The mean of about the last eight sweeps, times 1024.
         let rate = self.rate.get();
         self.rate.set(rate - rate / 8 + u64::from(self.served.take()) * 128);
         if self.order.get() == Order::Cut {
             return None;
         }
-        let cut = self.cut_reason(now);
+        let cut = self.cut_reason(now, is_short);
         let order = if cut.is_some() {
             Order::Cut
         } else if self.is_idle_over(now) || (phase >= Phase::Closing) {
@@ -255,9 +264,12 @@ impl Watch {
         cut
     }
 
-    fn cut_reason(&self, now: Ms) -> Option<ConnectionCut> {
+    /// `is_short`: memory is, and answers may wait for a quarter of the time.
+    fn cut_reason(&self, now: Ms, is_short: bool) -> Option<ConnectionCut> {
         let is_past = |due: Option<Ms>| due.is_some_and(|due| is_due(now, due));
-        if is_past(self.write_due.get()) {
+        let patience = if is_short { self.ledger.write / 4 } else { self.ledger.write };
+        let untaken_due = self.untaken.since().map(|since| since.wrapping_add(patience));
+        if is_past(self.write_due.get()) || is_past(untaken_due) {
             Some(ConnectionCut::SlowReader)
         } else if self.stage.get() == Stage::Head
             && self.write_due.get().is_none()

@@ -30,7 +30,7 @@ pub struct AdmissionSettings {
     /// Requests in flight on one worker, waiting for bidders included (1 to 1,000,000): what
     /// bounds its memory.
     pub in_flight_max: u32,
-    /// Bytes of their bodies on one worker; 0: no bound but `in_flight_max`.
+    /// Bytes of their bodies on one worker, and of answers that HTTP/2 peers have not taken; 0: no bound but `in_flight_max`.
     pub body_bytes_max: usize,
     /// Lag of the event loop that is aimed at under overload (1 ms to 100 ms).
     pub lag_target: Duration,

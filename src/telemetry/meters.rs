@@ -166,7 +166,7 @@ pub static HTTP_DENIED: Meter = counter(
 );
 pub static CONNECTIONS_CUT: Meter = counter(
     "gavel_connections_cut_total",
-    "Connections that were cut: head or reader too slow, still there after being told to close, or evicted for a newcomer at `connections_max`",
+    "Connections that were cut: head or reader (also of an HTTP/2 stream) too slow, still there after being told to close, or evicted for a newcomer at `connections_max`",
     &[Label { name: "reason", values: Values::Fixed(CONNECTION_CUTS) }],
 );
 pub static TRACES: Meter = counter(

@@ -83,6 +83,12 @@ impl Peer {
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
+
+    /// Reads up to a frame of that kind; `None`: there is none.
+    fn find(&mut self, kind: u8, flags: u8) -> Option<Frame> {
+        std::iter::from_fn(|| self.next())
+            .find(|frame| frame.kind == kind && frame.flags & flags == flags)
+    }
 }
 
 /// Whether a peer that resets so many streams at once can go on.
@@ -106,6 +112,29 @@ fn may_reset(streams: u32) -> bool {
 fn a_partner_that_gives_up_on_a_burst_keeps_its_connection_and_a_rapid_reset_does_not() {
     for (streams, may_go_on) in [(1, true), (50, true), (90, true), (300, false)] {
         assert_eq!(may_reset(streams), may_go_on, "{streams}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_taken_costs_the_connection_and_one_that_was_taken_back_does_not() {
+    // Of one byte the whole answer is with the codec; of none, with the stream.
+    for window in [0, 1] {
+        let settings = HttpSettings {
+            write_time: Duration::from_millis(200),
+            sweep_every: Duration::from_millis(10),
+            ..HttpSettings::default()
+        };
+        let server = Server::start_with(settings, 1, AcceptSettings::default());
+        let (mut wise, mut slow) = (Peer::new(&server, window), Peer::new(&server, window));
+        wise.send(&[begun(1), ended(1)]);
+        assert!(wise.find(HEADERS, END_HEADERS).is_some());
+        wise.send(&[reset(1)]);
+        slow.send(&[begun(1), ended(1)]);
+        while slow.next().is_some() {}
+        let cuts = || server.count("gavel_connections_cut_total", &["slow_reader"]);
+        wait_until("it is counted", || cuts() == 1);
+        wise.send(&[frame(PING, 0, 0, b"are you?")]);
+        assert!(wise.find(PING, ACK).is_some());
     }
 }
 

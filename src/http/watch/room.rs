@@ -1,9 +1,11 @@
-//! Who goes where there is no room for a newcomer.
+//! Who goes where there is no room: for a newcomer, or for answers that nobody takes.
 //!
 //! Owns: the order in which connections go. Never: how much room there is.
 //! Invariant: nobody whose request is being served goes for a newcomer.
 
 use super::{Ledger, Order, Stage, Watch};
+use crate::http::delivery::{self, Sent};
+use crate::http::reply::Reply;
 use crate::telemetry::cells::ConnectionCut;
 use std::rc::Rc;
 
@@ -30,6 +32,23 @@ impl Ledger {
         })
     }
 
+    /// Gives an answer to a connection. Where those that HTTP/2 peers have not taken had more than
+    /// `most` bytes with it (0: any number may be), the connection with the most of them goes; one
+    /// answer alone always has room.
+    pub fn hand(&self, reply: Reply, watch: &Watch, most: usize) -> Sent {
+        if !watch.is_h2.get() {
+            return delivery::plain(reply);
+        }
+        let waiting = &self.clockwork.waiting;
+        let room = most.saturating_sub(delivery::size(&reply));
+        while most > 0 && waiting.get() > room {
+            let Some(largest) = self.largest() else { break };
+            largest.untaken.write_off();
+            self.cut(&largest, ConnectionCut::SlowReader);
+        }
+        watch.untaken.give(reply, self.clockwork.now.get())
+    }
+
     fn cut(&self, watch: &Watch, why: ConnectionCut) {
         self.count(why);
         watch.give(Order::Cut, self.clockwork.now.get());
@@ -54,5 +73,13 @@ impl Ledger {
             watch.stage.get() == stage && !watch.is_ending() && watch.stands_for(now) >= least
         });
         there.max_by_key(|watch| watch.stands_for(now)).cloned()
+    }
+
+    /// The one with the most bytes that it does not take.
+    fn largest(&self) -> Option<Rc<Watch>> {
+        let watches = self.watches.borrow();
+        let holding =
+            watches.iter().filter(|watch| watch.untaken.bytes() > 0 && !watch.is_ending());
+        holding.max_by_key(|watch| watch.untaken.bytes()).cloned()
     }
 }

@@ -1,6 +1,10 @@
 //! Connections and their ledger, swept by hand.
 
 use super::*;
+use crate::http::reply::Reply;
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
 
 fn ledger() -> Ledger {
     let settings = HttpSettings { age_jitter_percent: 0, ..HttpSettings::default() };
@@ -19,6 +23,10 @@ fn known_h2(ledger: &Ledger) -> Rc<Watch> {
     let watch = known(ledger);
     watch.speaks_h2();
     watch
+}
+
+fn answer(bytes: &'static [u8]) -> Reply {
+    Response::new(Full::new(Bytes::from_static(bytes)))
 }
 
 fn at(ledger: &Ledger, ms: u64, phase: Phase) {
@@ -194,6 +202,57 @@ fn a_head_is_not_due_while_the_answer_before_it_is_not_taken() {
     assert_eq!(watch.order(), Order::Serve);
     at(&ledger, 2000, Phase::Ready);
     assert_eq!((watch.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
+}
+
+#[test]
+fn an_answer_that_flow_control_holds_back_costs_its_connection_whatever_else_is_taken() {
+    let ledger = ledger();
+    let (slow, quick, h1) = (known_h2(&ledger), known_h2(&ledger), known(&ledger));
+    at(&ledger, 100, Phase::Ready);
+    let watches = [&slow, &quick, &h1];
+    let [held, taken, with_socket] = watches.map(|watch| ledger.hand(answer(b"1"), watch, 0));
+    drop(taken);
+    at(&ledger, 2000, Phase::Ready);
+    drop(ledger.hand(answer(b"22"), &slow, 0));
+    slow.write_done();
+    assert_eq!(watches.map(|watch| watch.order()), [Order::Serve; 3]);
+    at(&ledger, 2100, Phase::Ready);
+    let orders = [Order::Cut, Order::Serve, Order::Serve];
+    assert_eq!(watches.map(|watch| watch.order()), orders);
+    assert_eq!(ledger.take_cuts(ConnectionCut::SlowReader), 1);
+    drop((held, with_socket));
+}
+
+#[test]
+fn while_memory_is_short_an_answer_waits_for_a_quarter_of_the_time() {
+    let ledger = ledger();
+    let slow = known_h2(&ledger);
+    let held = ledger.hand(answer(b"1"), &slow, 0);
+    at(&ledger, 600, Phase::Ready);
+    assert_eq!(slow.order(), Order::Serve);
+    ledger.clockwork.load.pressure.set(Pressure::Shed);
+    at(&ledger, 700, Phase::Ready);
+    assert_eq!((slow.order(), ledger.take_cuts(ConnectionCut::SlowReader)), (Order::Cut, 1));
+    drop(held);
+}
+
+#[test]
+fn where_answers_that_nobody_takes_have_no_room_who_has_the_most_goes() {
+    let ledger = ledger();
+    let (some, most, next) = (known_h2(&ledger), known_h2(&ledger), known_h2(&ledger));
+    let held = (ledger.hand(answer(b"333"), &some, 10), ledger.hand(answer(b"55555"), &most, 10));
+    let fits = ledger.hand(answer(b"22"), &next, 10);
+    assert_eq!(most.order(), Order::Serve);
+    let too_much = ledger.hand(answer(b"1"), &next, 10);
+    let orders = [&some, &most, &next].map(|watch| watch.order());
+    assert_eq!(orders, [Order::Serve, Order::Cut, Order::Serve]);
+    assert_eq!(ledger.take_cuts(ConnectionCut::SlowReader), 1);
+    drop((held, fits, too_much));
+    let alone = ledger.hand(answer(b"more than ten"), &next, 10);
+    assert_eq!(next.order(), Order::Serve, "one alone has room");
+    let other = ledger.hand(answer(b"1"), &some, 10);
+    assert_eq!((next.order(), some.order()), (Order::Cut, Order::Serve));
+    drop((alone, other));
 }
 
 #[test]
