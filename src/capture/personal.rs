@@ -10,12 +10,14 @@
 //! | `parts` | personal parts of a text, whatever it is encoded in |
 //! | `query` | parameters of addresses |
 //! | `numbers` | IP addresses and positions within a text |
+//! | `tokens` | tokens in the URLs of our own events |
 #![deny(clippy::indexing_slicing)]
 
 mod looks;
 mod numbers;
 mod parts;
 mod query;
+mod tokens;
 
 use super::names::Treat::{self, Coordinate, Id, Ip};
 use super::names::{by_path, may_hold_position};
@@ -27,6 +29,9 @@ use looks::{json_like, unwrapped};
 const LOOK_BYTES_MAX: usize = 66;
 /// Shortest name that says something of a person: `1.2.3.4`.
 const ODD_NAME_BYTES_MIN: usize = 7;
+/// A token of ours has more letters. It is known by them and by the path before it, `/e/`: the rest of our
+/// URLs is a setting, which whoever checks a recording has not.
+pub const TOKEN_LETTERS_MIN: usize = 128;
 
 pub use looks::is_void;
 
@@ -96,7 +101,13 @@ fn is_position(path: &[&str], leaf: &Leaf<'_>) -> bool {
 
 /// Personal parts of a text that is not personal as a whole. In order, apart from each other.
 pub fn parts(path: &[&str], text: &str) -> Vec<parts::Part> {
-    parts::find(text, || is_version_at(path))
+    let mut found = parts::find(text, || is_version_at(path));
+    let tokens = tokens::find(text);
+    if !tokens.is_empty() {
+        found.extend(tokens.into_iter().map(|range| (range, Id)));
+        parts::apart(&mut found);
+    }
+    found
 }
 
 /// What stands in place of a version that is none: an exchange refuses it as it did the other.

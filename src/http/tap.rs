@@ -8,6 +8,7 @@ use crate::capture::Stratum;
 use crate::capture::chunk::Outlet;
 use crate::capture::entry::{CallEntry, Entry, OutcomeEntry, TooLong};
 use crate::capture::format::RECORD_BYTES_MAX;
+use crate::capture::personal::TOKEN_LETTERS_MIN;
 use crate::capture::recorder::Recording;
 use crate::capture::sampler::{Chosen, Sampler, Seen};
 use crate::clock;
@@ -16,6 +17,7 @@ use crate::http::head::{GZIP_QUERY, is_preflight};
 use crate::http::reply::{Reply, content, refusal_label};
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::{Held, Snapshot};
+use crate::token::TOKEN_CHARS_MIN;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, ORIGIN, USER_AGENT,
@@ -42,6 +44,9 @@ const HEADER_BYTES_MAX: usize = 256;
 /// What stands in a path in place of a key, and of a name that is no partner's.
 const KEY_SHOWN: &str = "key";
 const NOBODY: &str = "unknown";
+
+// a recording knows the tokens of our answers, and replaces them
+const _: () = assert!(TOKEN_CHARS_MIN >= TOKEN_LETTERS_MIN);
 
 /// One a worker.
 #[derive(Debug)]
@@ -264,6 +269,77 @@ fn path(uri: &Uri, partner: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture::disguise::Disguise;
+    use crate::capture::form::PseudonymKey;
+    use crate::money_event::EventType;
+    use crate::tlv::take_part;
+    use crate::token::Claims;
+    use crate::token::issuer::Issuer;
+    use crate::token::keys::{Key, Keys};
+
+    fn entry<'a>(outcome: &'a [u8], out: &mut Vec<u8>) {
+        let entry = Entry {
+            at: Duration::ZERO,
+            connection: 1,
+            partner: "pub",
+            method: "POST",
+            path: "/openrtb2/pub",
+            headers: iter::empty::<(&str, &str)>(),
+            body: b"{}",
+            stratum: Stratum::Sample,
+            outcome: Some(OutcomeEntry {
+                status: 200,
+                reason: "",
+                took: Duration::ZERO,
+                generation: 1,
+                body: outcome,
+            }),
+            calls: iter::empty::<CallEntry<'a>>(),
+        };
+        entry.append(out).unwrap();
+    }
+
+    #[test]
+    fn no_token_of_an_answer_can_be_taken_out_of_a_recording() {
+        let keys = Keys::new(Key::new(1, "a secret that nobody of the tests guesses"), Vec::new());
+        let (ttl, base) = (Duration::from_secs(60), "https://x.example/a".to_owned());
+        let issuer = Issuer { keys, base, banner_ttl: ttl, video_ttl: ttl };
+        let urls = EventType::ALL.map(|event| {
+            let mut url = Vec::new();
+            let now = clock::wall();
+            let auction_us = u64::try_from(now.as_micros()).unwrap();
+            let expires_s = now.as_secs() + 60;
+            let claims = Claims { event, auction_us, expires_s, ..Claims::default() };
+            issuer.write_url(&claims, &mut Vec::new(), &mut url);
+            String::from_utf8(url).unwrap()
+        });
+        let [win, billing, loss, impression] = &urls;
+        let (mut raw, mut out) = (Vec::new(), Vec::new());
+        let image = format!("<img src=\\\"{impression}.gif\\\">");
+        let escaped = billing.replace('/', "\\/");
+        let body =
+            format!(r#"{{"nurl":"{win}","burl":"{escaped}","lurl":"{loss}","adm":"{image}"}}"#);
+        entry(body.as_bytes(), &mut raw);
+        let key = PseudonymKey::new("a secret of the tests");
+        let mut written = raw.as_slice();
+        let record = take_part(&mut written).unwrap();
+        Disguise::new(key, false).append(record, &mut out).unwrap();
+        assert_eq!(out.len(), raw.len(), "the same lengths");
+        let shown = String::from_utf8_lossy(&out).replace('\\', "");
+        let is_taken = |token: &str| {
+            issuer.keys.accept(token.as_bytes(), clock::wall(), &mut Vec::new()).is_ok()
+        };
+        let tokens: Vec<&str> = shown.split("/e/").skip(1).collect();
+        assert_eq!(tokens.len(), urls.len(), "{shown}");
+        for token in tokens {
+            let token = token.split(['?', '.', '"']).next().unwrap();
+            assert!(!is_taken(token), "{token}");
+        }
+        for url in urls {
+            let token = url.split("/e/").nth(1).and_then(|url| url.split('?').next()).unwrap();
+            assert!(is_taken(token) && !shown.contains(token), "{url}");
+        }
+    }
 
     #[test]
     fn a_path_has_neither_key_nor_the_words_of_strangers() {

@@ -276,6 +276,12 @@ mod tests {
     }
 
     #[test]
+    fn tokens_by_which_money_is_made_are_found() {
+        let body = format!(r#"{{"burl":"https://x.example/e/{}?m=1"}}"#, "AQEJ0_".repeat(30));
+        assert_eq!(in_body(&body), [("burl".to_owned(), What::Within(Treat::Id))]);
+    }
+
+    #[test]
     fn what_says_nothing_of_a_person_is_no_finding() {
         for body in [
             r#"{"id":"6d92078a-8246-4ba4-ae5b-76104861e7dc","app":{"ver":"1.2.3.4"}}"#,

@@ -139,7 +139,7 @@ fn encoded(
 }
 
 /// In order, and the first of those that overlap.
-fn apart(found: &mut Vec<Part>) {
+pub(super) fn apart(found: &mut Vec<Part>) {
     // stable: of two that begin together the parameter comes first
     found.sort_by_key(|(range, _)| range.start);
     // a mail address within a parameter's value is of that
