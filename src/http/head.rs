@@ -109,15 +109,23 @@ pub fn is_replay(parts: &Parts) -> bool {
     parts.headers.contains_key(REPLAY)
 }
 
-/// What the browser says that sends it. `Sec-GPC` knows 1 alone (Global Privacy Control, 3.2);
-/// behind the 1 of `DNT` more may stand (Tracking Preference Expression, 5.2).
+/// What the browser says that sends it.
 pub fn browser(parts: &Parts) -> BrowserSignals {
-    let says = |name: &HeaderName, is: fn(&[u8]) -> bool| {
-        parts.headers.get_all(name).into_iter().any(|value| is(value.as_bytes().trim_ascii()))
+    let says = |name: &HeaderName| {
+        let mut values = parts.headers.get_all(name).into_iter();
+        values.any(|value| is_opt_out(name.as_str(), value.as_bytes()))
     };
-    BrowserSignals {
-        is_gpc: says(&GPC, |value| value == b"1"),
-        is_do_not_track: says(&DNT, |value| value.first() == Some(&b'1')),
+    BrowserSignals { is_gpc: says(&GPC), is_do_not_track: says(&DNT) }
+}
+
+/// Whether a header of a browser says that its user does not want to be followed. `Sec-GPC` knows 1 alone
+/// (Global Privacy Control, 3.2); behind the 1 of `DNT` more may stand (Tracking Preference Expression, 5.2).
+pub fn is_opt_out(name: &str, value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    match name {
+        "sec-gpc" => value == b"1",
+        "dnt" => value.first() == Some(&b'1'),
+        _ => false,
     }
 }
 

@@ -4,6 +4,7 @@
 //! Never: a key, a cookie, an address of a client (they are not taken down at all), a wait.
 //! Invariant: while nothing is recorded, a request costs one look at a flag.
 
+use crate::arrival::BrowserSignals;
 use crate::capture::Stratum;
 use crate::capture::chunk::Outlet;
 use crate::capture::entry::{CallEntry, Entry, OutcomeEntry, TooLong};
@@ -13,7 +14,7 @@ use crate::capture::recorder::Recording;
 use crate::capture::sampler::{Chosen, Sampler, Seen};
 use crate::clock;
 use crate::exchange::trace::Trace;
-use crate::http::head::{GZIP_QUERY, is_preflight};
+use crate::http::head::{self, GZIP_QUERY, is_preflight};
 use crate::http::reply::{Reply, content, refusal_label};
 use crate::openrtb::ids::PartnerId;
 use crate::snapshot::{Held, Snapshot};
@@ -30,7 +31,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Headers that matter to a replay; no other is ever taken down.
+/// Headers that matter to a replay; no other is ever taken down, but for [`opt_outs`].
 static HEADERS: [HeaderName; 6] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
@@ -95,6 +96,8 @@ pub struct Noted {
     method: Method,
     uri: Uri,
     headers: SmallVec<[(usize, HeaderValue); 4]>,
+    /// Of the headers that say so, which may hold more, only whether they do.
+    browser: BrowserSignals,
     /// Known once it was let in.
     pub held: Option<(Held, PartnerId)>,
     pub body: Bytes,
@@ -138,6 +141,7 @@ impl Tap {
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             headers: HEADERS.iter().enumerate().filter_map(header).collect(),
+            browser: head::browser(parts),
             held: None,
             body: Bytes::new(),
             trace: None,
@@ -223,7 +227,8 @@ impl Noted {
             method: self.method.as_str(),
             path: &path(&self.uri, partner),
             headers: headers
-                .filter_map(|(index, value)| Some((name(*index), value.to_str().ok()?))),
+                .filter_map(|(index, value)| Some((name(*index), value.to_str().ok()?)))
+                .chain(opt_outs(self.browser)),
             body: &self.body,
             stratum,
             outcome: Some(OutcomeEntry {
@@ -245,6 +250,12 @@ impl Noted {
         };
         entry.append(out)
     }
+}
+
+/// As headers: without them a replay would tell bidders more than the request did.
+fn opt_outs<'a>(browser: BrowserSignals) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let said = [(browser.is_gpc, "sec-gpc"), (browser.is_do_not_track, "dnt")];
+    said.into_iter().filter(|(is_said, _)| *is_said).map(|(_, name)| (name, "1"))
 }
 
 /// Path and query, without a key, without a word on a coding that has been undone, and without what a stranger put in the place of a name.
@@ -338,6 +349,26 @@ mod tests {
         for url in urls {
             let token = url.split("/e/").nth(1).and_then(|url| url.split('?').next()).unwrap();
             assert!(is_taken(token) && !shown.contains(token), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_a_browser_said_is_kept_and_nothing_else_of_its_headers() {
+        let tap = Tap::new(0);
+        tap.is_on.set(true);
+        for (name, value, expected) in [
+            ("sec-gpc", "1", Some(("sec-gpc", "1"))),
+            ("dnt", "1", Some(("dnt", "1"))),
+            ("dnt", "1 jo.doe", Some(("dnt", "1"))),
+            ("sec-gpc", "jo.doe", None),
+            ("dnt", "0", None),
+            ("cookie", "1", None),
+        ] {
+            let request = http::Request::post("/openrtb2/acme").header(name, value).body(());
+            let (parts, ()) = request.unwrap().into_parts();
+            let noted = tap.note(&parts, clock::monotonic(), 1).unwrap();
+            assert!(noted.headers.is_empty(), "{name}");
+            assert_eq!(opt_outs(noted.browser).next(), expected, "{name}: {value}");
         }
     }
 

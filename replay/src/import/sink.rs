@@ -12,12 +12,12 @@ use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Record, RecordedOutcome, Stratum};
 use gavel::coding::{self, Caps, Coding};
-use gavel::http::head::GZIP_QUERY;
+use gavel::http::head::{GZIP_QUERY, is_opt_out};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Headers that a replay sends again.
+/// Headers that a replay sends again, beside those by which a browser opts out.
 const KEPT: [&str; 7] = [
     "accept",
     "accept-encoding",
@@ -306,7 +306,14 @@ fn outcome(answer: Answer) -> RecordedOutcome {
 }
 
 fn kept(headers: Vec<(String, String)>) -> Vec<(String, String)> {
-    headers.into_iter().filter(|(name, _)| KEPT.contains(&name.as_str())).collect()
+    let kept = |(name, value): (String, String)| {
+        if is_opt_out(&name, value.as_bytes()) {
+            // whatever stands behind it
+            return Some((name, "1".to_owned()));
+        }
+        KEPT.contains(&name.as_str()).then_some((name, value))
+    };
+    headers.into_iter().filter_map(kept).collect()
 }
 
 /// Path and query of a target that may name its origin too, as those in HTTP archives do; not the
@@ -388,5 +395,20 @@ mod tests {
         assert_eq!(without_key("/openrtb2/acme/s3cret".to_owned()), "/openrtb2/acme/key");
         assert_eq!(without_key("/openrtb2/acme?x=1".to_owned()), "/openrtb2/acme?x=1");
         assert_eq!(without_key("/bid/a/b".to_owned()), "/bid/a/b");
+    }
+
+    #[test]
+    fn of_a_browser_that_opts_out_only_that_is_kept() {
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![
+            header("sec-gpc", "1"),
+            header("dnt", "1 jo.doe"),
+            header("dnt", "0 jo.doe"),
+            header("cookie", "1"),
+            header("origin", "https://a.example"),
+        ];
+        let expected =
+            [header("sec-gpc", "1"), header("dnt", "1"), header("origin", "https://a.example")];
+        assert_eq!(kept(headers), expected);
     }
 }
