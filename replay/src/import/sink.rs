@@ -35,6 +35,9 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// what came at nearly the same time.
 const WAITING_MAX: usize = 256;
 
+/// What the path of a request for a bid begins with.
+const ROOT: &str = "openrtb2";
+
 /// Path where a file has none and no partner is named: that of `cargo demo`.
 const PARTNER: &str = "demo";
 
@@ -341,13 +344,16 @@ fn without_gzip(path: &str) -> (String, bool) {
     (format!("{start}{sign}{}", rest.join("&")), true)
 }
 
-/// `/openrtb2/{partner}/{key}` without the key.
-fn without_key(path: String) -> String {
-    let mut parts = path.splitn(5, '/');
-    let (_, root, partner, key) = (parts.next(), parts.next(), parts.next(), parts.next());
-    match (root, partner, key) {
-        (Some("openrtb2"), Some(partner), Some(_)) => format!("/openrtb2/{partner}/key"),
-        _ => path,
+/// `/openrtb2/{partner}/{key}` without the key, wherever a gateway puts it; the query stays.
+fn without_key(target: String) -> String {
+    let (path, query) = target.split_at(target.find(['?', '#']).unwrap_or(target.len()));
+    let mut parts = path.split('/');
+    let front: Vec<&str> = parts.by_ref().take_while(|part| *part != ROOT).collect();
+    match (parts.next(), parts.next()) {
+        (Some(partner), Some(_)) => {
+            format!("{}/{ROOT}/{partner}/key{query}", front.join("/"))
+        }
+        _ => target,
     }
 }
 
@@ -392,9 +398,22 @@ mod tests {
         ] {
             assert_eq!(without_gzip(path), (rest.to_owned(), is_said));
         }
-        assert_eq!(without_key("/openrtb2/acme/s3cret".to_owned()), "/openrtb2/acme/key");
-        assert_eq!(without_key("/openrtb2/acme?x=1".to_owned()), "/openrtb2/acme?x=1");
-        assert_eq!(without_key("/bid/a/b".to_owned()), "/bid/a/b");
+        for (target, expected) in [
+            ("/openrtb2/acme/s3cret", "/openrtb2/acme/key"),
+            ("/openrtb2/acme/s3cret?x=1", "/openrtb2/acme/key?x=1"),
+            ("/openrtb2/acme?x=1", "/openrtb2/acme?x=1"),
+            (
+                "/openrtb2/acme?page=https://a.example/b&x=1",
+                "/openrtb2/acme?page=https://a.example/b&x=1",
+            ),
+            ("/rtb/openrtb2/acme/s3cret", "/rtb/openrtb2/acme/key"),
+            ("//openrtb2/acme/s3cret", "//openrtb2/acme/key"),
+            ("/bid/a/b", "/bid/a/b"),
+            ("/bid?r=/openrtb2/a/b", "/bid?r=/openrtb2/a/b"),
+            ("/openrtb2", "/openrtb2"),
+        ] {
+            assert_eq!(without_key(target.to_owned()), expected);
+        }
     }
 
     #[test]
