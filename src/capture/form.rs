@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | id | as long (16 letters and digits at least), digits for digits, hexadecimal for such, each letter by one of its case, what stands between them kept | the last four digits are a checksum: one in 10,000 others passes |
 //! | IPv4 | the first 24 bits kept, then 4 keyed bits | the last 4 bits are a checksum: one in 16 others passes |
-//! | IPv6 | the first 48 bits kept, then 64 keyed bits | the last 16 bits are a checksum |
+//! | IPv6 | the first 48 bits kept (of 6to4 40, for the next 8 are the host of an IPv4 address), keyed bits up to the 112th | the last 16 bits are a checksum |
 //! | mail address | an id `@p.invalid` | its domain |
 //! | latitude, longitude | rounded | at most two decimals |
 //! | postal code | cut | at most three characters |
@@ -28,6 +28,9 @@ const NUMBER_DIGITS_MAX: usize = 18;
 const DECIMALS: usize = 2;
 /// Characters of a postal code.
 const ZIP_CHARS: usize = 3;
+/// What an address begins with that has an IPv4 address in its next 32 bits (6to4: RFC 3056, 2). All others
+/// that hold one have it in bits that are drawn.
+const SIX_TO_FOUR: [u8; 2] = [0x20, 0x02];
 
 /// The secret by which values become pseudonyms.
 #[derive(Clone)]
@@ -172,7 +175,8 @@ impl PseudonymKey {
     fn v6(&self, address: Ipv6Addr) -> Ipv6Addr {
         let mut octets = address.octets();
         let mut draw = self.stream(&octets);
-        octets.iter_mut().skip(6).take(8).for_each(|octet| *octet = draw.byte());
+        let kept = if octets.starts_with(&SIX_TO_FOUR) { 5 } else { 6 };
+        octets.iter_mut().take(14).skip(kept).for_each(|octet| *octet = draw.byte());
         let check = check_v6(octets);
         octets.iter_mut().skip(14).zip(check).for_each(|(octet, byte)| *octet = byte);
         Ipv6Addr::from(octets)
@@ -341,6 +345,22 @@ mod tests {
         let mapped = key.replace(Treat::Ip, "::ffff:203.0.113.77").unwrap();
         assert_eq!(mapped, format!("::ffff:{new}"));
         assert_eq!(key.replace(Treat::Ip, "0.0.0.0"), None);
+        // an IPv4 address that is written into one keeps no more than its own network
+        let is_host_left = |host: &u16| {
+            let new = key.replace(Treat::Ip, &format!("2002:5540:c{host:02x}::1")).unwrap();
+            assert!(is_pseudonym(Treat::Ip, &new), "{new}");
+            let [first, second, third, ..] = new.parse::<Ipv6Addr>().unwrap().segments();
+            assert_eq!((first, second, third >> 8), (0x2002, 0x5540, 0xc), "{new}");
+            third & 0xff == *host
+        };
+        assert!((0..64).filter(is_host_left).count() < 4, "one of 256 by chance");
+        for written in ["64:ff9b::203.0.113.77", "::203.0.113.77", "2001:0:1:2:3:4:34ff:8eb2"] {
+            let [old, new] = [written, &key.replace(Treat::Ip, written).unwrap()].map(|address| {
+                let [.., high, _] = address.parse::<Ipv6Addr>().unwrap().segments();
+                high
+            });
+            assert_ne!(new, old, "{written}");
+        }
         let hosts: HashSet<String> = (0..=255)
             .map(|host| key.replace(Treat::Ip, &format!("203.0.113.{host}")).unwrap())
             .collect();
