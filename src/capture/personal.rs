@@ -33,7 +33,7 @@ const ODD_NAME_BYTES_MIN: usize = 7;
 /// URLs is a setting, which whoever checks a recording has not.
 pub const TOKEN_LETTERS_MIN: usize = 128;
 
-pub use looks::is_void;
+pub use looks::{is_void, unmarked};
 
 /// A value whose name says nothing: whether it is personal as a whole by what it looks like.
 pub fn by_look(path: &[&str], text: &str) -> Option<Treat> {

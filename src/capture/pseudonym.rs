@@ -184,8 +184,10 @@ impl Pseudonymiser {
     /// A text whose parts are personal; `None`: there are none such.
     fn within(&mut self, path: &[&str], text: &str, look: Look, nested: usize) -> Option<Becomes> {
         if nested > 0 && matches!(look, Look::Json | Look::MaybeJson) {
-            let mut new = Vec::new();
-            let read = self.rewrite(text.as_bytes(), path, nested.saturating_sub(1), &mut new);
+            let json = personal::unmarked(text);
+            let before = text.len().saturating_sub(json.len());
+            let mut new = text.as_bytes().get(..before).unwrap_or_default().to_vec();
+            let read = self.rewrite(json.as_bytes(), path, nested.saturating_sub(1), &mut new);
             if let Ok(is_new) = read {
                 return is_new.then(|| String::from_utf8(new).ok()).flatten().map(Becomes::Other);
             }
@@ -271,6 +273,37 @@ mod tests {
         });
         assert!(rewritten.end());
         assert_eq!(out, br#"{"uid":["0",9],"b":2}"#);
+    }
+
+    #[test]
+    fn texts_that_were_meant_as_json_keep_nobody() {
+        let mut pseudonymiser = Pseudonymiser::new(PseudonymKey::new("a secret of the tests"));
+        let mut new = |text: &str| {
+            let body = serde_json::json!({"ext": {"s": text}}).to_string();
+            let mut out = Vec::new();
+            pseudonymiser.append(body.as_bytes(), &mut out).unwrap();
+            let new: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            new.pointer("/ext/s").unwrap().as_str().unwrap().to_owned()
+        };
+        for text in [
+            r#"[1,{"user":{"id":"abcxyz77"#,
+            r#"[{user:{id:"abcxyz77"}}]"#,
+            r#"[ 1, "abcxyz77", {"uid":"abcxyz77"}, ]"#,
+            r#"{user:{id:"abcxyz77",email:'jo'}}"#,
+            "{'user':{'id':'abcxyz77'}}",
+            r#"{/*c*/"uid":"abcxyz77"}"#,
+            r#"{1:2,"uid":"abcxyz77"}"#,
+        ] {
+            let opaque = new(text);
+            assert_eq!(opaque.len(), text.len(), "{opaque}");
+            assert!(opaque.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{opaque}");
+        }
+        let marked = new("\u{feff} {\"a\":1,\"uid\":\"abcxyz77\"}");
+        assert!(marked.starts_with("\u{feff} {\"a\":1,\"uid\":\""), "{marked}");
+        assert!(!marked.contains("abcxyz77"), "{marked}");
+        for text in ["{IDFA}", "[MACRO]", "{{ name }}", "[1] note", "\u{feff}text"] {
+            assert_eq!(new(text), text);
+        }
     }
 
     #[test]

@@ -176,7 +176,8 @@ impl Lint {
             Look::Whole(_) | Look::Nothing => {}
             look => {
                 let may_open = nested > 0 && matches!(look, Look::Json | Look::MaybeJson);
-                if may_open && self.document(text.as_bytes(), path, nested - 1, into) {
+                let json = personal::unmarked(text).as_bytes();
+                if may_open && self.document(json, path, nested - 1, into) {
                     return;
                 }
                 if look == Look::Json {
@@ -264,6 +265,13 @@ mod tests {
             (r#"{"ext":{"s":"{\"user\":{\"id\":\"u-1\""}}"#, "ext.s", Unreadable),
             (r#"{"geo":{"ll":[48.137154,11.5]}}"#, "geo.ll", Personal(Treat::Coordinate)),
             ("jo@mail.example", "", Unreadable),
+            (r#"{"ext":{"s":"{user:{id:'u-1'}}"}}"#, "ext.s", Unreadable),
+            (r#"{"ext":{"s":"[1,{\"uid\":\"u-1\""}}"#, "ext.s", Unreadable),
+            (
+                "{\"ext\":{\"s\":\"\u{feff}{\\\"uid\\\":\\\"u-1\\\"}\"}}",
+                "ext.s.uid",
+                Personal(Treat::Id),
+            ),
             (
                 r#"{"device":{"ext":{"delivery_ip":"203.0.113.200"}}}"#,
                 "device.ext.delivery_ip",

@@ -216,13 +216,19 @@ pub(super) fn decimals_of_degrees(written: &str) -> Option<usize> {
     (number.abs() <= 180.0).then_some(decimals.len())
 }
 
-/// Whether a text is JSON, as far as its beginning says.
+/// A text from where JSON may begin: nobody who reads JSON reads a byte order mark.
+pub fn unmarked(text: &str) -> &str {
+    text.trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\u{feff}')
+}
+
+/// Whether a text is JSON, as far as its beginning says, or was meant as such: what begins so and cannot be
+/// read is as likely to have somebody in it as what can.
 pub(super) fn json_like(text: &str) -> Look {
     // most begin with a letter
     if text.bytes().next().is_none_or(|byte| byte.is_ascii_alphanumeric()) {
         return Look::Text;
     }
-    let text = text.trim_start();
+    let text = unmarked(text);
     if !text.starts_with(['{', '[', '"']) {
         return Look::Text;
     }
@@ -230,11 +236,93 @@ pub(super) fn json_like(text: &str) -> Look {
     let skipped = |letter: char| letter.is_whitespace() || matches!(letter, '[' | '"' | '\\');
     let inner = text.trim_start_matches(skipped);
     let before = text.get(..text.len().saturating_sub(inner.len())).unwrap_or_default();
-    let is_json = match inner.strip_prefix('{') {
-        Some(rest) => rest
-            .trim_start_matches(|letter: char| letter.is_whitespace() || letter == '\\')
-            .starts_with('"'),
-        None => text.starts_with('[') && before.contains('"'),
+    let is_json = if inner.starts_with('{') {
+        !is_placeholder(inner)
+    } else {
+        let behind = before.split_once('[').map(|(_, behind)| behind);
+        behind.is_some_and(|behind| behind.contains('"') || is_element(inner))
     };
     if is_json { Look::Json } else { Look::MaybeJson }
+}
+
+/// Whether what stands in braces names no value: `{IDFA}`, `{{ name }}`, `{sponsored}`.
+fn is_placeholder(text: &str) -> bool {
+    let inner = text.trim_start_matches('{');
+    let is_mark =
+        |letter: char| matches!(letter, '}' | ':' | ',' | '=' | '"' | '\'' | '{' | '[' | '\\');
+    let end = inner.find(is_mark).and_then(|at| inner.get(at..));
+    end.is_some_and(|end| end.starts_with('}')) || behind_macro(text).is_some()
+}
+
+/// Whether a list may begin so, as those who write JSON by hand write it too; `[1] note` is a text.
+fn is_element(text: &str) -> bool {
+    let is_number =
+        text.strip_prefix('-').unwrap_or(text).starts_with(|c: char| c.is_ascii_digit());
+    let rest = if is_number {
+        let of_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+        text.trim_start_matches(of_number)
+    } else {
+        let word = ["true", "false", "null"].iter().find_map(|word| text.strip_prefix(word));
+        word.unwrap_or(text)
+    };
+    let rest = rest.trim_start_matches(|letter: char| letter.is_whitespace() || letter == ']');
+    let goes_on = rest.starts_with(',') || rest.is_empty() && !text.is_empty();
+    goes_on || text.starts_with('\'') || text.starts_with("/*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_as_json_is_told_from_texts_in_brackets() {
+        for text in [
+            r#"{"user":{"id":"u-1"}}"#,
+            r#"[1,{"user":{"id":"u-1""#,
+            r#"[{user:{id:"u-1"}}]"#,
+            r#"[ 1, "u-1", {"uid":"u-1"}, ]"#,
+            r#"[-1.5e3 , {"uid":"u-1"}"#,
+            r#"[[1], {"uid":"u-1"}"#,
+            r#"[[], {"uid":"u-1"}"#,
+            r#"[null,{"uid":"u-1""#,
+            r#"{user:{id:"u-1",email:'jo'}}"#,
+            "{uid:u-1}",
+            "{ uid",
+            "{'user':{'id':'u-1'}}",
+            "['u-1']",
+            r#"{/*c*/"uid":"u-1"}"#,
+            r#"[/*c*/"u-1"]"#,
+            r#"{1:2,"uid":"u-1"}"#,
+            "{u-1, u-2}",
+            r#"{{"uid":"u-1"}}"#,
+            "\u{feff}{\"uid\":\"u-1\"}",
+            " \u{feff} [{\"uid\":\"u-1\"}]",
+            r#""{\"uid\":\"u-1\"""#,
+            r#""[\"u-1\", {"#,
+        ] {
+            assert_eq!(json_like(text), Look::Json, "{text}");
+        }
+        for text in [
+            "[Ad] {x}",
+            "[1] note",
+            "[1] [2] notes",
+            "[12:30] news",
+            "[1X1_PIXEL]",
+            "[",
+            "\"a\" b",
+            "{sponsored} text",
+            "{IDFA}",
+            "{NAME:B64}x",
+            "{{ name }}",
+            "{{NAME}} text",
+            "[MACRO]",
+            "[[CONTENT]]",
+            "{6d92078a-8246-4ba4-ae5b-76104861e7dc}",
+        ] {
+            assert_eq!(json_like(text), Look::MaybeJson, "{text}");
+        }
+        for text in ["", "text", "7", "%%MACRO%%", "${MACRO}", "<a>", "(note)"] {
+            assert_eq!(json_like(text), Look::Text, "{text}");
+        }
+    }
 }
