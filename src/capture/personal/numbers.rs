@@ -112,6 +112,8 @@ fn is_four(bytes: &[u8], Range { start, end }: Range<usize>, run: &str, is_addre
     let at = |back: usize| start.checked_sub(back).and_then(|at| bytes.get(at)).copied();
     match at(1) {
         Some(b'-') => quad_before(bytes, start.saturating_sub(1)),
+        // numbers of providers, in Google's Additional Consent: `2~43.46.55.61~dv.`
+        Some(b'~') if at(2).is_some_and(|byte| byte.is_ascii_digit()) => false,
         Some(b'/') => match at(2) {
             // `Chrome/120.0.0.0`; a part of a path where it cannot be one
             Some(before)

@@ -80,6 +80,9 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("Mozilla/5.0 (rv:1.9.2.3) Chrome/120.0.0.0 Opera 9.80.1.2 Foo 99.0.0.0", &[]),
     ("{\"version\":\"1.2.3.4\"} version 1.2.3.4, 1.2.3.4-beta lib-1.2.3.4 1.2.3.4.5", &[]),
     ("std::vector<a> x::before 12:30:45 00:1a:2b", &[]),
+    ("https://a.example/?addtl_consent=1~7.12.35.62", &[]),
+    ("2~43.46.55.61~dv.70.89.93.108", &[]),
+    ("~203.0.113.77", &["203.0.113.77"]),
     // mail addresses
     ("jo.doe%2Btag%40mail.example", &["jo.doe%2Btag%40mail.example"]),
     ("o'brien.jo@mail.example", &["o'brien.jo@mail.example"]),
