@@ -165,6 +165,7 @@ fn whole(records: &[Record], directory: &Path, writer: WriterSettings) -> f64 {
             bytes_max: 64 << 20,
             age_max: Duration::from_secs(900),
             kept_bytes_max: 64 << 20,
+            kept_for: Duration::from_secs(3_600),
             writer,
         },
         key: key(),

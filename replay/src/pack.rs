@@ -4,11 +4,12 @@
 //! bodies, times and outcomes stay as they are. Invariant: files of different origin or with
 //! pseudonyms of different keys are not joined, since equal values would no longer be equal.
 
+use crate::report::outputs;
 use crate::verdict::{Failure, Verdict};
 use gavel::capture::read::{self, CaptureError, Reader};
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Record};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,14 +138,7 @@ fn create(args: &PackArgs) -> Result<File, PackError> {
     if args.files.iter().any(|file| is_same(file)) {
         return Err(PackError::Itself(path.clone()));
     }
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if args.force {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    options.open(path).map_err(|source| match source.kind() {
+    outputs::capture(path, args.force).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => PackError::Exists(path.clone()),
         _ => PackError::Write { path: path.clone(), source },
     })

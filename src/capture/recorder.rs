@@ -32,6 +32,11 @@ const TICK: Duration = Duration::from_millis(100);
 const BATCH: usize = 16;
 /// How long a record may wait in an open block.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// For whoever finds a file.
+const NOTE: &str = "pseudonyms stand in place of personal fields; it is still data of persons";
+/// ... with bodies that nobody could read.
+const NOTE_UNREADABLE: &str = "pseudonyms stand in place of personal fields, but bodies that are no JSON are \
+     as they came, with whatever is personal in them; it is data of persons";
 /// How long a fault of the disk is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -318,8 +323,7 @@ impl Writing {
             writer: concat!("gavel ", env!("CARGO_PKG_VERSION")).to_owned(),
             pseudonym_key: Some(settings.key.name()),
             sample_ppm: settings.strata.sample_ppm,
-            note: "pseudonyms stand in place of personal fields; it is still data of persons"
-                .to_owned(),
+            note: if settings.keeps_unreadable { NOTE_UNREADABLE } else { NOTE }.to_owned(),
         };
         Self {
             disguise: Disguise::new(settings.key.clone(), settings.keeps_unreadable),

@@ -1,6 +1,7 @@
-//! A folder of capture files: begun, closed by size and age, and the oldest removed.
+//! A folder of capture files: begun, closed by size and age, and the oldest removed by both.
 //!
-//! Owns: names, the `.part` of a file that is being written, what goes when there is too much.
+//! Owns: names, the `.part` of a file that is being written, what goes when there is too much or its time is
+//! over.
 //! Never: what is in a record. Invariant: a file without `.part` is whole (written, synced, then
 //! renamed); names sort in the order of their beginning; no file that stands is written over, and only
 //! files of the same prefix that nobody writes any more are removed.
@@ -9,9 +10,11 @@
 //! that was full: it is whole up to its last block, counts as a finished one and goes as such.
 
 use super::Header;
+use super::entry::micros;
 use super::write::{Writer, WriterSettings};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +22,10 @@ use std::time::Duration;
 pub const EXTENSION: &str = "gvcap";
 /// What stands behind it until then.
 pub const PART: &str = "part";
+/// Pseudonyms tell who somebody is as long as their key is known: nobody else reads it.
+pub const MODE: u32 = 0o600;
+/// How often files are looked through for those that are too old, also where nothing is recorded.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Most files that may begin within one second.
 const SEQUENCE_MAX: u32 = 999_999;
 
@@ -34,6 +41,8 @@ pub struct RotateSettings {
     pub age_max: Duration,
     /// Files of the prefix that nobody writes any more together; the oldest go.
     pub kept_bytes_max: u64,
+    /// ... and those that began longer ago.
+    pub kept_for: Duration,
     pub writer: WriterSettings,
 }
 
@@ -51,6 +60,9 @@ pub struct Rotation {
     header: Header,
     open: Option<Open>,
     sequence: u32,
+    /// The wall clock when it was last told, and when files were last looked through.
+    now_us: u64,
+    looked_us: u64,
     /// Of files that were closed, or given up.
     closed_bytes: u64,
     closed_files: u64,
@@ -65,6 +77,8 @@ impl Rotation {
             header,
             open: None,
             sequence: 0,
+            now_us: 0,
+            looked_us: 0,
             closed_bytes: 0,
             closed_files: 0,
             closed_kept: 0,
@@ -97,11 +111,15 @@ impl Rotation {
         }
     }
 
-    /// Closes the file under way once it is old enough.
+    /// Closes the file under way once it is old enough, and from time to time removes those that are too old.
     pub fn tick(&mut self, now_us: u64) -> io::Result<()> {
-        let age_max = u64::try_from(self.settings.age_max.as_micros()).unwrap_or(u64::MAX);
+        self.now_us = now_us;
+        let age_max = micros(self.settings.age_max);
         match &self.open {
             Some(open) if now_us.saturating_sub(open.began_us) >= age_max => self.close(),
+            _ if now_us.saturating_sub(self.looked_us) >= micros(LOOK_EVERY) => {
+                self.remove_oldest()
+            }
             _ => Ok(()),
         }
     }
@@ -171,7 +189,9 @@ impl Rotation {
             if path.try_exists()? {
                 continue;
             }
-            let file = match OpenOptions::new().write(true).create_new(true).open(&part) {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(MODE);
+            let file = match options.open(&part) {
                 Ok(file) => file,
                 Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(fault) => return Err(fault),
@@ -187,15 +207,18 @@ impl Rotation {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, "every name of this second is taken"))
     }
 
-    fn remove_oldest(&self) -> io::Result<()> {
+    fn remove_oldest(&mut self) -> io::Result<()> {
+        self.looked_us = self.now_us;
         let (directory, prefix) = (&self.settings.directory, &self.settings.prefix);
+        let began_us = self.now_us.saturating_sub(micros(self.settings.kept_for));
+        let first_kept = directory.join(name(prefix, began_us, 0));
         let mut files = finished(directory, prefix)?;
         let parts = named(directory, prefix, &format!(".{PART}"))?;
         files.extend(parts.into_iter().filter(|(path, _)| is_left(path)));
         files.sort();
         let mut total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         for (path, bytes) in files {
-            if total <= self.settings.kept_bytes_max {
+            if total <= self.settings.kept_bytes_max && path >= first_kept {
                 break;
             }
             fs::remove_file(path)?;
@@ -252,6 +275,7 @@ fn is_name(prefix: &str, name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::capture::{Origin, Record, read};
+    use std::os::unix::fs::PermissionsExt;
 
     const SECOND: u64 = 1_000_000;
 
@@ -262,6 +286,7 @@ mod tests {
             bytes_max: 1 << 20,
             age_max: Duration::from_secs(60),
             kept_bytes_max: 1 << 30,
+            kept_for: Duration::from_secs(3_600),
             writer: WriterSettings { block_bytes: 4096, level: 1 },
         }
     }
@@ -369,6 +394,44 @@ mod tests {
             assert!(folder.path().join(name).exists(), "{name} is not ours to remove");
         }
         assert!(!folder.path().join(dead).exists(), "nobody writes it any more");
+    }
+
+    #[test]
+    fn files_go_when_their_time_is_over_also_without_a_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rotation = Rotation::new(settings(folder.path()), header());
+        let start = 1_763_788_500;
+        for later in [0, 600, 1_200] {
+            push(&mut rotation, 1, (start + later) * SECOND).unwrap();
+        }
+        let dead = "t-20251122T051501Z-000009.gvcap.part";
+        fs::write(folder.path().join(dead), [0; 64]).unwrap();
+        let left = |rotation: &mut Rotation, later: u64| {
+            rotation.tick((start + later) * SECOND).unwrap();
+            names(folder.path())
+        };
+        let files = left(&mut rotation, 3_600);
+        assert_eq!(files.len(), 4, "an hour is not over: {files:?}");
+        let files = left(&mut rotation, 3_630);
+        assert_eq!(files.len(), 4, "it is not looked at every time: {files:?}");
+        let files = left(&mut rotation, 3_660);
+        assert_eq!(files, ["t-20251122T052500Z-000002.gvcap", "t-20251122T053500Z-000003.gvcap"]);
+        assert_eq!(left(&mut rotation, 4_800).len(), 1);
+        assert_eq!(left(&mut rotation, 4_861), [""; 0]);
+    }
+
+    #[test]
+    fn nobody_but_the_owner_reads_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rotation = Rotation::new(settings(folder.path()), header());
+        let mode = || {
+            let [name] = &names(folder.path())[..] else { panic!("one file") };
+            fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777
+        };
+        push(&mut rotation, 1, 0).unwrap();
+        assert_eq!(mode(), MODE, "while it is written");
+        rotation.close().unwrap();
+        assert_eq!(mode(), MODE);
     }
 
     #[test]

@@ -188,6 +188,12 @@ fn rotation(t: &mut Table) -> RotateSettings {
         "Files of this name that are not being written together, also what a process left that was \
          killed: the oldest are removed.",
     );
+    let kept_for = t.duration(
+        "keep_for",
+        s(30 * 86_400),
+        s(3_600)..=s(3_650 * 86_400),
+        "Files of this name that began longer ago are removed while recording is on.",
+    );
     let level = t.integer(
         "zstd_level",
         LEVEL_OF_SERVER,
@@ -198,12 +204,16 @@ fn rotation(t: &mut Table) -> RotateSettings {
     if disk < file {
         t.fault_of("disk_bytes_max", "not less than `file_bytes`", None);
     }
+    if kept_for < age {
+        t.fault_of("keep_for", "not shorter than `file_age`", None);
+    }
     RotateSettings {
         directory: PathBuf::new(),
         prefix: name.unwrap_or_else(|| "gavel".to_owned()),
         bytes_max: file as u64,
         age_max: age,
         kept_bytes_max: disk as u64,
+        kept_for,
         writer: WriterSettings { level, ..WriterSettings::default() },
     }
 }

@@ -205,12 +205,14 @@ fn what_a_recording_needs_is_asked_for_in_one_report() {
         std::fs::write(&path, text).unwrap();
         gavel::config::load(&path).map_err(|report| report.to_string())
     };
-    let said =
-        report("[capture]\nenabled = true\nkey = 'short'\nfile_bytes = '2GiB'\n").unwrap_err();
+    let hasty = "file_age = '2h'\nkeep_for = '1h'\n";
+    let text = format!("[capture]\nenabled = true\nkey = 'short'\nfile_bytes = '2GiB'\n{hasty}");
+    let said = report(&text).unwrap_err();
     for part in [
         "capture.key = (secret): must be a secret of 16 characters or more",
         "capture.directory is missing: must be there where `enabled = true`",
         "capture.disk_bytes_max is missing: must be not less than `file_bytes`",
+        "must be not shorter than `file_age`",
     ] {
         assert!(said.contains(part), "{said}");
     }

@@ -13,7 +13,7 @@ use gavel::capture::format::MAGIC;
 use gavel::capture::pseudonym::Pseudonymiser;
 use gavel::capture::{Header, Origin};
 use std::error::Error;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -233,14 +233,7 @@ fn secret(path: Option<&Path>) -> Result<PseudonymKey, Box<dyn Error>> {
 }
 
 fn create(path: &Path, is_forced: bool) -> Result<File, Box<dyn Error>> {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    if is_forced {
-        options.create(true).truncate(true);
-    } else {
-        options.create_new(true);
-    }
-    options.open(path).map_err(|fault| match fault.kind() {
+    outputs::capture(path, is_forced).map_err(|fault| match fault.kind() {
         std::io::ErrorKind::AlreadyExists => {
             format!("{} is there already; --force writes over it", path.display()).into()
         }

@@ -1,12 +1,13 @@
 //! Files that a command will write, looked at before it does anything.
 //!
-//! Owns: whether each can be written, and that none is a file that is read. Invariant: nothing that
-//! was there is changed, and nothing that was not is left.
+//! Owns: whether each can be written, and that none is a file that is read; how one with a capture is opened.
+//! Invariant: nothing that was there is changed by a look, and nothing that was not is left.
 
 use crate::verdict::Failure;
-use std::fs::{self, OpenOptions};
+use gavel::capture::rotate;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a command that writes there is not begun.
@@ -40,6 +41,13 @@ pub fn check<'p>(
         })?;
     }
     Ok(())
+}
+
+/// A capture to write: its owner alone reads it. Of one that is there nothing is left, where that is `forced`.
+pub fn capture(path: &Path, is_forced: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(rotate::MODE);
+    options.create(is_forced).truncate(is_forced).create_new(!is_forced).open(path)
 }
 
 /// What a path leads to: links lead to the same file.
@@ -87,6 +95,18 @@ fn probe(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_capture_is_for_its_owner_alone_and_written_over_where_that_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.capture");
+        let _file = capture(&path, false).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(capture(&path, false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::write(&path, "before").unwrap();
+        let file = capture(&path, true).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+    }
 
     #[test]
     fn what_cannot_be_written_or_is_read_is_refused_and_nothing_is_changed() {

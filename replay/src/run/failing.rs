@@ -5,10 +5,10 @@
 
 use crate::assertions::inspector::Kept;
 use crate::feed::source::Source;
+use crate::report::outputs;
 use gavel::capture::write::{Writer, WriterSettings};
 use gavel::capture::{Header, Record, RecordedOutcome};
 use std::error::Error;
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -47,7 +47,8 @@ pub(crate) fn write_records(
     header: &Header,
     records: impl Iterator<Item = Record>,
 ) -> Result<(), Fault> {
-    let file = File::create(path).map_err(|fault| format!("{}: {fault}", path.display()))?;
+    let file =
+        outputs::capture(path, true).map_err(|fault| format!("{}: {fault}", path.display()))?;
     let mut writer = Writer::new(BufWriter::new(file), header, WriterSettings::default())?;
     for (number, record) in (0_u32..).zip(records) {
         writer.push(&Record { at: APART * number, ..record })?;

@@ -18,6 +18,7 @@ fn settings(directory: &Path) -> CaptureSettings {
             bytes_max: 1 << 20,
             age_max: Duration::from_secs(60),
             kept_bytes_max: 1 << 30,
+            kept_for: Duration::from_secs(3_600),
             writer: WriterSettings::default(),
         },
         key: PseudonymKey::new("the key of the tests"),
@@ -231,6 +232,9 @@ fn what_cannot_be_read_is_kept_where_that_is_wanted() {
     recorder.stop();
     let found = written(folder.path());
     assert_eq!((found[0].body.as_ref(), found[0].headers.len()), (b"{broken".as_slice(), 0));
+    let (path, _) = finished(folder.path(), "t").unwrap().remove(0);
+    let note = read::open(&path).unwrap().header().note.clone();
+    assert!(note.contains("bodies that are no JSON are as they came"), "{note}");
 }
 
 #[test]
