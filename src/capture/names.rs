@@ -52,49 +52,75 @@ use Where::{Anywhere, In, Under};
 /// Kept as they are, on purpose: consent strings (without them a replay decides otherwise), `yob`,
 /// `gender`, `keywords` and `data` of a user, user agents, ids of requests, imps, deals, sellers.
 #[rustfmt::skip]
-const NAMES: [(&str, Where, Treat); 96] = [
+const NAMES: [(&str, Where, Treat); 148] = [
     ("aaid", Anywhere, Id), ("accountid", Under("user"), Id), ("address", Under("user"), Id),
-    ("adid", Under("device"), Id), ("advertisingid", Anywhere, Id), ("amxid", Anywhere, Id),
-    ("androidid", Anywhere, Id), ("birthdate", Anywhere, Id), ("birthday", Anywhere, Id),
-    ("bssid", Anywhere, Id), ("buyerid", Under("user"), Id), ("buyeruid", Anywhere, Id),
-    ("buyeruids", Anywhere, Id), ("clientid", Under("user"), Id), ("clientip", Anywhere, Ip),
-    ("connectedtvid", Anywhere, Id), ("cookie", Anywhere, Id), ("cookies", Anywhere, Id),
-    ("coordinates", Anywhere, Coordinate), ("coords", Anywhere, Coordinate),
-    ("criteoid", Anywhere, Id), ("customdata", In("user"), Id), ("customerid", Anywhere, Id),
-    ("deviceid", Anywhere, Id), ("didmd5", Anywhere, Id), ("didsha1", Anywhere, Id),
-    ("dob", Anywhere, Id), ("dpidmd5", Anywhere, Id), ("dpidsha1", Anywhere, Id),
-    ("email", Anywhere, Id), ("emailhash", Anywhere, Id), ("emailsha256", Anywhere, Id),
-    ("externalid", Under("user"), Id), ("firstname", Anywhere, Id), ("forwarded", Anywhere, Id),
-    ("fpid", Anywhere, Id), ("fullname", Anywhere, Id), ("gaid", Anywhere, Id),
-    ("hashedemail", Anywhere, Id), ("hem", Anywhere, Id), ("iccid", Anywhere, Id),
-    ("id", In("user"), Id), ("id", In("uids"), Id), ("id", In("eids"), Id), ("id", In("device"), Id),
-    ("id5id", Anywhere, Id), ("idfa", Anywhere, Id), ("idfv", Anywhere, Id),
-    ("idl", Under("user"), Id), ("ifa", Anywhere, Id), ("ifv", Anywhere, Id),
-    ("imei", Anywhere, Id), ("imsi", Anywhere, Id), ("ip", Anywhere, Ip),
-    ("ipaddress", Anywhere, Ip), ("ipv4", Anywhere, Ip), ("ipv6", Anywhere, Ip),
-    ("lastname", Anywhere, Id), ("lat", Anywhere, Coordinate), ("latitude", Anywhere, Coordinate),
-    ("lng", Anywhere, Coordinate), ("login", Under("user"), Id), ("lon", Anywhere, Coordinate),
-    ("longitude", Anywhere, Coordinate), ("mac", Under("device"), Id),
-    ("macaddress", Anywhere, Id), ("macmd5", Anywhere, Id), ("macsha1", Anywhere, Id),
-    ("mail", Under("user"), Id), ("msisdn", Anywhere, Id), ("name", In("user"), Id),
-    ("oaid", Anywhere, Id), ("openudid", Anywhere, Id), ("phone", Anywhere, Id),
-    ("phonenumber", Anywhere, Id), ("postal", Under("geo"), Zip), ("postalcode", Anywhere, Zip),
+    ("adid", Under("device"), Id), ("advertisingid", Anywhere, Id), ("afai", Anywhere, Id),
+    ("amxid", Anywhere, Id), ("androidid", Anywhere, Id), ("birthdate", Anywhere, Id),
+    ("birthday", Anywhere, Id), ("bssid", Anywhere, Id), ("buyerid", Under("user"), Id),
+    ("buyeruid", Anywhere, Id), ("buyeruids", Anywhere, Id), ("clientid", Under("user"), Id),
+    ("clientip", Anywhere, Ip), ("connectedtvid", Anywhere, Id), ("cookie", Anywhere, Id),
+    ("cookies", Anywhere, Id), ("coordinates", Anywhere, Coordinate),
+    ("coords", Anywhere, Coordinate), ("criteoid", Anywhere, Id), ("customdata", In("user"), Id),
+    ("customerid", Anywhere, Id), ("dateofbirth", Anywhere, Id), ("deviceid", Anywhere, Id),
+    ("didmd5", Anywhere, Id), ("didsha1", Anywhere, Id), ("dob", Anywhere, Id),
+    ("dpid", Under("device"), Id), ("dpidmd5", Anywhere, Id), ("dpidsha1", Anywhere, Id),
+    ("dpuuid", Anywhere, Id), ("email", Anywhere, Id), ("emailhash", Anywhere, Id),
+    ("emailmd5", Anywhere, Id), ("emailsha1", Anywhere, Id), ("emailsha256", Anywhere, Id),
+    ("euid", Anywhere, Id), ("externalid", Under("user"), Id), ("familyname", Anywhere, Id),
+    ("firstname", Anywhere, Id), ("forwarded", Anywhere, Id), ("fpid", Anywhere, Id),
+    ("fullname", Anywhere, Id), ("gaid", Anywhere, Id), ("gaidmd5", Anywhere, Id),
+    ("gaidsha1", Anywhere, Id), ("geohash", Anywhere, Zip), ("geolat", Anywhere, Coordinate),
+    ("geolng", Anywhere, Coordinate), ("geolon", Anywhere, Coordinate), ("givenname", Anywhere, Id),
+    ("hashedemail", Anywhere, Id), ("hashedemailmd5", Anywhere, Id),
+    ("hashedemailsha1", Anywhere, Id), ("hem", Anywhere, Id), ("hwid", Under("device"), Id),
+    ("iccid", Anywhere, Id), ("id", In("user"), Id), ("id", In("uids"), Id),
+    ("id", In("device"), Id), ("id", Under("eids"), Id), ("id5id", Anywhere, Id),
+    ("idfa", Anywhere, Id), ("idfamd5", Anywhere, Id), ("idfasha1", Anywhere, Id),
+    ("idfv", Anywhere, Id), ("idl", Under("user"), Id), ("idlenv", Anywhere, Id),
+    ("ifa", Anywhere, Id), ("ifv", Anywhere, Id), ("imei", Anywhere, Id), ("imsi", Anywhere, Id),
+    ("ip", Anywhere, Ip), ("ipaddress", Anywhere, Ip), ("ipv4", Anywhere, Ip),
+    ("ipv6", Anywhere, Ip), ("lastname", Anywhere, Id), ("lat", Anywhere, Coordinate),
+    ("late6", Anywhere, Coordinate), ("late7", Anywhere, Coordinate),
+    ("latitude", Anywhere, Coordinate), ("latitudedeg", Anywhere, Coordinate),
+    ("lgudid", Anywhere, Id), ("lipbid", Anywhere, Id), ("lng", Anywhere, Coordinate),
+    ("lnge6", Anywhere, Coordinate), ("lnge7", Anywhere, Coordinate), ("login", Under("user"), Id),
+    ("lon", Anywhere, Coordinate), ("lone6", Anywhere, Coordinate), ("lone7", Anywhere, Coordinate),
+    ("longitude", Anywhere, Coordinate), ("longitudedeg", Anywhere, Coordinate),
+    ("mac", Under("device"), Id), ("macaddress", Anywhere, Id), ("macmd5", Anywhere, Id),
+    ("macsha1", Anywhere, Id), ("mail", Under("user"), Id), ("meid", Anywhere, Id),
+    ("mobile", Under("user"), Id), ("mobilephone", Anywhere, Id), ("msisdn", Anywhere, Id),
+    ("name", In("user"), Id), ("netid", Under("user"), Id), ("oaid", Anywhere, Id),
+    ("openudid", Anywhere, Id), ("phone", Anywhere, Id), ("phonenumber", Anywhere, Id),
+    ("plz", Anywhere, Zip), ("postal", Under("geo"), Zip), ("postalcode", Anywhere, Zip),
     ("postcode", Anywhere, Zip), ("ppid", Anywhere, Id), ("pubcid", Anywhere, Id),
-    ("realip", Anywhere, Ip), ("remoteaddr", Anywhere, Ip), ("search", In("site"), Id),
-    ("sessionid", Anywhere, Id), ("sharedid", Anywhere, Id), ("ssid", Under("device"), Id),
-    ("tdid", Anywhere, Id), ("udid", Anywhere, Id), ("uid", Anywhere, Id), ("uid2", Anywhere, Id),
-    ("userid", Anywhere, Id), ("username", Anywhere, Id), ("vida", Anywhere, Id),
-    ("xforwardedfor", Anywhere, Id), ("zip", Anywhere, Zip), ("zipcode", Anywhere, Zip),
+    ("rampid", Anywhere, Id), ("realip", Anywhere, Ip), ("remoteaddr", Anywhere, Ip),
+    ("rida", Anywhere, Id), ("search", In("site"), Id), ("serial", Under("device"), Id),
+    ("serialnumber", Under("device"), Id), ("sessionid", Anywhere, Id), ("sharedid", Anywhere, Id),
+    ("ssid", Under("device"), Id), ("street", Under("user"), Id), ("street", Under("geo"), Id),
+    ("streetaddress", Anywhere, Id), ("surname", Anywhere, Id), ("tdid", Anywhere, Id),
+    ("tel", Under("user"), Id), ("telephone", Anywhere, Id), ("tifa", Anywhere, Id),
+    ("udid", Anywhere, Id), ("uid", Anywhere, Id), ("uid2", Anywhere, Id),
+    ("uid2token", Anywhere, Id), ("userid", Anywhere, Id), ("username", Anywhere, Id),
+    ("uuid", Under("device"), Id), ("uuid", Under("user"), Id), ("vida", Anywhere, Id),
+    ("x", Under("geo"), Coordinate), ("xforwardedfor", Anywhere, Id),
+    ("y", Under("geo"), Coordinate), ("zip", Anywhere, Zip), ("zipcode", Anywhere, Zip),
 ];
 
 /// Parameters of addresses (behind `?`, `&`, `;` or `#`) that are personal, beside [`NAMES`] that
 /// are so anywhere; as those, sorted.
 #[rustfmt::skip]
-const PARAMETERS: [&str; 38] = [
-    "accesstoken", "adid", "auth", "authtoken", "cid", "code", "dclid", "fbclid", "ga", "gbraid",
-    "gclid", "gid", "idtoken", "irclickid", "jwt", "key", "lifatid", "mail", "mceid", "msclkid",
-    "name", "pass", "password", "pwd", "q", "query", "search", "session", "sid", "sig", "tel",
-    "token", "ttclid", "twclid", "user", "visitorid", "wbraid", "yclid",
+const PARAMETERS: [&str; 45] = [
+    "accesstoken", "adid", "auth", "authtoken", "cid", "code", "custid", "dclid", "dpid", "em",
+    "fbclid", "fn", "ga", "gbraid", "gclid", "gid", "idtoken", "irclickid", "jwt", "key", "lifatid",
+    "ln", "mail", "mceid", "msclkid", "name", "pass", "password", "ph", "puid", "pwd", "q", "query",
+    "search", "session", "sid", "sig", "tel", "token", "ttclid", "twclid", "user", "visitorid",
+    "wbraid", "yclid",
+];
+
+/// What holds ids, and the members of such that are none: whatever else stands directly in it is one.
+const HOLDERS: [(&str, &[&str]); 2] = [
+    ("eids", &["source", "uids", "inserter", "matcher", "mm", "atype", "provider", "ext"]),
+    ("uids", &["atype", "ext"]),
 ];
 
 /// Names of what may be an array of degrees; of its numbers those that are as exact as a position.
@@ -238,6 +264,13 @@ pub fn is_parameter(name: &str) -> bool {
     plain(name).is_some_and(|plain| PLAIN_PARAMETERS.binary_search(&plain).is_ok())
 }
 
+/// What stands directly in a member of this name is an id, but for members of the names given.
+#[inline]
+pub fn holder_of_ids(name: &str) -> Option<&'static [&'static str]> {
+    let is_same = |(holder, _): &&(&str, _)| name.eq_ignore_ascii_case(holder);
+    HOLDERS.iter().find(is_same).map(|(_, others)| *others)
+}
+
 /// Whether numbers in a member of this name may be degrees.
 pub fn may_hold_position(name: &str) -> bool {
     let mut bytes = [0; NAME_BYTES_MAX];
@@ -290,6 +323,25 @@ mod tests {
             ("ext.user_id", Some(Id)),
             ("app.ext.session-id", Some(Id)),
             ("site.search", Some(Id)),
+            // of the trade, and what is called so elsewhere
+            ("user.ext.idl_env", Some(Id)),
+            ("user.ext.uid2_token", Some(Id)),
+            ("user.ext.netId", Some(Id)),
+            ("user.ext.lipb.lipbid", Some(Id)),
+            ("user.uuid", Some(Id)),
+            ("app.ext.uuid", None),
+            ("device.ext.serialNumber", Some(Id)),
+            ("device.ext.serial", Some(Id)),
+            ("app.ext.serial", None),
+            ("device.ext.rida", Some(Id)),
+            ("user.ext.mobile", Some(Id)),
+            ("device.sua.mobile", None),
+            ("user.ext.date_of_birth", Some(Id)),
+            ("device.geo.ext.geohash", Some(Zip)),
+            ("device.geo.ext.latE7", Some(Coordinate)),
+            ("device.geo.ext.x", Some(Coordinate)),
+            ("imp.banner.ext.x", None),
+            ("eids.ext.ids.id", Some(Id)),
         ] {
             let names: Vec<&str> = path.split('.').collect();
             assert_eq!(by_path(&names), expected, "{path}");

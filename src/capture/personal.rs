@@ -11,19 +11,22 @@
 //! | `query` | parameters of addresses |
 //! | `numbers` | IP addresses and positions within a text |
 //! | `tokens` | tokens in the URLs of our own events |
+//! | `pairs` | a name and its value that stand beside each other |
 #![deny(clippy::indexing_slicing)]
 
 mod looks;
 mod numbers;
+mod pairs;
 mod parts;
 mod query;
 mod tokens;
 
 use super::names::Treat::{self, Coordinate, Id, Ip};
-use super::names::{by_path, may_hold_position};
+use super::names::{by_path, holder_of_ids, may_hold_position};
 use crate::json::scratch::Document;
 use crate::json::tour::{Scalar, Stop, Tour};
 use looks::{json_like, unwrapped};
+use pairs::Pairs;
 
 /// Longest value that looks like something: a SHA-256 in braces.
 const LOOK_BYTES_MAX: usize = 66;
@@ -88,7 +91,11 @@ pub fn look(path: &[&str], leaf: &Leaf<'_>) -> Look {
     match leaf.treat.or_else(|| by_look(path, text)) {
         Some(treat) => Look::Whole(treat),
         None if leaf.is_name => Look::Text,
-        None => json_like(text),
+        None => match json_like(text) {
+            // what holds ids and is no document holds them all the same
+            Look::MaybeJson if is_holder(path) => Look::Json,
+            look => look,
+        },
     }
 }
 
@@ -137,9 +144,14 @@ fn step<'d>(
     see: &mut dyn FnMut(&[&'d str], Leaf<'d>),
 ) {
     match tour.stop() {
-        Some(Stop::Scalar(value)) => see(path, Leaf { value, treat: around, is_name: false }),
+        Some(Stop::Scalar(value)) => {
+            let treat = around.or_else(|| is_held(path, value).then_some(Id));
+            see(path, Leaf { value, treat, is_name: false });
+        }
         Some(Stop::Array(elements)) => (0..elements).for_each(|_| step(tour, path, around, see)),
         Some(Stop::Object(members)) => {
+            let others = path.last().and_then(|name| holder_of_ids(name));
+            let mut pairs = Pairs::new(*tour, members);
             for _ in 0..members {
                 let Some((name, value)) = tour.name() else { return };
                 if is_odd(name) {
@@ -147,13 +159,27 @@ fn step<'d>(
                 }
                 path.push(name);
                 // a name in a personal thing may say more about what it is
-                let treat = by_path(path).or(around);
+                let treat = by_path(path).or(around).or_else(|| {
+                    let is_held = others.is_some_and(|others| !others.contains(&name));
+                    if is_held { Some(Id) } else { pairs.says(path) }
+                });
                 step(tour, path, treat, see);
                 path.pop();
             }
         }
         Some(Stop::Word) | None => {}
     }
+}
+
+fn is_holder(path: &[&str]) -> bool {
+    path.last().is_some_and(|name| holder_of_ids(name).is_some())
+}
+
+/// Whether this stands directly in what holds ids, and is no JSON of its own.
+fn is_held(path: &[&str], value: Scalar<'_>) -> bool {
+    let may_be_json =
+        |text: &str| text.trim_start().starts_with(['[', '{', '"']) && text.contains('"');
+    is_holder(path) && !value.text().is_some_and(may_be_json)
 }
 
 /// Whether a name may be more than one; most are told by their length alone.

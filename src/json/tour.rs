@@ -8,8 +8,8 @@ use crate::json::scratch::Document;
 use crate::request::Element;
 use simd_json::{Node, StaticNode};
 
-/// A way through a document.
-#[derive(Debug)]
+/// A way through a document; a copy of it goes on from where that is.
+#[derive(Clone, Copy, Debug)]
 pub struct Tour<'d> {
     document: &'d Document<'d>,
     next: usize,
@@ -53,6 +53,15 @@ impl<'d> Tour<'d> {
             Node::Static(StaticNode::Bool(_) | StaticNode::Null) => Stop::Word,
             Node::Static(_) => Stop::Scalar(Scalar { document, node, text: None }),
         })
+    }
+
+    /// Goes past the next value, whatever is in it.
+    pub fn skip(&mut self) {
+        let nodes = match self.document.node(self.next) {
+            Some(Node::Object { count, .. } | Node::Array { count, .. }) => *count,
+            _ => 0,
+        };
+        self.next = self.next.saturating_add(nodes).saturating_add(1);
     }
 
     /// The name of the next member, un-escaped, and as a text that has its place.

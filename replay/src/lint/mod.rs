@@ -290,6 +290,30 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_found_where_they_are_not_called_so() {
+        use What::Personal;
+        for (body, path) in [
+            (r#"{"user":{"eids":[{"source":"a.example","uids":["u-1"]}]}}"#, "user.eids.uids"),
+            (r#"{"user":{"eids":[{"source":"a.example","uids":[7]}]}}"#, "user.eids.uids"),
+            (r#"{"user":{"ext":{"eids":{"a.example":"u-1"}}}}"#, "user.ext.eids.a.example"),
+            (r#"{"ext":{"uids":{"a":"u-1"}}}"#, "ext.uids.a"),
+            (r#"{"user":{"ext":{"ids":[{"name":"gaid","value":"u-1"}]}}}"#, "user.ext.ids.value"),
+            (r#"{"ext":{"ids":[{"v":"u-1","x":{"y":[1]},"k":"gaid"}]}}"#, "ext.ids.v"),
+            (r#"{"user":{"ext":{"x":[{"id":"u-1","type":"idfa"}]}}}"#, "user.ext.x.id"),
+        ] {
+            assert_eq!(in_body(body), [(path.to_owned(), Personal(Treat::Id))], "{body}");
+        }
+        for body in [
+            r#"{"user":{"eids":[{"source":"a.example","inserter":"b.example","mm":3,"uids":[{"id":"","atype":1,"ext":{"stype":"x"}}]}]}}"#,
+            r#"{"user":{"data":[{"id":"12","name":"email","segment":[{"id":"u-1","name":"x","value":"y"}]}]}}"#,
+            r#"{"imp":[{"native":{"assets":[{"id":7,"data":{"type":2,"value":"x"}}]}}],"ext":{"name":"gaid","x":"u-1"}}"#,
+            r#"{"device":{"sua":{"mobile":1}},"imp":[{"x":1.2345,"banner":{"y":1.2345}}],"app":{"ext":{"serial":"u-1"}}}"#,
+        ] {
+            assert_eq!(in_body(body), [], "{body}");
+        }
+    }
+
+    #[test]
     fn what_says_nothing_of_a_person_is_no_finding() {
         for body in [
             r#"{"id":"6d92078a-8246-4ba4-ae5b-76104861e7dc","app":{"ver":"1.2.3.4"}}"#,
