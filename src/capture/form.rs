@@ -1,12 +1,12 @@
 //! What a pseudonym looks like: how one is written, and how one is known without the key.
 //!
 //! Owns: the forms. Never: where they are written. Invariants: with one key, equal values become
-//! equal pseudonyms, whatever field they stand in; whoever has no key can tell a pseudonym from a
+//! equal pseudonyms, whatever field they stand in, in braces, as a number, or encoded; whoever has no key can tell a pseudonym from a
 //! value as it came, and cannot come back to the value.
 //!
 //! | value | pseudonym | known by |
 //! |---|---|---|
-//! | id | as long (16 letters and digits at least), digits for digits, hexadecimal for such, each letter by one of its case, what stands between them kept | the last four digits are a checksum: one in 10,000 others passes |
+//! | id | as long once decoded (16 letters and digits at least), digits for digits, hexadecimal for such, each letter by one of its case, what stands between them kept | the last four digits are a checksum: one in 10,000 others passes |
 //! | IPv4 | the first 24 bits kept, then 4 keyed bits | the last 4 bits are a checksum: one in 16 others passes |
 //! | IPv6 | the first 48 bits kept (of 6to4 40, for the next 8 are the host of an IPv4 address), keyed bits up to the 112th | the last 16 bits are a checksum |
 //! | mail address | an id `@p.invalid` | its domain |
@@ -15,7 +15,9 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::names::Treat;
+use super::personal::coded::plain;
 use super::personal::is_void;
+use super::personal::looks::{four, unwrapped};
 use super::shape::{self, Draw, is_token};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -24,6 +26,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 const MAIL_HOST: &[u8] = b"@p.invalid";
 /// Digits of a number: more do not fit 64 bits.
 const NUMBER_DIGITS_MAX: usize = 18;
+/// First digit of a number: a zero there is no JSON, and a 1 fits.
+const NUMBER_FIRST: u8 = b'1';
 /// Decimals of a position: about a kilometre.
 const DECIMALS: usize = 2;
 /// Characters of a postal code.
@@ -91,7 +95,7 @@ impl PseudonymKey {
                 Some(short) => out.extend_from_slice(short.as_bytes()),
             },
             Treat::Email => {
-                self.token(text, out);
+                self.token(&plain(text).to_ascii_lowercase(), out);
                 out.extend_from_slice(MAIL_HOST);
             }
         }
@@ -126,9 +130,8 @@ impl PseudonymKey {
                 let kept = digits.get(..NUMBER_DIGITS_MAX).unwrap_or(&digits);
                 let start = out.len();
                 shape::draw(&mut self.stream(written.as_bytes()), kept, out);
-                // a leading zero is no JSON, and a 1 fits
                 if let Some(first) = out.get_mut(start) {
-                    *first = b'1';
+                    *first = NUMBER_FIRST;
                 }
                 shape::seal(out.get_mut(start..).unwrap_or_default());
             }
@@ -136,7 +139,18 @@ impl PseudonymKey {
         true
     }
 
+    /// Of a value without its codes; braces around it stay.
     fn token(&self, text: &str, out: &mut Vec<u8>) {
+        let text = plain(text);
+        let inner = unwrapped(&text);
+        let front = text.len().saturating_sub(inner.len()) / 2;
+        let (open, rest) = text.split_at_checked(front).unwrap_or_default();
+        out.extend_from_slice(open.as_bytes());
+        self.sealed(inner, out);
+        out.extend_from_slice(rest.get(inner.len()..).unwrap_or_default().as_bytes());
+    }
+
+    fn sealed(&self, text: &str, out: &mut Vec<u8>) {
         let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let start = out.len();
         if is_hex && text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -145,22 +159,29 @@ impl PseudonymKey {
         } else {
             shape::draw(&mut self.stream(text.as_bytes()), text, out);
         }
-        shape::seal(out.get_mut(start..).unwrap_or_default());
+        let token = out.get_mut(start..).unwrap_or_default();
+        if is_whole_number(text)
+            && let Some(first) = token.first_mut()
+        {
+            *first = NUMBER_FIRST;
+        }
+        shape::seal(token);
     }
 
     /// What is no address becomes a token, which is none either.
     fn address(&self, text: &str, out: &mut Vec<u8>) -> bool {
-        let address = match text.parse() {
-            Ok(IpAddr::V4(address)) => IpAddr::V4(self.v4(address)),
-            Ok(IpAddr::V6(address)) => IpAddr::V6(match address.to_ipv4_mapped() {
-                Some(mapped) => self.v4(mapped).to_ipv6_mapped(),
-                None => self.v6(address),
-            }),
-            Err(_) => {
-                self.token(text, out);
-                return true;
-            }
-        };
+        let address =
+            match four(text).map_or_else(|| text.parse(), |address| Ok(IpAddr::V4(address))) {
+                Ok(IpAddr::V4(address)) => IpAddr::V4(self.v4(address)),
+                Ok(IpAddr::V6(address)) => IpAddr::V6(match address.to_ipv4_mapped() {
+                    Some(mapped) => self.v4(mapped).to_ipv6_mapped(),
+                    None => self.v6(address),
+                }),
+                Err(_) => {
+                    self.token(text, out);
+                    return true;
+                }
+            };
         // writing to memory does not fail
         !text.parse::<IpAddr>().is_ok_and(|old| old.is_unspecified())
             && write!(out, "{address}").is_ok()
@@ -191,6 +212,13 @@ fn check_v6(octets: [u8; 16]) -> [u8; 2] {
     let (summed, _) = octets.split_at(14);
     let [low, high, ..] = crc32c::crc32c(summed).to_le_bytes();
     [low, high]
+}
+
+/// Whether a text may as well be a number of JSON, and becomes the same then.
+fn is_whole_number(text: &str) -> bool {
+    (1..=NUMBER_DIGITS_MAX).contains(&text.len())
+        && !text.starts_with('0')
+        && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A latitude or longitude.
@@ -333,6 +361,32 @@ mod tests {
         for void in ["", "0", "00000000-0000-0000-0000-000000000000"] {
             assert_eq!(key.replace(Treat::Id, void), None, "it says that there is no id");
         }
+    }
+
+    #[test]
+    fn one_value_written_in_several_ways_has_one_pseudonym() {
+        let key = key();
+        let new = |treat: Treat, text: &str| key.replace(treat, text).unwrap();
+        let mail = new(Treat::Email, "jo.doe@mail.example");
+        for written in [
+            "jo.doe%40mail.example",
+            "Jo.Doe@MAIL.example",
+            "jo.doe%2540mail.example",
+            "jo.doe&#64;mail.example",
+        ] {
+            assert_eq!(new(Treat::Email, written), mail, "{written}");
+        }
+        let id = "6d92078a-8246-4ba4-ae5b-76104861e7dc";
+        let token = new(Treat::Id, id);
+        let braces = new(Treat::Id, &format!("{{{}}}", id.to_uppercase()));
+        assert_eq!(braces, format!("{{{}}}", token.to_uppercase()));
+        assert!(is_pseudonym(Treat::Id, &braces));
+        assert_eq!(new(Treat::Id, &format!("%7B{id}%7D")), format!("{{{token}}}"));
+        assert_eq!(key.replace(Treat::Id, "{00000000-0000-0000-0000-000000000000}"), None);
+        for number in ["1234567890123", "7", "123456789012345678"] {
+            assert_eq!(replaced_number(Treat::Id, number).unwrap(), new(Treat::Id, number));
+        }
+        assert_eq!(new(Treat::Ip, "091.064.012.033"), new(Treat::Ip, "91.64.12.33"));
     }
 
     #[test]

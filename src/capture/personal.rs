@@ -9,12 +9,16 @@
 //! | `looks` | what a value is that looks like something |
 //! | `parts` | personal parts of a text, whatever it is encoded in |
 //! | `query` | parameters of addresses |
+//! | `mails` | mail addresses, and who is named before the host of a URL |
 //! | `numbers` | IP addresses and positions within a text |
 //! | `tokens` | tokens in the URLs of our own events |
+//! | `coded` | characters that are written as a code, such as `%40` |
 //! | `pairs` | a name and its value that stand beside each other |
 #![deny(clippy::indexing_slicing)]
 
-mod looks;
+pub(super) mod coded;
+pub(super) mod looks;
+mod mails;
 mod numbers;
 mod pairs;
 mod parts;
@@ -49,9 +53,13 @@ pub fn by_look(path: &[&str], text: &str) -> Option<Treat> {
     if !looks::may_be_id(text) {
         return None;
     }
-    let is_near = |name: &&str| matches!(*name, "user" | "device");
     let is_id = |text: &str| looks::is_uuid(text) || looks::is_digest(text);
-    (is_id(unwrapped(text)) && path.iter().any(is_near)).then_some(Id)
+    (is_id(unwrapped(text)) && is_near_person(path)).then_some(Id)
+}
+
+/// Whether ids that stand here are a person's, or a device's.
+fn is_near_person(path: &[&str]) -> bool {
+    path.iter().any(|name| matches!(*name, "user" | "device"))
 }
 
 fn is_version_at(path: &[&str]) -> bool {
@@ -108,7 +116,7 @@ fn is_position(path: &[&str], leaf: &Leaf<'_>) -> bool {
 
 /// Personal parts of a text that is not personal as a whole. In order, apart from each other.
 pub fn parts(path: &[&str], text: &str) -> Vec<parts::Part> {
-    let mut found = parts::find(text, || is_version_at(path));
+    let mut found = parts::find(path, text);
     let tokens = tokens::find(text);
     if !tokens.is_empty() {
         found.extend(tokens.into_iter().map(|range| (range, Id)));

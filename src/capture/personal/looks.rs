@@ -4,7 +4,7 @@
 #![deny(clippy::indexing_slicing)]
 
 use super::Look;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 pub(super) fn is_ip(text: &str) -> bool {
     let is_short = (2..=45).contains(&text.len());
@@ -43,9 +43,24 @@ pub(super) fn is_long_id(value: &str) -> bool {
     (value.len() >= 16 && digits > 0) || digits == value.len()
 }
 
-/// Whether a value says that there is no id: nothing, or zeros only.
+/// An address of version 4, whose numbers may have zeros before them.
+pub(in crate::capture) fn four(text: &str) -> Option<Ipv4Addr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (mut octets, mut count) = ([0; 4], 0_usize);
+    for number in text.split('.') {
+        let is_number =
+            (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+        *octets.get_mut(count)? = number.parse().ok().filter(|_| is_number)?;
+        count = count.saturating_add(1);
+    }
+    (count == octets.len()).then(|| Ipv4Addr::from(octets))
+}
+
+/// Whether a value says that there is no id: nothing, or zeros only, also in braces.
 pub fn is_void(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b'0' | b'-'))
+    unwrapped(text).bytes().all(|byte| matches!(byte, b'0' | b'-'))
 }
 
 /// What a name of a version is made of beside `ver`, `version` or `v`, where it is written in one.
@@ -150,7 +165,7 @@ pub(super) fn is_openrtb_version(value: &str) -> bool {
 const AROUND: [(&str, &str); 4] = [("{", "}"), ("[", "]"), ("%7B", "%7D"), ("%5B", "%5D")];
 
 /// Without the braces around it.
-pub(super) fn unwrapped(text: &str) -> &str {
+pub(in crate::capture) fn unwrapped(text: &str) -> &str {
     if !text.starts_with(['{', '[', '%']) {
         return text;
     }

@@ -1,21 +1,25 @@
 //! Personal parts of a text, whatever it is encoded in.
 //!
-//! Owns: what is looked for in a text, percent-encoding in percent-encoding, mail addresses, ids in paths.
-//! Never: a name. Invariant: time grows with the length of the text and no faster.
+//! Owns: what is looked for in a text, encoding in encoding, ids in paths and beside other words. Never: a
+//! name. Invariant: time grows with the length of the text and no faster.
 #![deny(clippy::indexing_slicing)]
 
+use super::coded::{Decoded, ENCODED_MAX};
 use super::looks::{is_long_id, is_uuid};
-use super::{numbers, query};
+use super::{is_near_person, is_version_at, mails, numbers, query};
 use crate::capture::names::Treat::{self, Email, Id};
+use std::cmp::Reverse;
 use std::ops::Range;
 
 /// Where in the text, and what it is.
 pub type Part = (Range<usize>, Treat);
 
-/// Encoded so often, one in the other, a text is decoded.
-const ENCODED_MAX: usize = 6;
 /// Longest id in a path.
 const SEGMENT_BYTES_MAX: usize = 64;
+/// Of a UUID.
+const UUID_BYTES: usize = 36;
+/// Of a UUID, before its first `-`.
+const UUID_FRONT_BYTES: usize = 8;
 
 /// What a text has of the bytes that personal parts are made of.
 #[derive(Clone, Copy)]
@@ -39,7 +43,9 @@ impl Marks {
     const COLON: u8 = 1 << 2;
     const AT: u8 = 1 << 3;
     const EQUALS: u8 = 1 << 4;
-    const PERCENT: u8 = 1 << 5;
+    /// Without one of these nothing is written as a code.
+    const CODE: u8 = 1 << 5;
+    const DASH: u8 = 1 << 6;
 
     #[inline]
     const fn of_byte(byte: u8) -> u8 {
@@ -49,7 +55,8 @@ impl Marks {
             | ((byte == b':') as u8 * Self::COLON)
             | ((byte == b'@') as u8 * Self::AT)
             | ((byte == b'=') as u8 * Self::EQUALS)
-            | ((byte == b'%') as u8 * Self::PERCENT)
+            | ((byte == b'%' || byte == b'\\' || byte == b'#') as u8 * Self::CODE)
+            | ((byte == b'-') as u8 * Self::DASH)
     }
 
     fn of(text: &str) -> Self {
@@ -70,35 +77,42 @@ impl Marks {
     }
 }
 
-/// All parts. `is_version`: four numbers in it are no address; asked only where there are such.
-pub(super) fn find(text: &str, is_version: impl Fn() -> bool) -> Vec<Part> {
-    level(text, true, &is_version, ENCODED_MAX)
+/// All parts of a text that stands here.
+pub(super) fn find(path: &[&str], text: &str) -> Vec<Part> {
+    level(path, text, true, ENCODED_MAX)
 }
 
 /// `is_start`: the text has nothing before it.
-fn level(text: &str, is_start: bool, is_version: &dyn Fn() -> bool, deeper: usize) -> Vec<Part> {
+fn level(path: &[&str], text: &str, is_start: bool, deeper: usize) -> Vec<Part> {
     let marks = Marks::of(text);
     let mut found = Vec::new();
-    if marks.has(Marks::AT | Marks::EQUALS | Marks::PERCENT) {
-        let mails = mails(text);
-        query::parameters(text, is_start, &mails, &mut found);
+    let is_address = text.starts_with('/') || marks.has(Marks::COLON) && has_scheme(text);
+    if marks.has(Marks::AT | Marks::EQUALS | Marks::CODE) {
+        let mails = mails::find(text);
+        let is_plain = is_address && is_plain_address(text, is_start);
+        query::parameters(text, is_start, is_plain, &mails, &mut found);
         found.extend(mails.into_iter().map(|range| (range, Email)));
+        if marks.has(Marks::CODE) {
+            query::documents(text, is_start, is_plain, &mut found);
+        }
     }
     if marks.has(Marks::COLON) {
         numbers::six(text, &mut found);
     }
-    let is_address = text.starts_with('/') || marks.has(Marks::COLON) && has_scheme(text);
     if marks.has(Marks::DOT) {
-        numbers::find(text, is_version, is_address, &mut found);
+        numbers::find(text, &|| is_version_at(path), is_address, &mut found);
     }
     if is_address {
         segments(text, &mut found);
     }
+    if marks.has(Marks::DASH) && is_near_person(path) {
+        uuids(text, &mut found);
+    }
     if !found.is_empty() {
         apart(&mut found);
     }
-    if deeper > 0 && marks.has(Marks::PERCENT) {
-        encoded(text, is_start, is_version, deeper, &mut found);
+    if deeper > 0 && marks.has(Marks::CODE) {
+        encoded(path, text, is_start, deeper, &mut found);
     }
     found
 }
@@ -109,14 +123,16 @@ fn has_scheme(text: &str) -> bool {
         .any(|at| bytes.get(at..).is_some_and(|rest| rest.starts_with(b"://")))
 }
 
+/// Whether a text is an address from its start on, and no markup or script that holds some.
+fn is_plain_address(text: &str, is_start: bool) -> bool {
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let scheme = text.bytes().take_while(|byte| is_scheme(*byte)).count();
+    is_start && text.starts_with('/')
+        || scheme > 0 && text.get(scheme..).is_some_and(|rest| rest.starts_with("://"))
+}
+
 /// Adds what is found in what is encoded, between what was found already.
-fn encoded(
-    text: &str,
-    is_start: bool,
-    is_version: &dyn Fn() -> bool,
-    deeper: usize,
-    found: &mut Vec<Part>,
-) {
+fn encoded(path: &[&str], text: &str, is_start: bool, deeper: usize, found: &mut Vec<Part>) {
     let mut within = Vec::new();
     let mut from = 0;
     let ends = found.iter().map(|(range, _)| range.clone());
@@ -124,7 +140,7 @@ fn encoded(
         let gap = text.get(from..start).unwrap_or_default();
         if let Some(decoded) = Decoded::of(gap) {
             let is_start = is_start && from == 0;
-            let parts = level(&decoded.text, is_start, is_version, deeper.saturating_sub(1));
+            let parts = level(path, &decoded.text, is_start, deeper.saturating_sub(1));
             within.extend(parts.into_iter().map(|(range, treat)| {
                 let place = |at| from.saturating_add(decoded.place(at));
                 (place(range.start)..place(range.end), treat)
@@ -140,8 +156,8 @@ fn encoded(
 
 /// In order, and the first of those that overlap.
 pub(super) fn apart(found: &mut Vec<Part>) {
-    // stable: of two that begin together the parameter comes first
-    found.sort_by_key(|(range, _)| range.start);
+    // stable: of two that are the same the parameter comes first
+    found.sort_by_key(|(range, _)| (range.start, Reverse(range.end)));
     // a mail address within a parameter's value is of that
     let mut end = 0;
     found.retain(|(range, _)| {
@@ -149,111 +165,6 @@ pub(super) fn apart(found: &mut Vec<Part>) {
         end = if is_free { range.end } else { end };
         is_free
     });
-}
-
-/// A text whose percent-encoded characters of ASCII are decoded, once.
-struct Decoded {
-    text: String,
-    /// Where each byte, and the end, was.
-    places: Vec<u32>,
-}
-
-impl Decoded {
-    /// `None`: nothing in it is encoded.
-    fn of(text: &str) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let is_coded = |at: usize| escaped(bytes, at).is_some_and(|byte| byte.is_ascii());
-        memchr::memchr_iter(b'%', bytes).find(|at| is_coded(*at))?;
-        let (mut decoded, mut places) = (Vec::new(), Vec::new());
-        let mut at = 0;
-        while let Some(byte) = bytes.get(at) {
-            places.push(u32::try_from(at).ok()?);
-            let code = escaped(bytes, at).filter(u8::is_ascii);
-            decoded.push(code.unwrap_or(*byte));
-            at = at.saturating_add(if code.is_some() { 3 } else { 1 });
-        }
-        places.push(u32::try_from(at).ok()?);
-        Some(Self { text: String::from_utf8(decoded).ok()?, places })
-    }
-
-    fn place(&self, at: usize) -> usize {
-        self.places.get(at).map_or(0, |place| *place as usize)
-    }
-}
-
-/// The byte that `%XX` at this place says.
-pub(super) fn escaped(bytes: &[u8], at: usize) -> Option<u8> {
-    let [b'%', high, low] = bytes.get(at..at.checked_add(3)?)? else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    Some(digit(*high)? << 4 | digit(*low)?)
-}
-
-/// What stands before a place: a byte, or one that is encoded; and how many bytes that takes.
-pub(super) fn unit_before(bytes: &[u8], end: usize) -> Option<(u8, usize)> {
-    if let Some(code) = end.checked_sub(3).and_then(|at| escaped(bytes, at)) {
-        return Some((code, 3));
-    }
-    Some((*bytes.get(end.checked_sub(1)?)?, 1))
-}
-
-/// Mail addresses, `@` written as such or as `%40`.
-fn mails(text: &str) -> Vec<Range<usize>> {
-    let bytes = text.as_bytes();
-    let mut found: Vec<Range<usize>> = Vec::new();
-    for at in memchr::memchr2_iter(b'@', b'%', bytes) {
-        let length = match bytes.get(at) {
-            Some(b'@') => 1,
-            _ if escaped(bytes, at) == Some(b'@') => 3,
-            _ => continue,
-        };
-        let behind = at.saturating_add(length);
-        let rest = bytes.get(behind..).unwrap_or_default();
-        let is_host = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-        let host = rest.iter().take_while(is_host).count();
-        let host = text.get(behind..behind.saturating_add(host)).unwrap_or_default();
-        let host = host.trim_end_matches(['.', '-']);
-        if !is_domain(host) {
-            continue;
-        }
-        // what the address before took is of that
-        let least = found.last().map_or(0, |last| last.end);
-        let start = local_start(bytes, at, least);
-        if start < at && text.is_char_boundary(start) {
-            found.push(start..behind.saturating_add(host.len()));
-        }
-    }
-    found
-}
-
-fn is_domain(host: &str) -> bool {
-    host.rsplit_once('.').is_some_and(|(front, top)| {
-        let is_top =
-            |top: &str| top.len() >= 2 && top.bytes().all(|byte| byte.is_ascii_alphabetic());
-        !front.is_empty() && (is_top(top) || top.starts_with("xn--"))
-    })
-}
-
-/// Where what stands before an `@` begins, not before `least`.
-fn local_start(bytes: &[u8], at: usize, least: usize) -> usize {
-    let mut start = at;
-    while let Some((byte, length)) = unit_before(bytes, start).filter(|_| start > least) {
-        let before = start.saturating_sub(length);
-        // the others of RFC 5322 also end a word of a script: they count between letters only
-        let is_between = || {
-            let is_letter = |at: Option<usize>| {
-                at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric)
-            };
-            is_letter(before.checked_sub(1)) && is_letter(Some(start))
-        };
-        let is_local = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'.' | b'_' | b'+' | b'-' | 0x80..)
-            || matches!(byte, b'\'' | b'!' | b'*' | b'^' | b'~') && is_between();
-        if !is_local || before < least {
-            break;
-        }
-        start = before;
-    }
-    start
 }
 
 /// Ids that are a part of a path: a UUID, or a long id.
@@ -279,6 +190,21 @@ fn segments(text: &str, found: &mut Vec<Part>) {
         let is_partner = text.get(..slash).is_some_and(|front| front.ends_with("/openrtb2"));
         if is_whole && !is_partner {
             found.push((start..end, Id));
+        }
+    }
+}
+
+/// UUIDs beside other words: `gaid:6d92078a-...`, several in a row.
+fn uuids(text: &str, found: &mut Vec<Part>) {
+    let mut done = 0;
+    for dash in memchr::memchr_iter(b'-', text.as_bytes()) {
+        let Some(start) = dash.checked_sub(UUID_FRONT_BYTES).filter(|start| *start >= done) else {
+            continue;
+        };
+        let end = start.saturating_add(UUID_BYTES);
+        if text.get(start..end).is_some_and(is_uuid) {
+            found.push((start..end, Id));
+            done = end;
         }
     }
 }

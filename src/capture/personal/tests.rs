@@ -30,7 +30,7 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("https://a/?r=https://b/?uid=u-77&n=1", &["u-77"]),
     ("https://a/?r=https://b/?e=jo@mail.example", &["jo@mail.example"]),
     ("https://a/?from=Jo%20%3Cjo@mail.example%3E", &["Jo%20%3Cjo@mail.example%3E"]),
-    ("https://a/?d=%7B%22user%22%3A1%7D", &["%22user%22%3A1"]),
+    ("https://a/?d=%7B%22user%22%3A1%7D", &["%7B%22user%22%3A1%7D"]),
     // macros are no values, and values in braces no macros
     (
         "https://a/?idfa={6d92078a-8246-4ba4-ae5b-76104861e7dc}",
@@ -74,6 +74,17 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("ip:2001:db8::7: ::ffff:203.0.113.7.", &["2001:db8::7", "::ffff:203.0.113.7"]),
     ("jo-agent 203.0.113.9.", &["203.0.113.9"]),
     ("jo@203.0.113.9", &["203.0.113.9"]),
+    (
+        "Visitor 192.0.2.91 Proxy 5.9.12.33 Jo 91.64.12.33",
+        &["192.0.2.91", "5.9.12.33", "91.64.12.33"],
+    ),
+    ("client-91.164.112.233 u_91.164.112.233", &["91.164.112.233", "91.164.112.233"]),
+    ("ip/91.64.112.33 091.164.112.233", &["91.64.112.33", "091.164.112.233"]),
+    (
+        "MyApp 4.12.0.3 (iPhone) Viber 21.5.40.3 Client/4.1.2.3 lib_1.100.3.4 sdk-7.1.2.3 fw/91.64.12.33 1.00.05.12",
+        &[],
+    ),
+    ("Android 9.80.1.2 Roku 12.50.4.41 Chrome/120.0.112.133", &[]),
     // and what looks like one
     ("https://a.example/?v=1.2.3.4&s=ok&appver=1.2.3.4&osv=9.8.7.6", &[]),
     ("https://cdn.example/npm/pkg@1.2.3/x.js https://cdn.example/x/1.2.3.4/x.js", &[]),
@@ -88,13 +99,63 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("o'brien.jo@mail.example", &["o'brien.jo@mail.example"]),
     ("'jo@mail.example'+'ann@mail.example'", &["jo@mail.example", "ann@mail.example"]),
     ("jo@mail.example.ann@mail.example", &["jo@mail.example.ann"]),
-    ("a?b=é@ü.example", &[]),
+    ("a?b=é@ü.example", &["é@ü.example"]),
+    (
+        "jo.doe@müller.example and jo.doe%40m%C3%BCller.example",
+        &["jo.doe@müller.example", "jo.doe%40m%C3%BCller.example"],
+    ),
+    (
+        "jo.doe&#64;mail.example jo.doe\\u0040mail.example",
+        &["jo.doe&#64;mail.example", "jo.doe\\u0040mail.example"],
+    ),
+    ("jo.doe@[192.0.2.91]", &["jo.doe@[192.0.2.91]"]),
+    ("https://jo.doe:pw77@a.example/x", &["jo.doe:pw77@a.example"]),
+    ("https%3A%2F%2Fjo.doe%3Apw77%40a.example%2Fx", &["jo.doe%3Apw77%40a.example"]),
+    ("https://jo:pw@192.0.2.91/", &["jo:pw@192.0.2.91"]),
+    ("https://m.example/@jo https://cdn.example/npm/@scope/pkg@1.2.3 a@b", &[]),
     // positions
     ("48.137154,11.576124", &["48.137154", "11.576124"]),
     ("48.137 -11.576", &["48.137", "-11.576"]),
     ("https://m.example/@48.137154,-11.576124,15z", &["48.137154", "-11.576124"]),
     ("https://m.example/?ll=48.137154%2C-11.576124&z=1", &["48.137154", "-11.576124"]),
     ("48.14,11.58 0.123,0.456 1234.5678,2345.6789", &[]),
+    ("N48.137154 E11.575400", &["48.137154", "11.575400"]),
+    ("48.137N, 11.575E", &["48.137", "11.575"]),
+    ("lat:48.137154,lon:11.575400", &["48.137154", "11.575400"]),
+    ("at 48.137154    11.575400", &["48.137154", "11.575400"]),
+    ("M48.137154 S11.575400 4.5678S1.2345 scale 1.2345 and 2.3456", &[]),
+    // JSON in addresses
+    ("%7B%22uid%22%3A%22abc%22%7D", &["%7B%22uid%22%3A%22abc%22%7D"]),
+    ("https://a/#%7B%22uid%22%3A%22O'B%22%7D", &["%7B%22uid%22%3A%22O'B%22%7D"]),
+    ("https://a/x/%7B%22uid%22%3A1%7D?y=1", &["%7B%22uid%22%3A1%7D?y=1"]),
+    ("https://a/?d=%7B%20%22uid%22%3A1%7D&y=1", &["%7B%20%22uid%22%3A1%7D"]),
+    ("https://a/?d=%7B+%22uid%22%3A1%7D", &["%7B+%22uid%22%3A1%7D"]),
+    ("https://a/?d=%5B1%2C%7B%22uid%22%3A1%7D%5D", &["%5B1%2C%7B%22uid%22%3A1%7D%5D"]),
+    ("https://a/?d={%22uid%22:%22abc%22}&y=1", &["{%22uid%22:%22abc%22}"]),
+    ("https://a/?d={\"uid\": \"abc\"}&y=1", &["{\"uid\": \"abc\"}"]),
+    ("https%3A%2F%2Fa%2F%3Fd%3D%257B%2522uid%2522%253A1%257D", &["%257B%2522uid%2522%253A1%257D"]),
+    ("https://a/?s=%5BERRORCODE%5D&n=%5B1%2C2%5D&t=%22a%22&u={\"+x+\"}", &[]),
+    ("<a href=\"/x?y={\" class=\"b\">;c={\"w\":1}", &[]),
+    // in scripts
+    (
+        "x(\"https://t.example/p?a=1\\u0026uid=abc\\u0026email=jo\\u0040mail.example\")",
+        &["abc", "jo\\u0040mail.example"],
+    ),
+    ("x('https://t.example/p?a=1\\x26uid\\x3dabc\\x26b=c')", &["abc"]),
+    // values of an address that stands alone go on to the next
+    ("https://a/?phone=(0170)1234567&x=1", &["(0170)1234567"]),
+    ("https://a/?lastname=O'Connor&x=1", &["O'Connor"]),
+    ("https://a/?uid=abc;def&x=1", &["abc;def"]),
+    ("https://a/?uid=abc;x=1", &["abc"]),
+    ("https://a/?q=some words", &["some words"]),
+    (
+        "<a href='https://a/?uid=abc'>text</a> (https://a/?q=abc) \"https://a/?tel=1;f()\"",
+        &["abc", "abc", "1"],
+    ),
+    (
+        "https://a/?em=abc&ph=4917012345&fn=jo&ln=doe&puid=p7&custid=c7&format=x",
+        &["abc", "4917012345", "jo", "doe", "p7", "c7"],
+    ),
     ("plain", &[]),
 ];
 
@@ -110,6 +171,16 @@ fn personal_parts_of_texts_are_found() {
     }
     assert_eq!(wrong, []);
     assert_eq!(found("app_version", "1.2.3.4 (5)"), [""; 0]);
+    assert_eq!(found("v", "91.164.112.233"), ["91.164.112.233"]);
+    assert_eq!(found("v", "91.164.112.33"), [""; 0]);
+    let id = "6d92078a-8246-4ba4-ae5b-76104861e7dc";
+    for text in
+        [format!("gaid:{id},x"), format!("u-{id}"), format!("x/{id}_{id}"), format!("%2C{id}")]
+    {
+        let count = text.matches(id).count();
+        assert_eq!(found("user", &text), vec![id; count], "{text}");
+        assert_eq!(found("site", &text), [""; 0], "{text}");
+    }
 }
 
 #[test]
@@ -137,6 +208,15 @@ fn no_text_takes_time_out_of_proportion() {
         "6d92078a-",
         "'a",
         "?a=%3Fb%3D",
+        "?uid=",
+        "&d={\"a\":",
+        "{%22",
+        "%5B%5B%22",
+        "\\u0026",
+        "&#64;",
+        "://a:b@",
+        "uid={A};",
+        "N1.2345 E1.2345",
     ] {
         let text = piece.repeat((256 << 10) / piece.len());
         for text in [format!("{text}=1"), format!("https://a/?{text}@p.invalid")] {
@@ -201,71 +281,20 @@ fn what_a_value_looks_like_is_the_same_in_braces() {
 }
 
 /// What texts are made of.
+#[rustfmt::skip]
+const PIECES: [&str; 81] = [
+    "https://a.example/", "?", "&", "=", "uid=", "user[id]=", "user%5Bid%5D=", "r=", "mail=", "%3F",
+    "%26", "%3D", "%2540", "%40", "@", "jo.doe", "o'brien", "mail.example", "203.0.113.77", ":443",
+    "2001:db8::7", "fe80::1%eth0", "/64", ", ", "; ", " ", "/", "%2F", "%252F", "%3A%2F%2F", "{",
+    "}", "[", "]", "\"", "'", "\\", "48.137154", ",", "%2C", "6d92078a-8246-4ba4-ae5b-76104861e7dc",
+    "0123456789abcdef01", "v=", "Chrome/", "1.2.3.4", "-", "%7B%22", "é", "x", "7", "lat=", "zip=",
+    "94103", "+", "%2B", "${A}", "#", "q=", "%", "25", "::", ".", "\\u0026", "\\x3d", "\\u0022",
+    "&#64;", "{\"a\":", "{%22a%22:", "%5B1%2C", "jo:pw", "@[", "lastname=", ";b=", "N", " E",
+    "11.576124", "Visitor ", "ip/", "_", "091.164.112.233", "C%3%BC",
+];
+
 fn piece() -> impl Strategy<Value = String> {
-    let known = proptest::sample::select(vec![
-        "https://a.example/",
-        "?",
-        "&",
-        "=",
-        "uid=",
-        "user[id]=",
-        "user%5Bid%5D=",
-        "r=",
-        "mail=",
-        "%3F",
-        "%26",
-        "%3D",
-        "%2540",
-        "%40",
-        "@",
-        "jo.doe",
-        "o'brien",
-        "mail.example",
-        "203.0.113.77",
-        ":443",
-        "2001:db8::7",
-        "fe80::1%eth0",
-        "/64",
-        ", ",
-        "; ",
-        " ",
-        "/",
-        "%2F",
-        "%252F",
-        "%3A%2F%2F",
-        "{",
-        "}",
-        "[",
-        "]",
-        "\"",
-        "'",
-        "\\",
-        "48.137154",
-        ",",
-        "%2C",
-        "6d92078a-8246-4ba4-ae5b-76104861e7dc",
-        "0123456789abcdef01",
-        "v=",
-        "Chrome/",
-        "1.2.3.4",
-        "-",
-        "%7B%22",
-        "é",
-        "x",
-        "7",
-        "lat=",
-        "zip=",
-        "94103",
-        "+",
-        "%2B",
-        "${A}",
-        "#",
-        "q=",
-        "%",
-        "25",
-        "::",
-        ".",
-    ]);
+    let known = proptest::sample::select(&PIECES[..]);
     prop_oneof![8 => known.prop_map(str::to_owned), 1 => "[ -~]{0,6}"]
 }
 
