@@ -5,9 +5,11 @@
 //! stands in texts too; what cannot be read is a finding.
 //!
 //! What is personal is asked of the table by which recordings are written
-//! ([`gavel::capture::personal`]); what a pseudonym looks like, of [`gavel::capture::form`].
+//! ([`gavel::capture::personal`]); what a pseudonym looks like, of [`gavel::capture::form`]. What that
+//! table does not know may still look like an id: `suspect` asks that.
 
 pub mod command;
+mod suspect;
 
 use gavel::capture::form::is_pseudonym;
 use gavel::capture::names::Treat;
@@ -58,6 +60,8 @@ pub enum What {
     Header,
     /// A header that names a version, and this is none.
     NoVersion,
+    /// Nothing says that it is personal, but it stands with a person and looks drawn.
+    Suspect,
 }
 
 impl What {
@@ -70,6 +74,7 @@ impl What {
             Self::Unreadable => "not JSON: it may hold anything".to_owned(),
             Self::Header => "a header that is never recorded".to_owned(),
             Self::NoVersion => "no version: it may be anything".to_owned(),
+            Self::Suspect => "looks like an id, of a name that nobody knows".to_owned(),
         }
     }
 }
@@ -200,11 +205,22 @@ fn is_name_fit(above: &[&str], name: &str) -> bool {
 }
 
 fn within(path: &[&str], text: &str, into: &mut Into<'_>) {
+    let is_near = suspect::is_near_person(path) && !is_pseudonym(Treat::Id, text);
+    let (mut from, mut is_suspect) = (0, false);
+    let mut gap = |from: usize, end: usize| {
+        is_suspect |= is_near && suspect::holds_drawn(text.get(from..end).unwrap_or_default());
+    };
     for (range, treat) in personal::parts(path, text) {
+        gap(from, range.start);
+        from = range.end;
         let part = text.get(range).unwrap_or_default();
         if !is_pseudonym(treat, part) {
             into.add(path, What::Within(treat));
         }
+    }
+    gap(from, text.len());
+    if is_suspect {
+        into.add(path, What::Suspect);
     }
 }
 
@@ -287,6 +303,22 @@ mod tests {
     fn tokens_by_which_money_is_made_are_found() {
         let body = format!(r#"{{"burl":"https://x.example/e/{}?m=1"}}"#, "AQEJ0_".repeat(30));
         assert_eq!(in_body(&body), [("burl".to_owned(), What::Within(Treat::Id))]);
+    }
+
+    #[test]
+    fn what_looks_drawn_is_a_suspect_where_it_may_be_somebodys() {
+        for (body, expected) in [
+            (r#"{"user":{"ext":{"newid":"A4AAABlh7Sm1rVcb"}}}"#, Some("user.ext.newid")),
+            (r#"{"device":{"ext":{"s":["C39XK0ABCDEF"]}}}"#, Some("device.ext.s")),
+            (r#"{"user":{"keywords":"a,9774d56d682e549c"}}"#, Some("user.keywords")),
+            (r#"{"imp":[{"ext":{"crid":"A4AAABlh7Sm1rVcb"}}]}"#, None),
+            (r#"{"user":{"ext":{"consented_providers":"A4AAABlh7Sm1rVcb"}}}"#, None),
+            (r#"{"device":{"model":"C39XK0ABCDEF","ext":{"a":"iPhone15ProMax"}}}"#, None),
+        ] {
+            let expected: Vec<_> =
+                expected.map(|path| (path.to_owned(), What::Suspect)).into_iter().collect();
+            assert_eq!(in_body(body), expected, "{body}");
+        }
     }
 
     #[test]
