@@ -21,10 +21,22 @@ pub struct Root<'d> {
     pub channels: u8,
 }
 
+/// What is read or edited of each object here, in its own letters.
+#[rustfmt::skip]
+const ROOT: [Key; 24] = [
+    Key::Id, Key::Imp, Key::Site, Key::App, Key::Dooh, Key::Device, Key::User, Key::Regs,
+    Key::Source, Key::Test, Key::At, Key::Tmax, Key::Cur, Key::Cattax, Key::Acat, Key::Bcat,
+    Key::Badv, Key::Bapp, Key::Wseat, Key::Bseat, Key::Allimps, Key::Wlang, Key::Wlangb, Key::Ext,
+];
+const SOURCE: [Key; 2] = [Key::Schain, Key::Ext];
+const SOURCE_EXT: [Key; 1] = [Key::Schain];
+const SCHAIN: [Key; 1] = [Key::Nodes];
+
 /// Reads all of a request but its imps.
 pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d>, Refusal> {
     let (mut root, mut user) = (Root::default(), None);
-    let (object, mut walk) = reader.record(members);
+    let (object, walk) = reader.record(members);
+    let mut walk = walk.of(&ROOT);
     reader.view.objects.root = object;
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
@@ -56,21 +68,11 @@ pub fn root<'d>(reader: &mut Reader<'_>, members: Members<'d>) -> Result<Root<'d
             Key::Bapp => reader.view.bapp = reader.texts(value, Field::Bapp)?,
             Key::Wseat => reader.view.wseat = reader.texts(value, Field::Wseat)?,
             Key::Bseat => reader.view.bseat = reader.texts(value, Field::Bseat)?,
-            Key::Other if is_protected(entry.name) => return Err(Refusal::DuplicateKey),
             _ => {}
         }
     }
     decode_prebid::eids(reader, user);
     Ok(root)
-}
-
-/// Whether it is the name of an object that tells of the user, in other letters: readers that look
-/// at no letter case take it for that object, and for them it would pass unread and whole. Some
-/// fold more than ASCII (the long s of `u\u{17f}er`).
-fn is_protected(name: &str) -> bool {
-    // the longest is `device`; a letter that folds to one of these has up to three bytes
-    let is = |own: &str| name.chars().flat_map(char::to_uppercase).eq(own.chars());
-    name.len() <= 18 && ["USER", "DEVICE", "REGS"].into_iter().any(is)
 }
 
 /// `at`: 1 or 2; a custom type (500 and above) is none that we could hold (3.2.1).
@@ -183,14 +185,16 @@ fn inventory(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Inventory,
 fn source(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
     let Some(members) = reader.object(value, Field::Source)? else { return Ok(()) };
     let (mut chain, mut chain_in_ext) = (None, None);
-    let (object, mut walk) = reader.record(members);
+    let (object, walk) = reader.record(members);
+    let mut walk = walk.of(&SOURCE);
     reader.view.objects.source = Some(object);
     while let Some(entry) = walk.next(reader)? {
         match entry.key {
             Key::Schain => chain = reader.object(entry.value, Field::Schain)?,
             Key::Ext => {
                 let Some(members) = reader.object(entry.value, Field::SourceExt)? else { continue };
-                let (object, mut walk) = reader.record(members);
+                let (object, walk) = reader.record(members);
+                let mut walk = walk.of(&SOURCE_EXT);
                 reader.view.objects.source_ext = Some(object);
                 while let Some(entry) = walk.next(reader)? {
                     if entry.key == Key::Schain {
@@ -209,7 +213,8 @@ fn source(reader: &mut Reader<'_>, value: Value<'_>) -> Result<(), Refusal> {
 
 /// `SupplyChain` (3.2.25).
 fn supply_chain(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Object, Refusal> {
-    let (object, mut walk) = reader.record(members);
+    let (object, walk) = reader.record(members);
+    let mut walk = walk.of(&SCHAIN);
     while let Some(entry) = walk.next(reader)? {
         if entry.key != Key::Nodes {
             continue;

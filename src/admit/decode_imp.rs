@@ -14,10 +14,31 @@ use crate::request::stream::SpotPrice;
 use crate::request::{Deal, Imp, Key};
 use smallvec::SmallVec;
 
+/// What is read or edited of each object here, in its own letters.
+#[rustfmt::skip]
+const IMP: [Key; 14] = [
+    Key::Id, Key::Banner, Key::Video, Key::Audio, Key::Native, Key::Instl, Key::Secure, Key::Exp,
+    Key::Bidfloor, Key::Bidfloorcur, Key::Qty, Key::Pmp, Key::Rwdd,
+    Key::Ext,
+];
+const QTY: [Key; 1] = [Key::Multiplier];
+const PMP: [Key; 2] = [Key::PrivateAuction, Key::Deals];
+const DEAL: [Key; 8] = [
+    Key::Id,
+    Key::Bidfloor,
+    Key::Bidfloorcur,
+    Key::At,
+    Key::Wseat,
+    Key::Wadomain,
+    Key::Mincpmpersec,
+    Key::Durfloors,
+];
+
 /// An element of `imp`.
 pub fn imp(reader: &mut Reader<'_>, value: Value<'_>, position: u32) -> Result<Imp, Refusal> {
     let Kind::Object(members) = value.kind() else { return Err(Refusal::NotAnObject) };
-    let (object, mut walk) = reader.record(members);
+    let (object, walk) = reader.record(members);
+    let mut walk = walk.of(&IMP);
     let mut imp = Imp { position, object, ..Imp::default() };
     let first_spot = end(&reader.view.price_spots);
     while let Some(entry) = walk.next(reader)? {
@@ -87,7 +108,7 @@ fn media(
 
 /// Of `qty`, which has to have one.
 fn multiplier(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Multiplier, Refusal> {
-    let (mut found, mut walk) = (None, Walk::over(members));
+    let (mut found, mut walk) = (None, Walk::over(members).of(&QTY));
     while let Some(entry) = walk.next(reader)? {
         if entry.key == Key::Multiplier {
             found = Some(Reader::multiplier(entry.value)?);
@@ -97,7 +118,8 @@ fn multiplier(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Multiplie
 }
 
 fn pmp(reader: &mut Reader<'_>, imp: &mut Imp, members: Members<'_>) -> Result<(), Refusal> {
-    let (object, mut walk) = reader.record(members);
+    let (object, walk) = reader.record(members);
+    let mut walk = walk.of(&PMP);
     imp.pmp = Some(object);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
@@ -138,7 +160,7 @@ fn deal<'d>(
     // `bidfloorcur` is USD where absent: it does not inherit the imp's (3.2.12).
     let mut deal = Deal::default();
     let own = Some(end(&reader.view.deals));
-    let mut walk = Walk::over(members);
+    let mut walk = Walk::over(members).of(&DEAL);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
         match entry.key {

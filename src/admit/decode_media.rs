@@ -14,6 +14,15 @@ use crate::openrtb::ids::Media;
 use crate::request::stream::{ByDuration, DurFloor, Pod, PriceSpot, Slots, SpotPrice, Stream};
 use crate::request::{Banner, Key, List, Native, Ratio, Size};
 
+/// What is read of a video or an audio, and of a floor by duration, in its own letters.
+#[rustfmt::skip]
+const STREAM: [Key; 13] = [
+    Key::Mimes, Key::Minduration, Key::Maxduration, Key::Rqddurs, Key::Battr, Key::Podid,
+    Key::Poddur, Key::Maxseq, Key::Slotinpod, Key::Poddedupe, Key::Maxextended, Key::Mincpmpersec,
+    Key::Durfloors,
+];
+const DUR_FLOOR: [Key; 3] = [Key::Mindur, Key::Maxdur, Key::Bidfloor];
+
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.
 #[derive(Default)]
 struct Measure {
@@ -112,7 +121,7 @@ pub fn stream(
     media: Media,
 ) -> Result<Stream, Refusal> {
     let (mut stream, mut pod) = (Stream::default(), Pod::default());
-    let mut walk = Walk::over(members);
+    let mut walk = Walk::over(members).of(&STREAM);
     while let Some(entry) = walk.next(reader)? {
         let value = entry.value;
         match entry.key {
@@ -187,7 +196,7 @@ fn dur_floors(
     for range in reader.array(value, Field::Durfloors)?.into_iter().flatten() {
         let Some(members) = reader.object(range, Field::Durfloors)? else { continue };
         let mut read = DurFloor { least: 0, most: u32::MAX, bidfloor: Cpm::ZERO };
-        let mut walk = Walk::over(members);
+        let mut walk = Walk::over(members).of(&DUR_FLOOR);
         while let Some(entry) = walk.next(reader)? {
             let value = entry.value;
             match entry.key {

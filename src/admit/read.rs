@@ -12,11 +12,11 @@ use crate::admit::lenient::{Leniencies, LenientField};
 use crate::admit::limits::Limits;
 use crate::json::unique::Unique;
 use crate::json::value::{Elements, Entry, Kind, Members, Value};
-use crate::json::{Number, scratch};
+use crate::json::{Number, key, scratch};
 use crate::money::multiplier::Multiplier;
 use crate::money::{Cpm, CpmPerSecond, Currency, Rates};
 use crate::negatives::refusal::Refusal;
-use crate::request::{List, Member, Object, Text, View};
+use crate::request::{Key, List, Member, Object, Text, View};
 
 /// Integers up to here are exact in a double: 2^53.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -40,6 +40,8 @@ pub struct Reader<'r> {
 pub struct Walk<'d> {
     members: Members<'d>,
     unique: Unique<'d>,
+    /// Members of this object that have no double in other letters.
+    own: &'static [Key],
     /// Where the next member is recorded; `None`: this object is not edited.
     slot: Option<usize>,
 }
@@ -47,14 +49,20 @@ pub struct Walk<'d> {
 impl<'d> Walk<'d> {
     /// Over an object that is only read.
     pub fn over(members: Members<'d>) -> Self {
-        Self { members, unique: Unique::default(), slot: None }
+        Self { members, unique: Unique::default(), own: &[], slot: None }
+    }
+
+    /// Over an object in which these stand in their own letters or not at all: readers that look at no
+    /// letter case would take `BidFloor` for the `bidfloor` that we read, judge by and send anew.
+    pub fn of(self, own: &'static [Key]) -> Self {
+        Self { own, ..self }
     }
 
     /// The next member.
     #[inline]
     pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<Option<Entry<'d>>, Refusal> {
         let Some(entry) = self.members.next() else { return Ok(None) };
-        if !self.unique.is_new(&entry) {
+        if !self.unique.is_new(&entry) || (entry.key == Key::Other && self.is_double(entry.name)) {
             return Err(Refusal::DuplicateKey);
         }
         if let Some(slot) = &mut self.slot {
@@ -64,6 +72,11 @@ impl<'d> Walk<'d> {
             *slot = slot.saturating_add(1);
         }
         Ok(Some(entry))
+    }
+
+    /// Whether an unknown name is that of a member of this object in other letters.
+    fn is_double(&self, name: &str) -> bool {
+        !self.own.is_empty() && self.own.contains(&key::in_small(name))
     }
 }
 
@@ -104,8 +117,7 @@ impl Reader<'_> {
     /// A walk that records each member for edits, and the object.
     pub fn record<'d>(&mut self, members: Members<'d>) -> (Object, Walk<'d>) {
         let first = self.view.members.len();
-        let empty =
-            Member { key: crate::request::Key::Other, key_at: 0, value_at: 0, value_end: 0 };
+        let empty = Member { key: Key::Other, key_at: 0, value_at: 0, value_end: 0 };
         // The slots are taken at once, so that objects inside this one come behind them.
         self.view.members.resize(first.saturating_add(members.len()), empty);
         let object = Object {
@@ -113,7 +125,7 @@ impl Reader<'_> {
             close: members.close(),
             members: since(&self.view.members, u32::try_from(first).unwrap_or(u32::MAX)),
         };
-        (object, Walk { members, unique: Unique::default(), slot: Some(first) })
+        (object, Walk { slot: Some(first), ..Walk::over(members) })
     }
 
     /// An object.

@@ -61,7 +61,7 @@ static TABLE: [u8; SLOTS] = fill();
 /// `NAMES`, as they are compared.
 static WORDS: [(Word, Key); NAMES.len()] = words();
 
-/// A name of up to 16 bytes in two integers. They hold every byte of it (some of them twice), so
+/// A name of up to [`NAME_BYTES_MAX`] bytes in two integers. They hold every byte of it (some of them twice), so
 /// that equal words are equal names, and no name is compared byte by byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Word {
@@ -79,7 +79,7 @@ impl Word {
             [only] => (*only as u64, 0),
             [first, last] => (*first as u64, *last as u64),
             [first, middle, last] => (*first as u64 | (*middle as u64) << 8, *last as u64),
-            _ if len > 16 => return None,
+            _ if len > NAME_BYTES_MAX => return None,
             _ => match (name.first_chunk(), name.last_chunk()) {
                 (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
                 _ => match (name.first_chunk(), name.last_chunk()) {
@@ -158,6 +158,36 @@ pub fn of(name: &[u8]) -> Key {
     Key::Other
 }
 
+/// As many letters as a name has at most.
+pub const NAME_BYTES_MAX: usize = 16;
+
+/// A name in small letters, as readers that look at no letter case take it (Go's `encoding/json`
+/// takes `Price` for `price`, and the later of both); `None`: it is written so already, or is in
+/// no letters of ours. Some readers fold more than ASCII (the long s, the Kelvin sign, an i without
+/// its dot).
+pub fn small<'b>(name: &str, letters: &'b mut [u8; NAME_BYTES_MAX]) -> Option<&'b [u8]> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let (mut len, mut places) = (0_usize, letters.iter_mut());
+    for letter in name.chars() {
+        let small = match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            '\u{130}' | '\u{131}' => 'i',
+            other => other.to_ascii_lowercase(),
+        };
+        *places.next()? = u8::try_from(small).ok().filter(u8::is_ascii)?;
+        len = len.saturating_add(1);
+    }
+    letters.get(..len)
+}
+
+/// The key that an unknown name stands for where nobody looks at its letter case.
+pub fn in_small(name: &str) -> Key {
+    small(name, &mut [0; NAME_BYTES_MAX]).map_or(Key::Other, of)
+}
+
 /// The name of a key; empty for [`Key::Other`].
 pub fn name(key: Key) -> &'static str {
     NAMES.iter().find(|(_, known)| *known == key).map_or("", |(name, _)| name)
@@ -185,6 +215,32 @@ mod tests {
             assert_eq!(of(text.as_bytes()), Key::Other, "{text}");
         }
         assert_eq!(name(Key::Other), "");
+    }
+
+    #[test]
+    fn a_name_in_other_letters_stands_for_one() {
+        for (name, key) in [
+            ("Price", Key::Price),
+            ("ADOMAIN", Key::Adomain),
+            ("bidFloorCur", Key::Bidfloorcur),
+            ("\u{17f}ource", Key::Source),
+            ("REG\u{17f}", Key::Regs),
+            ("\u{212a}eywords", Key::Keywords),
+            ("dev\u{131}ce", Key::Device),
+            ("\u{130}mp", Key::Imp),
+            ("Prices", Key::Other),
+            ("PRIVATE_AUCTIONS", Key::Other),
+            ("PRIVATE-AUCTION", Key::Other),
+            ("", Key::Other),
+            ("\u{c9}xt", Key::Other),
+            ("UnknownAndTooLongAsWell", Key::Other),
+        ] {
+            assert_eq!(in_small(name), key, "{name}");
+        }
+        for (text, key) in NAMES {
+            assert_eq!(in_small(text), Key::Other, "{text}: written so already");
+            assert_eq!(in_small(&text.to_uppercase()), key, "{text}");
+        }
     }
 
     #[test]

@@ -42,8 +42,9 @@ pub enum Refusal {
     NotAnObject,
     /// Nested deeper than the limit.
     TooDeep,
-    /// An object that the road reads or edits has one key twice, or the request has a `user`,
-    /// `device` or `regs` in another letter case, which some readers take for the same key.
+    /// An object that the road reads or edits has one key twice; or one of the request itself, an
+    /// imp, its deals or floors, or the supply chain in other letters (`BidFloor`), which some readers
+    /// take for the same key.
     DuplicateKey,
     /// A number that the road reads does not fit.
     NumberOutOfRange,

@@ -9,6 +9,7 @@
 mod corpus;
 mod hostile;
 mod leniencies;
+mod letters;
 mod rules;
 mod rules_user;
 

@@ -24,7 +24,7 @@ pub fn roots(cases: &[(&str, Option<Refusal>)]) {
     check(&cases);
 }
 
-fn imps(cases: &[(&str, Option<Refusal>)]) {
+pub fn imps(cases: &[(&str, Option<Refusal>)]) {
     let cases: Vec<_> = cases.iter().map(|(imp, expected)| (request("", imp), *expected)).collect();
     check(&cases);
 }

@@ -160,26 +160,6 @@ fn an_app_may_track_by_one_status_of_four_alone() {
 }
 
 #[test]
-fn what_tells_of_the_user_stands_in_its_own_letters() {
-    for name in
-        ["User", "USER", "uSer", "Device", "DEVICE", "Regs", "REGS", "u\u{17f}er", "REG\u{17f}"]
-    {
-        for value in ["{}", "null", r#"{"id":"x"}"#] {
-            roots(&[(&format!(r#""{name}":{value}"#), Some(DuplicateKey))]);
-        }
-        roots(&[(
-            &format!(r#""user":{{}},"regs":{{}},"device":{{}},"{name}":1"#),
-            Some(DuplicateKey),
-        )]);
-    }
-    roots(&[
-        (r#""\u0055ser":{}"#, Some(DuplicateKey)),
-        (r#""users":{},"use":1,"devic":1,"reg":1,"Ext":{},"Imp":[],"Site":{}"#, None),
-        (r#""ext":{"User":{},"Regs":{}},"regs":{"Coppa":1},"device":{"Geo":{}}"#, None),
-    ]);
-}
-
-#[test]
 fn an_id_is_read_where_it_stands_once() {
     let eids =
         |uid: &str| format!(r#""user":{{"eids":[{{"source":"a.example","uids":[{uid}]}}]}}"#);
