@@ -43,9 +43,12 @@ pub struct Bid {
     pub exp: Option<u32>,
     /// Which of those are there and are no number of that kind: not to be taken for absent ones.
     pub unreadable: Unreadable,
+    /// It is no object, has a name twice (letter case aside), or one of the members by which ads are
+    /// blocked says what nobody can read: it cannot be judged.
+    pub is_malformed: bool,
     /// `slotinpod`: the place of a pod that it is for; 0: any.
     pub slotinpod: i32,
-    /// Every member of the bid, for copying it into our answer; in `BidAnswer::members`.
+    /// Every member of the bid that may stand in our answer; in `BidAnswer::members`.
     pub members: List,
     /// Offsets of the bid's braces in the original bytes.
     pub open: u32,

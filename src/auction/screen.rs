@@ -196,6 +196,9 @@ impl<'a> Candidate<'a, '_> {
 
     /// All rules in their order.
     fn judge(&self, imp: Option<(u32, &'a Imp)>, ids: &mut SeenIds<'a>) -> Result<Offer<'a>, Fall> {
+        if self.bid.is_malformed {
+            return Err(Rejection::Malformed.into());
+        }
         self.id(ids)?;
         self.lists()?;
         let (index, imp) = imp.ok_or(Rejection::ImpUnknown)?;

@@ -7,9 +7,10 @@
 //! numbers, one string for a list of one, native markup as an object and not in a string (4.2.3,
 //! Dynamic Native Ads 1.2, 5), `null` for absent. A member of another type counts as
 //! absent, which screening then judges; of a size, a duration and an expiry it is marked that something
-//! was said, and a `dealid` that is no id makes the answer invalid,
-//! since the bid would count as an open one. One key twice in an object that is read costs the
-//! answer: we must not decide on one value while the partner reads the other.
+//! was said. One key twice in the answer or a seat costs the answer. A bid is marked as malformed where
+//! it is no object, where a key stands twice in it or in other letters beside its own (we must not
+//! decide on one value while the partner reads the other), and where a `dealid` is no id or one of the
+//! members by which ads are blocked cannot be read (as absent ones they would pass).
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use crate::bid::{Bid, BidAnswer, SeatBid};
@@ -19,10 +20,12 @@ use crate::coding::{self, Caps, Coding, CodingError};
 use crate::json::Number;
 use crate::json::scratch::Scratch;
 use crate::json::unique::Unique;
-use crate::json::value::{Elements, Kind, Members, Value};
+use crate::json::value::{Elements, Entry, Kind, Members, Value};
 use crate::money::Currency;
 use crate::negatives::no_answer::NoAnswer;
 use crate::request::{Key, List, Text};
+
+mod passed;
 
 /// What a worker reuses from answer to answer.
 #[derive(Debug)]
@@ -199,11 +202,13 @@ impl Reader<'_> {
         }
         let first = self.answer.bids.len();
         for bid in bids.into_iter().flatten() {
-            let Kind::Object(members) = bid.kind() else { return Err(NoAnswer::Invalid) };
             if self.answer.bids.len() >= self.bids_max as usize {
                 return Err(NoAnswer::TooManyBids);
             }
-            let bid = self.bid(members)?;
+            let bid = match bid.kind() {
+                Kind::Object(members) => self.bid(members),
+                _ => Bid { is_malformed: true, ..Bid::default() },
+            };
             self.answer.bids.push(bid);
         }
         seat.bids = run(first, self.answer.bids.len());
@@ -212,50 +217,66 @@ impl Reader<'_> {
     }
 
     /// One bid (4.2.3).
-    fn bid(&mut self, members: Members<'_>) -> Result<Bid, NoAnswer> {
+    fn bid(&mut self, members: Members<'_>) -> Bid {
         let mut unique = Unique::default();
         let mut bid = Bid { open: members.open(), close: members.close(), ..Bid::default() };
         let first = self.answer.members.len();
         self.answer.members.reserve(members.len());
         for entry in members {
             if !unique.is_new(&entry) {
-                return Err(NoAnswer::DuplicateKey);
+                bid.is_malformed = true;
+                continue;
             }
-            self.answer.members.push(entry.member());
-            let value = entry.value;
-            match entry.key {
-                Key::Id => bid.id = text(value),
-                Key::Impid => bid.impid = text(value),
-                Key::Price => bid.price = number(value).map(Number::as_f64),
-                Key::Adm => match value.kind() {
-                    Kind::Object(_) => bid.adm_object = Some(value.span()),
-                    _ => bid.adm = string(value),
-                },
-                Key::Adid => bid.adid = text(value),
-                Key::Crid => bid.crid = text(value),
-                Key::Cid => bid.cid = text(value),
-                Key::Dealid => bid.dealid = deal_id(value)?,
-                Key::Nurl => bid.nurl = string(value),
-                Key::Burl => bid.burl = string(value),
-                Key::Lurl => bid.lurl = string(value),
-                Key::Bundle => bid.bundle = text(value),
-                Key::Adomain => bid.adomain = self.texts(value),
-                Key::Cat => bid.cat = self.texts(value),
-                Key::Cattax => bid.cattax = integer(value),
-                Key::Attr => bid.attr = self.numbers(value),
-                Key::Mtype => bid.mtype = integer(value),
-                Key::W => bid.w = or_mark(value, &mut bid.unreadable.size),
-                Key::H => bid.h = or_mark(value, &mut bid.unreadable.size),
-                Key::Wratio => bid.wratio = or_mark(value, &mut bid.unreadable.size),
-                Key::Hratio => bid.hratio = or_mark(value, &mut bid.unreadable.size),
-                Key::Dur => bid.dur = or_mark(value, &mut bid.unreadable.dur),
-                Key::Exp => bid.exp = or_mark(value, &mut bid.unreadable.exp),
-                Key::Slotinpod => bid.slotinpod = integer(value).unwrap_or_default(),
-                _ => {}
+            let fate = self.member(&mut bid, &entry);
+            bid.is_malformed |= fate == Fate::Malformed;
+            if fate == Fate::Passed {
+                self.answer.members.push(entry.member());
             }
         }
         bid.members = run(first, self.answer.members.len());
-        Ok(bid)
+        bid
+    }
+
+    /// One member of it.
+    fn member(&mut self, bid: &mut Bid, entry: &Entry<'_>) -> Fate {
+        let value = entry.value;
+        let unreadable = &mut bid.unreadable;
+        match entry.key {
+            Key::Id => bid.id = text(value),
+            Key::Impid => bid.impid = text(value),
+            Key::Price => bid.price = number(value).map(Number::as_f64),
+            Key::Adm => match value.kind() {
+                Kind::Object(_) => bid.adm_object = Some(value.span()),
+                _ => bid.adm = string(value),
+            },
+            Key::Adid => bid.adid = text(value),
+            Key::Cid => bid.cid = text(value),
+            Key::Crid => return put(&mut bid.crid, id(value)),
+            Key::Dealid => return put(&mut bid.dealid, id(value)),
+            Key::Bundle => return put(&mut bid.bundle, id(value)),
+            Key::Adomain => return put(&mut bid.adomain, self.texts(value)),
+            Key::Cat => return put(&mut bid.cat, self.texts(value)),
+            Key::Attr => return put(&mut bid.attr, self.numbers(value)),
+            Key::Cattax => {
+                let is_said = !is_silent(value);
+                // 0 is no taxonomy, and what many have where they set none
+                let read = integer(value).map(|cattax: u16| (cattax != 0).then_some(cattax));
+                return put(&mut bid.cattax, read.or((!is_said).then_some(None)));
+            }
+            Key::Nurl => bid.nurl = string(value),
+            Key::Burl => bid.burl = string(value),
+            Key::Lurl => bid.lurl = string(value),
+            Key::Mtype => bid.mtype = integer(value),
+            Key::W => bid.w = or_mark(value, &mut unreadable.size),
+            Key::H => bid.h = or_mark(value, &mut unreadable.size),
+            Key::Wratio => bid.wratio = or_mark(value, &mut unreadable.size),
+            Key::Hratio => bid.hratio = or_mark(value, &mut unreadable.size),
+            Key::Dur => bid.dur = or_mark(value, &mut unreadable.dur),
+            Key::Exp => bid.exp = or_mark(value, &mut unreadable.exp),
+            Key::Slotinpod => bid.slotinpod = integer(value).unwrap_or_default(),
+            _ => return passed::fate(entry),
+        }
+        Fate::Passed
     }
 
     /// Whether a value is the id, as a string or as the number that it is written like.
@@ -270,24 +291,52 @@ impl Reader<'_> {
         }
     }
 
-    /// A list of strings, or one.
-    fn texts(&mut self, value: Value<'_>) -> List {
+    /// A list of strings, or one; `None`: one of them is none, or has a NUL, behind which some read on
+    /// and some do not.
+    fn texts(&mut self, value: Value<'_>) -> Option<List> {
         let first = self.answer.texts.len();
-        each(value, |one| {
-            let text = text(one);
-            if !text.is_empty() {
-                self.answer.texts.push(text);
-            }
+        let mut is_readable = true;
+        each(value, |one| match one.kind() {
+            Kind::Text(text) if text.contains('\0') => is_readable = false,
+            Kind::Text(_) | Kind::Number(_) => self.answer.texts.push(one.text()),
+            _ => is_readable = false,
         });
-        run(first, self.answer.texts.len())
+        is_readable.then(|| run(first, self.answer.texts.len()))
     }
 
-    /// A list of integers, or one.
-    fn numbers(&mut self, value: Value<'_>) -> List {
+    /// A list of integers, or one; `None`: one of them is none.
+    fn numbers(&mut self, value: Value<'_>) -> Option<List> {
         let first = self.answer.numbers.len();
-        each(value, |one| self.answer.numbers.extend(integer::<i32>(one)));
-        run(first, self.answer.numbers.len())
+        let mut is_readable = true;
+        each(value, |one| {
+            let number = integer::<i32>(one);
+            is_readable &= number.is_some();
+            self.answer.numbers.extend(number);
+        });
+        is_readable.then(|| run(first, self.answer.numbers.len()))
     }
+}
+
+/// Whether a member goes on to the partner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Passed,
+    /// Of another type than its own: a partner that reads by type could not read our answer.
+    LeftOut,
+    /// Nor does its bid.
+    Malformed,
+}
+
+/// Puts what was read where it belongs.
+fn put<T>(place: &mut T, read: Option<T>) -> Fate {
+    let Some(read) = read else { return Fate::Malformed };
+    *place = read;
+    Fate::Passed
+}
+
+/// What says nothing.
+fn is_silent(value: Value<'_>) -> bool {
+    matches!(value.kind(), Kind::Null | Kind::Text(""))
 }
 
 /// A run of an arena from `first` up to its end. Arenas are shorter than the body, whose offsets
@@ -306,11 +355,11 @@ fn elements(value: Value<'_>) -> Result<Option<Elements<'_>>, NoAnswer> {
     }
 }
 
-fn each<'d>(value: Value<'d>, mut take: impl FnMut(Value<'d>)) {
+/// Each that says something, of an array or alone.
+fn each<'d>(value: Value<'d>, take: impl FnMut(Value<'d>)) {
     match value.kind() {
-        Kind::Array(elements) => elements.for_each(take),
-        Kind::Null => {}
-        _ => take(value),
+        Kind::Array(elements) => elements.filter(|one| !is_silent(*one)).for_each(take),
+        _ => Some(value).into_iter().filter(|one| !is_silent(*one)).for_each(take),
     }
 }
 
@@ -327,12 +376,10 @@ fn string(value: Value<'_>) -> Text {
     if let Kind::Text(_) = value.kind() { value.text() } else { Text::default() }
 }
 
-fn deal_id(value: Value<'_>) -> Result<Text, NoAnswer> {
-    match value.kind() {
-        Kind::Text(_) | Kind::Number(_) => Ok(value.text()),
-        Kind::Null => Ok(Text::default()),
-        _ => Err(NoAnswer::Invalid),
-    }
+/// An id that rules are about; `None`: something is said that is none.
+fn id(value: Value<'_>) -> Option<Text> {
+    let is_id = matches!(value.kind(), Kind::Text(_) | Kind::Number(_) | Kind::Null);
+    is_id.then(|| text(value))
 }
 
 /// A number, also one in a string.

@@ -3,8 +3,10 @@
 //! Owns: the bytes of the answer. Never: who wins, at what price.
 //!
 //! A winning bid is copied from its bidder's bytes member by member, so that unknown members and
-//! `ext` arrive as they were sent; but ids that are numbers, and markup that is an object, become
-//! the strings that they have to be (4.2.3). Ours are: `price`, what the partner gets, in the currency of our
+//! `ext` arrive as they were sent; but members that are read leniently are written as they were read,
+//! in the types that they have to be of (4.2.3): ids that are numbers and markup that is an object as
+//! strings, one domain as a list of one; and none that says nothing. One bid of another type would
+//! cost a partner that reads by type the whole answer. Ours are: `price`, what the partner gets, in the currency of our
 //! answer; `impid`, as the request wrote it; `mtype`, which we know even where the bid has none;
 //! `nurl`, `burl` and `lurl` where events are taken. Macros are settled, see [`super::sell`].
 //! Invariant: no object that is written has one key twice.
@@ -12,10 +14,10 @@
 
 use super::sell::{Sale, Seller};
 use crate::auction::offer::{Answered, AuctionResult, Win};
-use crate::bid::{Bid, SeatBid};
+use crate::bid::{Bid, BidAnswer, SeatBid};
 use crate::macros;
 use crate::money::Currency;
-use crate::request::{Key, Member, ValidRequest};
+use crate::request::{Key, List, Member, ValidRequest};
 use smallvec::SmallVec;
 
 /// What is known about an auction when its answer is written.
@@ -153,8 +155,9 @@ fn write_bid(
     let sale = winner.sale(response);
     out.push(b'{');
     for member in answer.members(winner.bid) {
+        let before = out.len();
         match member.key {
-            Key::Mtype => continue,
+            Key::Mtype => {}
             Key::Price => {
                 out.extend_from_slice(b"\"price\":");
                 winner.win.net.write_decimal(out);
@@ -167,7 +170,7 @@ fn write_bid(
                     id.map_or_else(|| answer.value(member), |id| request.value(id)),
                 );
             }
-            key if seller.replaces(&sale, key) => continue,
+            key if seller.replaces(&sale, key) => {}
             Key::Adm if winner.bid.adm_object.is_some() => {
                 out.extend_from_slice(b"\"adm\":");
                 let value = answer.value(member);
@@ -179,23 +182,22 @@ fn write_bid(
                     write_text(out, value);
                 }
             }
-            key @ (Key::Adm | Key::Nurl | Key::Burl | Key::Lurl) => {
+            key @ (Key::Adm | Key::Nurl | Key::Burl | Key::Lurl) if is_text(answer, member) => {
                 let plain = answer.text_bytes(match key {
                     Key::Adm => winner.bid.adm,
                     Key::Nurl => winner.bid.nurl,
                     Key::Burl => winner.bid.burl,
                     _ => winner.bid.lurl,
                 });
-                let name = member.key_at as usize..member.value_at as usize;
-                out.extend_from_slice(answer.body.get(name).unwrap_or(b"\"\":"));
+                write_name(out, answer, member);
                 seller.write_settled(&sale, key, (answer.value(member), plain), out);
             }
-            Key::Id | Key::Adid | Key::Cid | Key::Crid | Key::Dealid | Key::Bundle => {
-                write_id(out, winner, member);
-            }
-            _ => write_member(out, winner, member),
+            Key::Adm | Key::Nurl | Key::Burl | Key::Lurl => {}
+            _ => write_member(out, (answer, winner.bid), member),
         }
-        out.push(b',');
+        if out.len() > before {
+            out.push(b',');
+        }
     }
     seller.write_notices(&sale, scratch, out);
     out.extend_from_slice(b"\"mtype\":");
@@ -203,23 +205,93 @@ fn write_bid(
     out.push(b'}');
 }
 
-/// An id: a string, also where the bidder wrote a number.
-fn write_id(out: &mut Vec<u8>, winner: &Winner<'_>, member: &Member) {
-    let answer = winner.answered.answer;
-    let value = answer.value(member);
-    let is_number = matches!(value.first(), Some(b'0'..=b'9' | b'-'));
-    if !is_number {
-        return write_member(out, winner, member);
+/// A member as it was read, in the type that it has to be of; as the bidder wrote it where no rule is
+/// about it.
+fn write_member(out: &mut Vec<u8>, (answer, bid): (&BidAnswer, &Bid), member: &Member) {
+    let number = |out: &mut Vec<u8>, number: Option<u32>| {
+        if let Some(number) = number {
+            write_name(out, answer, member);
+            write_number(out, number.into());
+        }
+    };
+    match member.key {
+        Key::Id | Key::Adid | Key::Cid | Key::Crid | Key::Dealid | Key::Bundle => {
+            write_id(out, answer, member);
+        }
+        Key::Adomain => write_texts(out, (answer, bid.adomain), member),
+        Key::Cat => write_texts(out, (answer, bid.cat), member),
+        Key::Attr => {
+            let attr = answer.numbers(bid.attr);
+            write_list(out, answer, member, attr.iter(), |out, attr| {
+                out.extend_from_slice(itoa::Buffer::new().format(*attr).as_bytes());
+            });
+        }
+        Key::Cattax => number(out, bid.cattax.map(u32::from)),
+        Key::W => number(out, bid.w),
+        Key::H => number(out, bid.h),
+        Key::Wratio => number(out, bid.wratio),
+        Key::Hratio => number(out, bid.hratio),
+        Key::Dur => number(out, bid.dur),
+        Key::Exp => number(out, bid.exp),
+        Key::Slotinpod => {
+            write_name(out, answer, member);
+            out.extend_from_slice(itoa::Buffer::new().format(bid.slotinpod).as_bytes());
+        }
+        _ => {
+            let span = member.key_at as usize..member.value_end as usize;
+            out.extend_from_slice(answer.body.get(span).unwrap_or(b"\"\":null"));
+        }
     }
-    let name = member.key_at as usize..member.value_at as usize;
-    out.extend_from_slice(answer.body.get(name).unwrap_or(b"\"\":"));
-    write_text(out, value);
 }
 
-/// A member as the bidder wrote it.
-fn write_member(out: &mut Vec<u8>, winner: &Winner<'_>, member: &Member) {
-    let span = member.key_at as usize..member.value_end as usize;
-    out.extend_from_slice(winner.answered.answer.body.get(span).unwrap_or(b"\"\":null"));
+/// An id: a string, also where the bidder wrote a number.
+fn write_id(out: &mut Vec<u8>, answer: &BidAnswer, member: &Member) {
+    let value = answer.value(member);
+    if is_text(answer, member) {
+        write_name(out, answer, member);
+        out.extend_from_slice(value);
+    } else if matches!(value.first(), Some(b'0'..=b'9' | b'-')) {
+        write_name(out, answer, member);
+        write_text(out, value);
+    }
+}
+
+/// A list of strings.
+fn write_texts(out: &mut Vec<u8>, (answer, list): (&BidAnswer, List), member: &Member) {
+    write_list(out, answer, member, answer.texts_bytes(list), write_text);
+}
+
+/// A list that has something in it.
+fn write_list<T>(
+    out: &mut Vec<u8>,
+    answer: &BidAnswer,
+    member: &Member,
+    items: impl Iterator<Item = T>,
+    write: impl Fn(&mut Vec<u8>, T),
+) {
+    let mut items = items.peekable();
+    if items.peek().is_none() {
+        return;
+    }
+    write_name(out, answer, member);
+    out.push(b'[');
+    for item in items {
+        write(out, item);
+        out.push(b',');
+    }
+    // the comma behind the last one
+    out.pop();
+    out.push(b']');
+}
+
+/// A member's name and the colon, as the bidder wrote them.
+fn write_name(out: &mut Vec<u8>, answer: &BidAnswer, member: &Member) {
+    let name = member.key_at as usize..member.value_at as usize;
+    out.extend_from_slice(answer.body.get(name).unwrap_or(b"\"\":"));
+}
+
+fn is_text(answer: &BidAnswer, member: &Member) -> bool {
+    answer.value(member).first() == Some(&b'"')
 }
 
 fn write_currency(out: &mut Vec<u8>, currency: Currency) {

@@ -37,7 +37,7 @@ pub enum NoAnswer {
     Encoding,
     /// Not a JSON object.
     NotJson,
-    /// An object of the answer has one key twice.
+    /// The answer or one of its seats has one key twice.
     DuplicateKey,
     /// JSON, but no bid response.
     Invalid,

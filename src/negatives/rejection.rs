@@ -9,6 +9,9 @@ use crate::openrtb::codes::loss;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Rejection {
+    /// The bid is no object, has a name twice (letter case aside), or says in `dealid`, `crid`,
+    /// `bundle`, `adomain`, `cat`, `cattax` or `attr` what nobody can read.
+    Malformed,
     /// `impid` names no imp that this bidder was offered (4.2.3).
     ImpUnknown,
     /// The bid has no `id` (4.2.3).
@@ -73,7 +76,8 @@ pub enum Rejection {
 
 impl Rejection {
     /// All, in the order of their discriminants.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
+        Self::Malformed,
         Self::ImpUnknown,
         Self::IdMissing,
         Self::IdInvalid,
@@ -114,6 +118,7 @@ impl Rejection {
     /// Short stable code: `x-gavel-reason`, metric label, log field.
     pub const fn label(self) -> &'static str {
         match self {
+            Self::Malformed => "malformed",
             Self::ImpUnknown => "imp_unknown",
             Self::IdMissing => "id_missing",
             Self::IdInvalid => "id_invalid",

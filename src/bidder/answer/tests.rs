@@ -65,9 +65,6 @@ fn what_is_no_usable_answer_says_why() {
         (r#"{"id":"r1","seatbid":{}}"#, NoAnswer::Invalid),
         (r#"{"id":"r1","seatbid":[1]}"#, NoAnswer::Invalid),
         (r#"{"id":"r1","seatbid":[{"bid":{}}]}"#, NoAnswer::Invalid),
-        (r#"{"id":"r1","seatbid":[{"bid":["x"]}]}"#, NoAnswer::Invalid),
-        (r#"{"id":"r1","seatbid":[{"bid":[{"dealid":{}}]}]}"#, NoAnswer::Invalid),
-        (r#"{"id":"r1","seatbid":[{"bid":[{"price":1,"price":2}]}]}"#, NoAnswer::DuplicateKey),
         (
             r#"{"id":"r1","seatbid":[{"seat":"a","bid":[{}],"se\u0061t":"b"}]}"#,
             NoAnswer::DuplicateKey,
@@ -114,7 +111,7 @@ fn native_markup_may_be_an_object() {
 #[test]
 fn scalars_are_read_as_bidders_write_them() {
     let bid = json!({ "id": 7, "impid": 1, "price": "2.50", "w": "300", "h": 250.0, "mtype": 2.5,
-        "attr": ["3", 4, null, "x"], "adomain": "a.example", "cat": null, "dealid": 5, "adm": 1, "dur": -1 });
+        "attr": ["3", 4, null, ""], "adomain": "a.example", "cat": null, "dealid": 5, "adm": 1, "dur": -1 });
     let answer = one_bid(&bid).unwrap();
     let bid = &answer.bids[0];
     assert_eq!(
@@ -128,6 +125,24 @@ fn scalars_are_read_as_bidders_write_them() {
     assert!(bid.cat.is_empty() && bid.adm.is_empty());
     for price in [json!(null), json!("NaN"), json!("x"), json!([1]), json!(true)] {
         assert_eq!(one_bid(&json!({ "price": price })).unwrap().bids[0].price, None, "{price}");
+    }
+}
+
+#[test]
+fn what_cannot_be_judged_marks_its_bid_alone() {
+    for (bid, is_malformed) in [
+        ("4", true),
+        ("null", true),
+        (r#"{"price":1,"price":2}"#, true),
+        (r#"{"price":1,"Price":2}"#, true),
+        (r#"{"dealid":{}}"#, true),
+        (r#"{"cat":[{}]}"#, true),
+        (r#"{"cat":[null],"name":1,"Name":2,"ext":4}"#, false),
+    ] {
+        let answer = read_text(&format!(r#"{{"id":"r1","seatbid":[{{"bid":[{bid},{{}}]}}]}}"#));
+        let answer = answer.unwrap();
+        let marks: Vec<_> = answer.bids.iter().map(|bid| bid.is_malformed).collect();
+        assert_eq!(marks, [is_malformed, false], "{bid}");
     }
 }
 
@@ -222,7 +237,10 @@ proptest! {
     ) {
         let body = format!(r#"{{"id":"r1","seatbid":[{{"bid":[{{"{name}":{value}}}]}}]}}"#);
         let answer = read_text(&body).unwrap();
-        let member = answer.members(&answer.bids[0])[0];
-        prop_assert_eq!(answer.value(&member), value.as_bytes());
+        let bid = &answer.bids[0];
+        match answer.members(bid) {
+            [member] => prop_assert_eq!(answer.value(member), value.as_bytes()),
+            members => prop_assert!(members.is_empty() && bid.is_malformed),
+        }
     }
 }

@@ -98,6 +98,36 @@ fn ids_and_native_markup_become_the_strings_that_they_have_to_be() {
 }
 
 #[test]
+fn a_member_of_another_type_is_written_in_its_own_or_left_out() {
+    let case = |bid: &str| {
+        let mut case = two_imps(&json!("r1"), &[]);
+        verbatim(&mut case, "a", &format!("[{{\"bid\":[{bid}]}}]"));
+        case
+    };
+    let bid = r#"{"id":7,"impid":"1","price":"1","adm":"<p>","w":"300","h":250.0,"adomain":"x.example","cat":["IAB1",null,"IAB\u0032"],
+        "attr" : "1","cattax":"1","exp":"60","dur":15.0,"slotinpod":"0","bundle":5,"language":["en"],"iurl":5,"apis":[1,"2"],
+        "api":3,"protocol":"2","tactic":"t","ext":[],"qagmediarating":1.5,"langb":"en","vendor":[1.0]}"#;
+    assert_eq!(
+        respond(&case(bid), None),
+        concat!(
+            r#"{"id":"r1","seatbid":[{"seat":"a","bid":[{"id":"7","impid":"1","price":0.01,"adm":"<p>","w":300,"h":250,"#,
+            r#""adomain":["x.example"],"cat":["IAB1","IAB2"],"attr" : [1],"cattax":1,"exp":60,"dur":15,"slotinpod":0,"bundle":"5","#,
+            r#""api":3,"tactic":"t","langb":"en","vendor":[1.0],"mtype":1}]}],"bidid":"5a1f0-1","cur":"USD"}"#
+        )
+    );
+    // what says nothing is not said
+    let bid = r#"{"id":"7","impid":"1","price":1,"adm":"<p>","nurl":5,"burl":null,"lurl":[],"adid":{},"cid":true,"crid":null,
+        "dealid":null,"adomain":[],"cat":null,"attr":[null],"cattax":0,"exp":"an hour","dur":[],"wratio":null,"ext":null,"iurl":null}"#;
+    assert_eq!(
+        respond(&case(bid), None),
+        concat!(
+            r#"{"id":"r1","seatbid":[{"seat":"a","bid":[{"id":"7","impid":"1","price":0.01,"adm":"<p>","mtype":1}]}],"#,
+            r#""bidid":"5a1f0-1","cur":"USD"}"#
+        )
+    );
+}
+
+#[test]
 fn winners_stand_under_their_seats_and_seats_of_two_bidders_stay_apart() {
     let offer = |id: &str, imp: &str, price: f64| bid(id, imp, price, &json!({}));
     let mut case = two_imps(&json!("r1"), &[]);

@@ -7,6 +7,7 @@ mod durations;
 mod edges;
 pub mod fixture;
 mod floor_rules;
+mod malformed;
 mod margin;
 mod min_to_win;
 mod money;
