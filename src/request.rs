@@ -138,8 +138,11 @@ pub struct Banner {
     pub sizes: List,
     /// Flexible sizes of `format[]`; in `View::ratios`. Both empty: any (interstitial).
     pub ratios: List,
-    /// `wmin`, `wmax`, `hmin` or `hmax` of before 2.6 name a range, so that any size may fit.
+    /// `wmin`, `wmax`, `hmin` or `hmax` of before 2.6 name a range of sizes: from `least` to `most`,
+    /// where 0 is no bound.
     pub is_ranged: bool,
+    pub least: Size,
+    pub most: Size,
     /// In `View::numbers`.
     pub battr: List,
 }

@@ -30,8 +30,10 @@ struct Measure {
     wratio: u32,
     hratio: u32,
     wmin: u32,
-    /// `wmax`, `hmax`, `hmin` (and `wmin`) of a banner of 2.2 to 2.5 name a range of sizes.
-    is_range: bool,
+    /// With these (and `wmin`) a banner of 2.2 to 2.5 names a range of sizes.
+    hmin: u32,
+    wmax: u32,
+    hmax: u32,
 }
 
 impl Measure {
@@ -58,9 +60,22 @@ impl Measure {
             Key::Wratio => self.wratio = number,
             Key::Hratio => self.hratio = number,
             Key::Wmin => self.wmin = number,
-            _ => self.is_range |= number > 0,
+            Key::Hmin => self.hmin = number,
+            Key::Wmax => self.wmax = number,
+            _ => self.hmax = number,
         }
         Ok(())
+    }
+
+    /// The range, where there is one. A dimension without bounds is exact where it is named
+    /// (2.3 to 2.5, 3.2.6); with them it is one that is preferred.
+    fn range(&self) -> Option<(Size, Size)> {
+        let bounds =
+            |own, least, most| if least == 0 && most == 0 { (own, own) } else { (least, most) };
+        let (w, h) =
+            (bounds(self.size.w, self.wmin, self.wmax), bounds(self.size.h, self.hmin, self.hmax));
+        let is_range = [self.wmin, self.wmax, self.hmin, self.hmax].into_iter().any(|n| n > 0);
+        is_range.then_some((Size { w: w.0, h: h.0 }, Size { w: w.1, h: h.1 }))
     }
 }
 
@@ -84,7 +99,9 @@ pub fn banner(reader: &mut Reader<'_>, members: Members<'_>) -> Result<Banner, R
         let first = end(&reader.view.sizes);
         reader.view.sizes.extend(own.is_fixed().then_some(own.size));
         banner.sizes = since(&reader.view.sizes, first);
-        banner.is_ranged = own.is_range || own.wmin > 0;
+        if let Some((least, most)) = own.range() {
+            (banner.is_ranged, banner.least, banner.most) = (true, least, most);
+        }
     }
     Ok(banner)
 }

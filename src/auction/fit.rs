@@ -7,7 +7,7 @@ use crate::bid::{Bid, BidAnswer};
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::ids::Media;
 use crate::request::stream::Stream;
-use crate::request::{Imp, Ratio, Size, ValidRequest};
+use crate::request::{Banner, Imp, Ratio, Size, ValidRequest};
 
 /// Attributes, size, duration, expiry.
 pub fn judge(
@@ -33,7 +33,7 @@ pub fn judge(
     if stream.is_some() && bid.unreadable.dur {
         return Err(Rejection::DurationMismatch);
     }
-    if let (Some(stream), Some(dur)) = (stream, bid.dur) {
+    if let (Some(stream), Some(dur)) = (stream, bid.dur.filter(|dur| *dur > 0)) {
         let exact = request.numbers(stream.rqddurs);
         let is_offered = if exact.is_empty() {
             stream.minduration.is_none_or(|min| min <= dur)
@@ -80,16 +80,27 @@ pub fn size(request: &ValidRequest, imp: &Imp, media: Media, bid: &Bid) -> Optio
 
 /// Whether the size is one of the banner's.
 ///
-/// Anything fits an interstitial, a banner without sizes and one that names a range of sizes.
-/// Otherwise it has one of the sizes, or one of the ratios. A dimension that the bid leaves out
+/// Anything fits an interstitial and a banner without sizes. Where the banner names a range (before
+/// 2.6), each dimension that the bid has is in it. Otherwise it has one of the sizes, or one of the ratios. A dimension that the bid leaves out
 /// (or gives as 0) counts as the offered one where only one offer fits the other dimension.
 fn fits_banner(request: &ValidRequest, imp: &Imp, bid: &Bid) -> bool {
     let (sizes, ratios) = (request.sizes(imp.banner.sizes), request.ratios(imp.banner.ratios));
     let has_any = sizes.is_empty() && ratios.is_empty();
-    if has_any || imp.is_interstitial || imp.banner.is_ranged {
+    let size = Size { w: bid.w.unwrap_or(0), h: bid.h.unwrap_or(0) };
+    if imp.is_interstitial {
         return true;
     }
-    let size = Size { w: bid.w.unwrap_or(0), h: bid.h.unwrap_or(0) };
+    if imp.banner.is_ranged {
+        let Banner { least, most, .. } = imp.banner;
+        let is_within = |own: u32, least: u32, most: u32| {
+            own == 0 || (least <= own && (most == 0 || own <= most))
+        };
+        return sizes.contains(&size)
+            || (is_within(size.w, least.w, most.w) && is_within(size.h, least.h, most.h));
+    }
+    if has_any {
+        return true;
+    }
     let shape = (bid.wratio.unwrap_or(0), bid.hratio.unwrap_or(0));
     let is_whole = size.w != 0 && size.h != 0;
     if is_whole || (shape.0 != 0 && shape.1 != 0) {
@@ -107,17 +118,15 @@ fn fits_banner(request: &ValidRequest, imp: &Imp, bid: &Bid) -> bool {
     }
 }
 
-/// Whether a bid has an offered ratio (3.2.10): by its `wratio` and `hratio` where it has both,
-/// which are then equal to it, else by its size, to the pixel. Its width, where it names one, is
-/// not below the least that is offered.
+/// Whether a bid has an offered ratio (3.2.10): its `wratio` and `hratio` where it has both, which are
+/// equal to it, and its size where it has one, to the pixel. Its width, where it names one, is not
+/// below the least that is offered.
 fn fits_ratio(ratio: Ratio, size: Size, shape: (u32, u32)) -> bool {
     let product = |one: u32, other: u32| u64::from(one).saturating_mul(u64::from(other));
-    let has_shape = if shape.0 != 0 && shape.1 != 0 {
-        product(shape.0, ratio.h) == product(shape.1, ratio.w)
-    } else {
-        // less than one pixel off, in width or in height
-        let off = product(size.w, ratio.h).abs_diff(product(size.h, ratio.w));
-        off < u64::from(ratio.w.max(ratio.h))
-    };
-    has_shape && (size.w == 0 || size.w >= ratio.wmin)
+    let has_shape =
+        shape.0 == 0 || shape.1 == 0 || product(shape.0, ratio.h) == product(shape.1, ratio.w);
+    // less than one pixel off, in width or in height
+    let off = product(size.w, ratio.h).abs_diff(product(size.h, ratio.w));
+    let has_size = size.w == 0 || size.h == 0 || off < u64::from(ratio.w.max(ratio.h));
+    has_shape && has_size && (size.w == 0 || size.w >= ratio.wmin)
 }

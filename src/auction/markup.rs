@@ -6,7 +6,9 @@
 //! - Video and audio: a VAST or DAAST document, not an address of one (see `vast`).
 //! - Native: a JSON object, or one inside `{"native":...}`, with `assets`, or with one of
 //!   `assetsurl` and `dcourl` that stand for them (Dynamic Native Ads 1.2, 5.1).
-//! - Banner: anything.
+//! - Banner: anything but a VAST document, which no page can show.
+//!
+//! No markup has a NUL in it, behind which some read on and some do not.
 //!
 //! Secure: what is loaded counts, what is navigated to does not; scripts are not read.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -41,8 +43,11 @@ pub fn guess(adm: &[u8], offered: MediaSet) -> Option<Media> {
 
 /// Whether the markup is of its media.
 pub fn is_valid(adm: &[u8], media: Media) -> bool {
+    if memchr::memchr(0, adm).is_some() {
+        return false;
+    }
     match media {
-        Media::Banner => true,
+        Media::Banner => !vast::has_root(vast::without_mark(adm)),
         Media::Video | Media::Audio => vast::is_valid(adm),
         Media::Native => {
             serde_json::from_slice::<NativeAd>(adm).is_ok_and(|native| native.has_assets)

@@ -5,6 +5,7 @@ mod around;
 mod cases;
 mod durations;
 mod edges;
+mod fitting;
 pub mod fixture;
 mod floor_rules;
 mod malformed;
