@@ -10,7 +10,8 @@
 //! - Ties: drawn by a hash of request id, imp id and the bidder's name, so that a replay agrees,
 //!   no bidder is favoured, and no bidder can choose its luck. Within one answer the earlier bid
 //!   wins.
-//! - Groups: a `seatbid` with `group` wins every imp that it bids on, or nothing. While one is
+//! - Groups: a `seatbid` with `group` wins every imp that it bids on, and of a dynamic pod each ad
+//!   that it bids with, or nothing. While one is
 //!   incomplete, the one of least worth is removed and the imps are sold again.
 //!
 //! Invariant: each offer becomes exactly one win or loss.
@@ -32,7 +33,7 @@ pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     if !groups.is_empty() {
         picked = settle_groups((terms, &likeness), &mut offers, &mut losses, &mut groups);
     }
-    let wins = price::wins(terms, &offers, &picked.winners);
+    let wins = price::wins(terms, &offers, &picked);
     let sold = Sold { terms, offers: &offers, picked: &picked, wins: &wins };
     sold.tell_short(&short, &mut losses);
     losses.reserve(offers.len().saturating_sub(wins.len()));
@@ -76,9 +77,8 @@ impl<'s> Sold<'s> {
         if self.picked.winners.contains(&at) {
             return None;
         }
-        let mut crowded_out = self.picked.crowded_out.iter();
-        if let Some((_, why)) = crowded_out.find(|(out, _)| *out == at) {
-            return Some(lost(offer, *why));
+        if let Some(why) = self.picked.why(at) {
+            return Some(lost(offer, why));
         }
         let last = self.wins.iter().rposition(|win| win.imp == offer.imp)?;
         let (last, _) = self.at(last)?;
@@ -142,8 +142,9 @@ fn settle_groups(
     let mut round = 0u32;
     loop {
         let picked = pick((terms, likeness), offers);
-        let incomplete =
-            |group: &Group| group.is_hopeless || won(group, &picked, offers) != group.imps;
+        let incomplete = |group: &Group| {
+            group.is_hopeless || won(terms, group, &picked, offers) != (group.imps, group.ads)
+        };
         let worst = groups.iter().filter(|group| incomplete(group)).min_by(|one, other| {
             let worth = |group: &Group| worth(group, offers);
             worth(one).cmp(&worth(other)).then_with(|| order(terms, one).cmp(&order(terms, other)))
@@ -164,12 +165,17 @@ fn settle_groups(
     }
 }
 
-/// The imps that a group wins.
-fn won(group: &Group, picked: &Picked, offers: &[Offer<'_>]) -> u64 {
+/// The imps that a group wins, and its winners in those that may be dynamic pods.
+fn won(terms: &Terms<'_>, group: &Group, picked: &Picked, offers: &[Offer<'_>]) -> (u64, u32) {
+    let imps = &terms.input.request.view.imps;
     let winners = picked.winners.iter().filter_map(|at| offers.get(*at));
     let own =
         winners.filter(|offer| (offer.at.answer, offer.at.seat) == (group.answer, group.seat));
-    own.fold(0, |imps, offer| imps | 1u64.checked_shl(offer.imp).unwrap_or(0))
+    own.fold((0, 0), |(won, ads), offer| {
+        let is_ad = imps.get(offer.imp as usize).is_some_and(pick::may_be_dynamic);
+        let won = won | 1u64.checked_shl(offer.imp).unwrap_or(0);
+        (won, u32::saturating_add(ads, is_ad.into()))
+    })
 }
 
 /// What a group would pay at most in all.

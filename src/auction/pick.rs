@@ -13,6 +13,9 @@
 //!   last. All ads of a pod are of the media of the best offer that may stand there.
 //! - Of one pod (a dynamic one, or the imps of one `podid`, in their order) no two ads are alike,
 //!   and each place that can be told from the others is sold once: see [`super::pod`].
+//! - An offer competes with a winner where it could stand in that one's place. One that is apart from
+//!   another winner, or that the pod has no place for however empty it is, does not: whatever it is
+//!   worth, it could not have won.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::fit;
@@ -23,14 +26,47 @@ use crate::request::Imp;
 use crate::request::stream::{Pod, Slots};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Winners, as indexes of the offers.
 #[derive(Debug, Default)]
 pub struct Picked {
     /// By imp, then the best first.
     pub winners: SmallVec<[usize; 8]>,
-    /// What would have won by its price alone, and why it did not.
-    pub crowded_out: SmallVec<[(usize, LossReason); 4]>,
+    /// What else than price keeps offers out.
+    kept_out: HashMap<usize, KeptOut>,
+}
+
+/// What keeps one offer out.
+#[derive(Clone, Copy, Debug)]
+struct KeptOut {
+    /// `None`: a higher price would have helped.
+    why: Option<LossReason>,
+    rivals: Rivals,
+}
+
+/// Winners of its imp in whose place an offer could stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rivals {
+    All,
+    One(usize),
+    None,
+}
+
+impl Picked {
+    /// Why an offer did not win that no higher price would have helped.
+    pub fn why(&self, offer: usize) -> Option<LossReason> {
+        self.kept_out.get(&offer)?.why
+    }
+
+    /// Whether an offer could stand in the place of a winner of its imp.
+    pub fn competes(&self, offer: usize, winner: usize) -> bool {
+        self.kept_out.get(&offer).is_none_or(|kept| match kept.rivals {
+            Rivals::All => true,
+            Rivals::One(only) => only == winner,
+            Rivals::None => false,
+        })
+    }
 }
 
 /// What an imp has room for.
@@ -46,6 +82,11 @@ struct Room {
 /// Whether an imp is one of a pod, or a whole one.
 pub fn is_in_pod(imp: &Imp) -> bool {
     [&imp.video, &imp.audio].iter().any(|stream| stream.pod.is_some())
+}
+
+/// Whether an imp may be sold as a dynamic pod.
+pub fn may_be_dynamic(imp: &Imp) -> bool {
+    [&imp.video, &imp.audio].iter().any(|stream| stream.pod.is_some_and(|pod| pod.seconds > 0))
 }
 
 /// Whether an imp that an offer won is a dynamic pod: each of its ads is sold by itself.
@@ -98,7 +139,7 @@ fn best_of_each<'o>(
             *place = Some(at);
         }
     }
-    Picked { winners: best.into_iter().flatten().collect(), crowded_out: SmallVec::new() }
+    Picked { winners: best.into_iter().flatten().collect(), ..Picked::default() }
 }
 
 /// The offers of an auction, while they are picked.
@@ -113,13 +154,14 @@ impl Filler<'_> {
     fn fill(&self, own: &[usize], picked: &mut Picked) {
         let terms = self.terms;
         let own = || own.iter().filter_map(|at| Some((*at, self.offers.get(*at)?)));
-        let best = own().map(|(_, offer)| offer).find(|offer| {
-            room(terms, offer).with(terms, offer).is_some() && self.apart(offer, picked).is_none()
-        });
+        let best = own()
+            .map(|(_, offer)| offer)
+            .find(|offer| !self.never_fits(offer) && self.apart(offer, picked).is_none());
         let mut room = best.map(|best| (room(terms, best), best.media));
         for (at, offer) in own() {
             if room.is_some_and(|(room, _)| room.ads == 0) {
-                return;
+                self.outbid((at, offer), picked);
+                continue;
             }
             let left = room.and_then(|(room, media)| {
                 let is_alike = room.places.is_none() || offer.media == media;
@@ -131,17 +173,73 @@ impl Filler<'_> {
                     room = Some(left);
                 }
                 (apart, _) => {
-                    let why = apart.map_or(LossReason::NoRoom, LossReason::Apart);
-                    picked.crowded_out.push((at, why));
+                    let why = Some(apart.map_or(LossReason::NoRoom, LossReason::Apart));
+                    let rivals = self.rivals(offer, picked);
+                    picked.kept_out.insert(at, KeptOut { why, rivals });
                 }
             }
         }
     }
 
+    /// Takes note of an offer that comes when all is sold, where it is not its price alone that keeps
+    /// it out of a pod.
+    fn outbid(&self, (at, offer): (usize, &Offer<'_>), picked: &mut Picked) {
+        let imp = self.terms.input.request.view.imps.get(offer.imp as usize);
+        if !imp.is_some_and(is_in_pod) {
+            return;
+        }
+        let rivals = self.rivals(offer, picked);
+        if rivals == Rivals::All {
+            return;
+        }
+        // a winner of its own imp it could have outbid
+        let apart = self
+            .winners(picked)
+            .find_map(|(_, other)| self.between(offer, other).filter(|_| other.imp != offer.imp));
+        let why = match apart {
+            Some(apart) => Some(LossReason::Apart(apart)),
+            None => self.never_fits(offer).then_some(LossReason::NoRoom),
+        };
+        picked.kept_out.insert(at, KeptOut { why, rivals });
+    }
+
+    /// In whose place an offer could stand, of the winners so far, which all come before it.
+    fn rivals(&self, offer: &Offer<'_>, picked: &Picked) -> Rivals {
+        if self.never_fits(offer) {
+            return Rivals::None;
+        }
+        let bars = |other: &Offer<'_>| {
+            let is_alike = other.imp != offer.imp || other.media == offer.media;
+            let is_pod = || pod_of(self.terms, other).is_some();
+            (!is_alike && is_pod()) || self.between(offer, other).is_some()
+        };
+        let mut barring = self.winners(picked).filter(|(_, other)| bars(other));
+        match (barring.next(), barring.next()) {
+            (None, _) => Rivals::All,
+            (Some((at, only)), None) if only.imp == offer.imp => Rivals::One(at),
+            _ => Rivals::None,
+        }
+    }
+
+    /// Whether there is no room for it where nothing is sold yet.
+    fn never_fits(&self, offer: &Offer<'_>) -> bool {
+        room(self.terms, offer).with(self.terms, offer).is_none()
+    }
+
     /// What keeps an offer from standing beside the winners so far.
     fn apart(&self, offer: &Offer<'_>, picked: &Picked) -> Option<Apart> {
-        let mut others = picked.winners.iter().filter_map(|winner| self.offers.get(*winner));
-        others.find_map(|other| apart((self.terms, self.likeness), offer, other))
+        self.winners(picked).find_map(|(_, other)| self.between(offer, other))
+    }
+
+    fn between(&self, offer: &Offer<'_>, other: &Offer<'_>) -> Option<Apart> {
+        apart((self.terms, self.likeness), offer, other)
+    }
+
+    fn winners<'p>(
+        &'p self,
+        picked: &'p Picked,
+    ) -> impl Iterator<Item = (usize, &'p Offer<'p>)> + use<'p> {
+        picked.winners.iter().filter_map(|at| Some((*at, self.offers.get(*at)?)))
     }
 }
 

@@ -5,7 +5,8 @@
 //! - First price: the winner pays its bid. Second price: one cent over the next offer of its
 //!   tier, at least its floor, at most its bid; alone in its tier, its floor, or a cent where
 //!   that is zero. Offers of the same bidder and seat do not raise
-//!   each other's price: the standard asks bidders for more than one (7.3). A deal of type 3
+//!   each other's price: the standard asks bidders for more than one (7.3). No more do those that
+//!   could not have won whatever they are worth (`pick`). A deal of type 3
 //!   costs its `bidfloor` (3.2.12); without one it costs the bid.
 //! - A soft floor (`rules`) is for second-price auctions: a winner that does not reach it pays its
 //!   bid, one that does at least the soft floor.
@@ -29,7 +30,7 @@
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use super::offer::{BidRef, Offer, Terms, Win};
-use super::pick;
+use super::pick::{self, Picked};
 use super::screen::Short;
 use crate::money::Cpm;
 use crate::openrtb::ids::AuctionType;
@@ -62,15 +63,20 @@ impl Losing {
 }
 
 /// What each winner pays, in the order of `picked` (by imp, then the best first).
-pub fn wins(terms: &Terms<'_>, offers: &[Offer<'_>], picked: &[usize]) -> Vec<Win> {
-    let mut wins: Vec<Win> = Vec::with_capacity(picked.len());
+pub fn wins(terms: &Terms<'_>, offers: &[Offer<'_>], picked: &Picked) -> Vec<Win> {
+    let winners = &picked.winners[..];
+    let mut wins: Vec<Win> = Vec::with_capacity(winners.len());
     let mut best: Option<(&Offer<'_>, Win)> = None;
-    for (place, at) in picked.iter().enumerate() {
+    for (place, at) in winners.iter().enumerate() {
         let Some(winner) = offers.get(*at) else { continue };
         best = best.filter(|(best, _)| best.imp == winner.imp);
         let is_pod = pick::is_dynamic(terms, winner);
-        let apart = if is_pod { picked } else { picked.get(..place).unwrap_or_default() };
-        let mut win = win(terms, winner, runner_up(winner, offers, apart));
+        let apart = if is_pod { winners } else { winners.get(..place).unwrap_or_default() };
+        let others = offers
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| !apart.contains(other) && picked.competes(*other, *at));
+        let mut win = win(terms, winner, runner_up(winner, others.map(|(_, offer)| offer)));
         match &best {
             None => best = Some((winner, win)),
             Some(_) if is_pod => {}
@@ -123,17 +129,16 @@ fn win(terms: &Terms<'_>, winner: &Offer<'_>, next: Option<Cpm>) -> Win {
     }
 }
 
-/// The highest other worth in the winner's tier, of another bidder or seat, that is not above it:
-/// those in `apart`, and those that money did not keep out, do not count.
-fn runner_up(winner: &Offer<'_>, offers: &[Offer<'_>], apart: &[usize]) -> Option<Cpm> {
-    let others = offers.iter().enumerate().filter(|(at, offer)| {
+/// The highest worth in the winner's tier, of another bidder or seat, that is not above it, among
+/// those that compete with it.
+fn runner_up<'o>(winner: &Offer<'_>, others: impl Iterator<Item = &'o Offer<'o>>) -> Option<Cpm> {
+    let others = others.filter(|offer| {
         offer.imp == winner.imp
             && offer.tier == winner.tier
             && (offer.bidder, offer.seat) != (winner.bidder, winner.seat)
             && offer.worth() <= winner.worth()
-            && !apart.contains(at)
     });
-    others.map(|(_, offer)| offer.worth()).max()
+    others.map(Offer::worth).max()
 }
 
 /// The price by which a bid would have tied with the one that won its imp, in the bid's currency.

@@ -30,7 +30,7 @@ use super::block::Blocked;
 use super::floor::{Ad, Floor, Floors};
 use super::html::is_plain_http;
 use super::offer::{Answered, BidRef, Loss, LossReason, Offer, Terms};
-use super::{fit, markup};
+use super::{fit, markup, pick};
 use crate::bid::{Bid, SeatBid};
 use crate::domain::Host;
 use crate::macros::{self, Macros};
@@ -93,6 +93,8 @@ pub struct Group {
     pub seat: u32,
     /// Every imp that it bids on.
     pub imps: u64,
+    /// Its bids on imps that may be dynamic pods: each of them is an ad of its own.
+    pub ads: u32,
     /// One of its bids names no imp at all: it can never be complete.
     pub is_hopeless: bool,
 }
@@ -106,7 +108,7 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
     for (answered, answer) in answers.iter().zip(0..) {
         let mut ids = SeenIds::new(answered.answer.bids.len());
         for (seatbid, seat) in answered.answer.seats.iter().zip(0..) {
-            let mut group = Group { answer, seat, imps: 0, is_hopeless: false };
+            let mut group = Group { answer, seat, imps: 0, ads: 0, is_hopeless: false };
             for (bid, number) in answered.answer.bids(seatbid).iter().zip(seatbid.bids.first..) {
                 let at = BidRef { answer, seat, bid: number };
                 let candidate = Candidate { terms, blocked: &blocked, answered, seatbid, bid, at };
@@ -115,6 +117,8 @@ pub fn screen<'a>(terms: &'a Terms<'a>) -> Screened<'a> {
                     Some(bit) => group.imps |= bit,
                     None => group.is_hopeless = true,
                 }
+                let is_ad = imp.is_some_and(|(_, imp)| pick::may_be_dynamic(imp));
+                group.ads = group.ads.saturating_add(is_ad.into());
                 match candidate.judge(imp, &mut ids) {
                     Ok(offer) => screened.offers.push(offer),
                     Err(fall) => screened.rejected(&candidate, imp.map(|(index, _)| index), &fall),

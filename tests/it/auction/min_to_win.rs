@@ -4,7 +4,7 @@ use super::fixture::{Case, banner, bid, bids, one_imp, pmp, price};
 use serde_json::{Value as Json, json};
 
 /// `bidder/bid price least` for each win, `bidder/bid - least` for each loss, in the bid's currency.
-fn told(case: &Case) -> Vec<String> {
+pub fn told(case: &Case) -> Vec<String> {
     let (answers, result) = (case.answered(), case.run());
     let least = |price: Option<gavel::money::Cpm>| {
         price.map_or_else(|| "none".to_owned(), |price| price.to_string())

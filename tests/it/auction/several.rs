@@ -1,6 +1,7 @@
 //! Several winners of one imp: for header bidding, and in ad pods.
 
 use super::fixture::{Case, banner, bid, bids, cpm};
+use super::min_to_win::told;
 use super::properties::any_case;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -315,6 +316,116 @@ fn what_may_not_stand_twice_in_a_pod_the_request_says_or_the_partner() {
         ];
         assert_eq!(Case::new(&request, &answers).outcome(), expected, "{dedupe}");
     }
+}
+
+/// What each bid pays and is told, and what became of it.
+fn paid(case: &Case) -> Vec<String> {
+    let result = case.run();
+    let wins = result.wins.iter().map(|_| "won");
+    let ends = wins.chain(result.losses.iter().map(|loss| loss.reason.label()));
+    told(case).iter().zip(ends).map(|(told, end)| format!("{told} {end}")).collect()
+}
+
+/// An ad of 15 s for a place in a pod, of an advertiser of its own.
+fn ad(id: &str, imp: &str, price: f64, more: &Json) -> Json {
+    let mut all = json!({ "adm": VAST, "dur": 15, "adomain": [format!("{id}.example")] });
+    all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    bid(id, imp, price, &all)
+}
+
+/// An imp of the pod.
+fn slot(id: &str, video: &Json) -> Json {
+    let mut imp = json!({ "id": id, "video": { "mimes": ["x/y"], "podid": "p" } });
+    imp["video"].as_object_mut().unwrap().extend(video.as_object().unwrap().clone());
+    imp
+}
+
+/// A second-price auction of the imps; each bid is of a bidder of its own.
+fn second_price(imps: &[Json], each: &[Json]) -> Vec<String> {
+    let answers = each.iter().map(|one| bids(std::slice::from_ref(one)));
+    let answers: Vec<_> = ["a", "b", "c", "d"].into_iter().zip(answers).collect();
+    paid(&Case::new(&json!({ "at": 2, "imp": imps }), &answers))
+}
+
+#[test]
+fn a_bid_that_no_price_brings_into_a_pod_raises_no_price_there() {
+    let plain = json!({});
+    // a place that the seller does not guarantee
+    let wants = json!({ "slotinpod": 1 });
+    assert_eq!(
+        second_price(&[slot("1", &plain)], &[ad("x", "1", 4.0, &wants), ad("y", "1", 5.0, &plain)]),
+        ["b/y 0.01 0 won", "a/x - none no_room"]
+    );
+    assert_eq!(
+        second_price(&[slot("1", &wants)], &[ad("x", "1", 4.0, &wants), ad("y", "1", 5.0, &plain)]),
+        ["b/y 4.01 4 won", "a/x - 4.01 lost_to_higher_bid"]
+    );
+    // an advertiser that stands elsewhere in the pod
+    let brand = json!({ "adomain": ["k.example"] });
+    assert_eq!(
+        second_price(
+            &[slot("1", &plain), slot("2", &plain)],
+            &[
+                ad("x", "1", 3.0, &brand),
+                ad("y", "2", 2.0, &plain),
+                ad("z", "2", 1.5, &brand),
+                ad("v", "2", 1.0, &plain),
+            ],
+        ),
+        [
+            "a/x 0.01 0 won",
+            "b/y 1.01 1 won",
+            "c/z - none advertiser_is_there",
+            "d/v - 1.01 lost_to_higher_bid",
+        ]
+    );
+}
+
+#[test]
+fn in_a_dynamic_pod_a_bid_competes_with_the_one_in_whose_place_it_could_stand() {
+    let (plain, brand) = (json!({}), json!({ "adomain": ["k.example"] }));
+    // beside one winner of a dynamic pod it may stand, and in the place of the other
+    let two = json!({ "poddur": 60, "maxseq": 2 });
+    assert_eq!(
+        second_price(
+            &[slot("1", &two)],
+            &[
+                ad("x", "1", 6.0, &brand),
+                ad("y", "1", 5.0, &plain),
+                ad("z", "1", 4.98, &brand),
+                ad("v", "1", 1.0, &plain),
+            ],
+        ),
+        [
+            "a/x 4.99 4.98 won",
+            "b/y 1.01 1 won",
+            "c/z - 5 lost_to_higher_bid",
+            "d/v - 1.01 lost_to_higher_bid",
+        ]
+    );
+}
+
+#[test]
+fn a_group_takes_every_place_in_a_pod_that_it_bids_for_or_none() {
+    let ad = |id: &str, price: f64| ad(id, "1", price, &json!({}));
+    let pod = |ads: u32| {
+        json!({ "imp": [{ "id": "1", "bidfloor": 0.5,
+        "video": { "mimes": ["x/y"], "poddur": 60, "maxseq": ads } }] })
+    };
+    let group = json!({ "seatbid": [{ "group": 1, "bid": [ad("x", 3.0), ad("y", 1.0)] }] });
+    let answers = [("a", group.clone()), ("b", bids(&[ad("z", 2.0)]))];
+    for (most, expected) in [
+        (3, &["1: a/x 3 USD", "1: b/z 2 USD", "1: a/y 1 USD"][..]),
+        (2, &["1: b/z 2 USD", "a/x group_incomplete", "a/y group_incomplete"]),
+    ] {
+        assert_eq!(Case::new(&pod(most), &answers).outcome(), expected, "{most}");
+    }
+    // one that may not take part is no less of it
+    let short = json!({ "seatbid": [{ "group": 1, "bid": [ad("x", 3.0), ad("y", 0.1)] }] });
+    assert_eq!(
+        Case::new(&pod(3), &[("a", short)]).outcome(),
+        ["a/x group_incomplete", "a/y below_floor"]
+    );
 }
 
 proptest! {
