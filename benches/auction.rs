@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use gavel::admit;
 use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
-use gavel::auction::offer::{Answered, AuctionInput, AuctionSettings, SeatRules};
+use gavel::auction::offer::{Answered, AuctionInput, AuctionSettings, BuyRules, SeatRules};
 use gavel::auction::rules::NO_RULES;
 use gavel::bid::BidAnswer;
 use gavel::bidder::answer::{self, AnswerScratch};
@@ -62,6 +62,7 @@ fn last_leg(c: &mut Criterion) {
             bidder: BidderId(number),
             name: "bidder",
             seats: SeatRules::default(),
+            buys: BuyRules::default(),
             currency: None,
             imps: 1,
             answer,

@@ -9,7 +9,7 @@ use crate::bid::{Bid, BidAnswer, SeatBid};
 use crate::money::{Cpm, Currency, Rates};
 use crate::negatives::rejection::Rejection;
 use crate::openrtb::codes::loss;
-use crate::openrtb::ids::{AuctionType, BidderId, Media};
+use crate::openrtb::ids::{AuctionType, BidderId, Media, MediaSet};
 use crate::partner::Partner;
 use crate::request::{Deal, Imp, ValidRequest, View};
 
@@ -60,6 +60,7 @@ pub struct Answered<'a> {
     /// Its configured name: ties are broken by it, so that they fall alike after a reload.
     pub name: &'a str,
     pub seats: SeatRules<'a>,
+    pub buys: BuyRules<'a>,
     /// One that it may bid in whatever the request's `cur` says: its own, which it was told.
     pub currency: Option<Currency>,
     /// The imps that it was offered: bit n is `View::imps[n]`.
@@ -75,6 +76,17 @@ pub struct SeatRules<'a> {
     pub blocked: &'a [String],
     /// What a bid without a seat counts as; else the bidder's name.
     pub default: Option<&'a str>,
+}
+
+/// What a bidder buys (as configured for it), as far as one bid can be outside of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuyRules<'a> {
+    /// Deals that it may bid under; empty: any.
+    pub deals: &'a [String],
+    /// It buys under deals alone.
+    pub is_deal_only: bool,
+    /// Empty: all.
+    pub media: MediaSet,
 }
 
 impl<'a> Answered<'a> {

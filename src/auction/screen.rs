@@ -9,9 +9,10 @@
 //! 3. `price` is there, finite, above zero, and `cur` is one that the request allows and that has a
 //!    rate; the price is under the partner's sanity cap
 //! 4. the seat is allowed: by the bidder's configuration, then `wseat` and `bseat`
-//! 5. the deal is one of the imp, allows the seat and the advertiser; a private auction takes no
-//!    bid without one; its `at` is one that we clear by
-//! 6. the media is offered
+//! 5. the deal is one of the imp and of the bidder's (where some are configured), allows the seat and
+//!    the advertiser; a private auction takes no bid without one, nor is one taken of a bidder that
+//!    buys under deals alone; its `at` is one that we clear by
+//! 6. the media is offered, and one that the bidder buys
 //! 7. the price reaches the floor, which depends on the media and the duration (see `floor`)
 //! 8. no category, advertiser or app that the request or the partner blocks or leaves out (see
 //!    `block`)
@@ -362,11 +363,13 @@ impl<'a> Candidate<'a, '_> {
 
     /// The deal that it bids under (3.2.11, 3.2.12).
     fn deal(&self, imp: &Imp, seat: &[u8]) -> Result<Option<&'a Deal>, Rejection> {
-        let id = self.answered.answer.text_bytes(self.bid.dealid);
+        let (id, own) = (self.answered.answer.text_bytes(self.bid.dealid), self.answered.buys);
         if id.is_empty() {
-            return if imp.is_private_auction { Err(Rejection::DealRequired) } else { Ok(None) };
+            let needs_one = imp.is_private_auction || own.is_deal_only;
+            return if needs_one { Err(Rejection::DealRequired) } else { Ok(None) };
         }
-        let deal = self.terms.deal(imp, id).ok_or(Rejection::DealUnknown)?;
+        let is_own = own.deals.is_empty() || own.deals.iter().any(|one| one.as_bytes() == id);
+        let deal = self.terms.deal(imp, id).filter(|_| is_own).ok_or(Rejection::DealUnknown)?;
         if deal.is_foreign {
             return Err(Rejection::DealTypeUnknown);
         }
@@ -401,7 +404,10 @@ impl<'a> Candidate<'a, '_> {
             }
             None => markup::guess(self.answered.answer.text_bytes(self.bid.adm), imp.media),
         };
-        media.filter(|media| imp.media.contains(*media)).ok_or(Rejection::MediaMismatch)
+        let own = self.answered.buys.media;
+        let is_bought = |media: &Media| own.is_empty() || own.contains(*media);
+        let media = media.filter(|media| imp.media.contains(*media)).filter(is_bought);
+        media.ok_or(Rejection::MediaMismatch)
     }
 
     /// The markup: there, not too long, of its kind, and secure where it must be (3.2.4 `secure`).

@@ -133,8 +133,9 @@ pub struct Targeting {
     pub domains_blocked: Vec<String>,
     pub bundles: Vec<String>,
     pub bundles_blocked: Vec<String>,
-    /// Calls only where the imp has one of these deals.
+    /// Deals that it may bid under.
     pub deals: Vec<String>,
+    /// Calls only where the imp has one of `deals`, and takes no bid without one.
     pub is_deal_only: bool,
     /// Calls only where nothing restricts what may be told of the user.
     pub is_consent_needed: bool,

@@ -12,8 +12,7 @@
 //!   lists.
 //! - Sizes bind banners only: an imp that offers the bidder another medium passes. A flexible or
 //!   interstitial banner without sizes passes.
-//! - A bidder that names deals, or is `is_deal_only`, is offered only imps with a deal that it may
-//!   bid on: one that it names (or any, where it names none) and whose `wseat` leaves it a seat.
+//! - A bidder that is `is_deal_only` is offered only imps with a deal that it may bid on: one that it names (or any, where it names none) and whose `wseat` leaves it a seat.
 //!   An imp of a private auction is offered only by such a deal to anybody.
 //! - The floor that is compared with a ceiling is the lowest by which the imp can be bought, in any
 //!   of its media and durations: under none of its deals, unless the auction is private; or under

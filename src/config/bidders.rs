@@ -127,8 +127,30 @@ fn targeting(table: &mut Table) -> Targeting {
         ),
         bundles: t.list("bundles", "a bundle", "Apps; empty: all.", lower),
         bundles_blocked: t.list("bundles_blocked", "a bundle", "Never bought.", lower),
-        deals: t.list("deals", "a deal id", "Deals that the bidder has.", text),
-        is_deal_only: t.flag("deals_only", false, "Call only where one of `deals` is offered."),
+        deals: t.list(
+            "deals",
+            "a deal id",
+            "Deals that the bidder may bid under; empty: all.",
+            text,
+        ),
+        is_deal_only: t.flag(
+            "deals_only",
+            false,
+            "Call only where one of `deals` is offered, and take no bid outside of them.",
+        ),
+        ..users(&mut t)
+    };
+    if read.is_deal_only && read.deals.is_empty() {
+        t.fault_of("deals", "at least one deal where `deals_only` is set", None);
+    }
+    t.end();
+    read
+}
+
+/// The part of [`targeting`] that is about who looks at the ad, and its price.
+fn users(t: &mut Table) -> Targeting {
+    let lower = words::lower;
+    Targeting {
         is_consent_needed: t.flag(
             "consent_needed",
             false,
@@ -147,12 +169,8 @@ fn targeting(table: &mut Table) -> Targeting {
             "Imps with a higher floor are not offered.",
             words::price,
         ),
-    };
-    if read.is_deal_only && read.deals.is_empty() {
-        t.fault_of("deals", "at least one deal where `deals_only` is set", None);
+        ..Targeting::default()
     }
-    t.end();
-    read
 }
 
 fn seats(table: &mut Table) -> Seats {

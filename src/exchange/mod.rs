@@ -20,7 +20,9 @@ use crate::admit::limits::Limits;
 use crate::admit::{self, Admitted, RefusedImps};
 use crate::arrival::{Arrival, Body};
 use crate::auction;
-use crate::auction::offer::{Answered, AuctionInput, AuctionResult, AuctionSettings, SeatRules};
+use crate::auction::offer::{
+    Answered, AuctionInput, AuctionResult, AuctionSettings, BuyRules, SeatRules,
+};
 use crate::auction::pricing::Pricing;
 use crate::bidder::answer::{self, AnswerScratch};
 use crate::bidder::desk::{Desk, Permit};
@@ -463,6 +465,11 @@ fn as_answered<'a>(snapshot: &'a Snapshot, answer: &'a Answer) -> Option<Answere
             allowed: &bidder.seats.allowed,
             blocked: &bidder.seats.blocked,
             default: bidder.seats.default.as_deref(),
+        },
+        buys: BuyRules {
+            deals: &bidder.targeting.deals,
+            is_deal_only: bidder.targeting.is_deal_only,
+            media: bidder.targeting.media,
         },
         currency: bidder.wire.currency,
         imps: answer.invitation.imps.0,

@@ -262,7 +262,7 @@ impl Naive<'_> {
             let wanted = strings(&deal["wseat"]);
             is_ours && (wanted.is_empty() || Self::has_seat(bidder, &wanted, &[]))
         });
-        has_deal || !(is_private || own.is_deal_only || !own.deals.is_empty())
+        has_deal || !(is_private || own.is_deal_only)
     }
 
     fn is_cheap(&self, bidder: &Bidder, imp: &Value) -> bool {

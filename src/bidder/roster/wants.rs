@@ -118,7 +118,7 @@ impl Wants {
             media,
             any_size: who(&|own| own.sizes.is_empty()),
             sizes,
-            deal_only: who(&|own| own.is_deal_only || !own.deals.is_empty()),
+            deal_only: who(&|own| own.is_deal_only),
             any_deal: who(&|own| own.deals.is_empty()),
             deals: listed(bidders, |own| &own.deals),
             ceilings,

@@ -5,10 +5,11 @@ use gavel::admit;
 use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
 use gavel::auction::offer::{
-    Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, SeatRules,
+    Answered, AuctionInput, AuctionResult, AuctionSettings, BidRef, BuyRules, SeatRules,
 };
 use gavel::auction::rules::{FloorIndex, FloorRule};
 use gavel::bid::BidAnswer;
+use gavel::bidder::Targeting;
 use gavel::bidder::answer::{AnswerScratch, read};
 use gavel::facts::Facts;
 use gavel::money::{Cpm, Currency, Rates};
@@ -49,6 +50,8 @@ pub struct Case {
     pub facts: Facts,
     pub settings: AuctionSettings,
     pub seats_allowed: Vec<String>,
+    /// Of every bidder.
+    pub targeting: Targeting,
     pub bidders: Vec<(String, u64, BidAnswer)>,
 }
 
@@ -77,6 +80,7 @@ impl Case {
             facts: Facts::default(),
             settings: AuctionSettings::default(),
             seats_allowed: vec![],
+            targeting: Targeting::default(),
             bidders: answers
                 .iter()
                 .map(|(name, answer)| ((*name).to_owned(), u64::MAX, self::answer(answer)))
@@ -92,6 +96,11 @@ impl Case {
                 bidder: BidderId(number),
                 name,
                 seats: SeatRules { allowed: &self.seats_allowed, blocked: &[], default: None },
+                buys: BuyRules {
+                    deals: &self.targeting.deals,
+                    is_deal_only: self.targeting.is_deal_only,
+                    media: self.targeting.media,
+                },
                 currency: None,
                 imps: *imps,
                 answer,

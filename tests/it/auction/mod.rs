@@ -2,6 +2,7 @@
 
 mod answers;
 mod around;
+mod bought;
 mod cases;
 mod durations;
 mod edges;
