@@ -80,7 +80,7 @@ pub fn read(root: &mut Table, folder: &Path, files: &Files) -> (Events, Option<I
         t.fault_of("ack", "`broker` only where there is a `[broker]`", None);
     }
     if let (Some(journal), Some(issuer)) = (&journal, &issuer) {
-        let longest = issuer.banner_ttl.max(issuer.video_ttl) + SKEW;
+        let longest = issuer.ttl_max() + SKEW;
         if journal.keep_for < longest {
             let wanted =
                 "at most `journal.keep_for` less 5 minutes: repeats are told by the journal";
@@ -103,13 +103,15 @@ fn issuer(t: &mut Table, folder: &Path, files: &Files) -> Option<Issuer> {
         "banner_ttl",
         s(3600),
         s(60)..=s(7 * 86_400),
-        "How long events of banners and native ads on pages are taken.",
+        "How long events of banners and native ads on pages are taken; longer where the `exp` of the bid, or \
+         else of the imp, says so, up to the longer of this and `video_ttl`: what `exp` says beyond that is \
+         cut in the answer.",
     );
     let video_ttl = t.duration(
         "video_ttl",
         s(86_400),
         s(60)..=s(7 * 86_400),
-        "... and of video, audio and whatever is shown in an app.",
+        "... and of video, audio and whatever is shown in an app; longer as above.",
     );
     let keys = keys(t, folder, files);
     let is_on = base.is_some();
@@ -152,7 +154,7 @@ pub fn check_reload(
 /// Repeats are told by the journal that is open: no token may live for longer than that remembers.
 fn too_long(config: &Config, journal: &journal::Settings, place: &Place) -> Option<Fault> {
     let issuer = config.rules.issuer.as_ref()?;
-    let longest = issuer.banner_ttl.max(issuer.video_ttl);
+    let longest = issuer.ttl_max();
     if longest + SKEW <= journal.keep_for {
         return None;
     }

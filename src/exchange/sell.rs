@@ -1,6 +1,8 @@
 //! What a win becomes on its way out: macros settled, notices of the bidder's replaced by ours.
 //!
-//! Owns: [`Seller`] and [`Sale`]: whose price stands where, and how long a token lives. Never: who
+//! Owns: [`Seller`] and [`Sale`]: whose price stands where, and how long a token lives: as long as is
+//! set for what is sold, or longer, as long as the sale may wait to be shown (`exp` of the bid, else of
+//! the imp), which is cut in our answer to what any token may live. Never: who
 //! wins, the order of members in our answer. Invariants: a macro in what a bidder sent gets the
 //! bidder's own price, in its currency, never the net; where a bidder has its price sealed, nobody on
 //! the way to it can read it.
@@ -72,8 +74,15 @@ impl<'a> Seller<'a> {
             && match key {
                 Key::Nurl => !self.is_markup(sale),
                 Key::Burl | Key::Lurl => true,
+                Key::Exp => self.shortened(sale).is_some(),
                 _ => false,
             }
+    }
+
+    /// The `exp` of a sale that would be shown later than any event of it is taken.
+    fn shortened(&self, sale: &Sale<'_>) -> Option<u64> {
+        let most = self.issuer(sale)?.ttl_max().as_secs();
+        sale.exp().filter(|exp| exp.as_secs() > most).map(|_| most)
     }
 
     /// Nothing is billed for a test.
@@ -172,9 +181,14 @@ impl<'a> Seller<'a> {
         keys.seal(sale.win.clearing_in_bid_currency, seal::number(self.wall, chance))
     }
 
-    /// Appends our notices, a comma behind each.
+    /// Appends our notices, and an `exp` that is shorter than the bid's, a comma behind each.
     pub fn write_notices(&self, sale: &Sale<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         let Some(issuer) = self.issuer(sale) else { return };
+        if let Some(exp) = self.shortened(sale) {
+            out.extend_from_slice(b"\"exp\":");
+            out.extend_from_slice(itoa::Buffer::new().format(exp).as_bytes());
+            out.push(b',');
+        }
         let (id, known) = (self.sale_id(sale), self.macros(sale, Open::Outcome));
         for (key, event, name) in NOTICES {
             if !self.replaces(sale, key) {
@@ -242,6 +256,7 @@ impl<'a> Seller<'a> {
             }
             _ => issuer.video_ttl,
         };
+        let ttl = ttl.max(sale.exp().unwrap_or_default()).min(issuer.ttl_max());
         Claims {
             event,
             sale: id,
@@ -276,6 +291,12 @@ impl<'a> Sale<'a> {
     ) -> Option<Self> {
         let (answered, seatbid, bid) = win.at.resolve(answers)?;
         Some(Self { request, win, answered, bid, seat: answered.seat_name(seatbid), currency })
+    }
+
+    /// How long it may wait to be shown: as its bid says, else its imp (4.2.3, 3.2.4).
+    fn exp(&self) -> Option<Duration> {
+        let imp = self.request.view.imps.get(self.win.imp as usize)?;
+        self.bid.exp.or(imp.exp).map(|seconds| Duration::from_secs(seconds.into()))
     }
 }
 

@@ -36,6 +36,11 @@ pub struct Issuer {
 }
 
 impl Issuer {
+    /// No token lives longer: repeats of its event are told for so long.
+    pub fn ttl_max(&self) -> Duration {
+        self.banner_ttl.max(self.video_ttl)
+    }
+
     /// Appends the URL of an event, macros for the upstream in it.
     pub fn write_url(&self, claims: &Claims<'_>, scratch: &mut Vec<u8>, out: &mut Vec<u8>) {
         out.extend_from_slice(self.base.as_bytes());

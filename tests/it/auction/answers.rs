@@ -1,6 +1,6 @@
 //! Our answer to a partner, and its explanation, for auctions of the fixture.
 
-use super::fixture::{Case, bid, bids};
+use super::fixture::{Case, banner, bid, bids};
 use super::properties::any_case;
 use gavel::auction::offer::AuctionResult;
 use gavel::auction::pricing::Pricing;
@@ -17,6 +17,8 @@ use gavel::negatives::no_answer::NoAnswer;
 use gavel::negatives::not_called::NotCalled;
 use gavel::negatives::refusal::Refusal;
 use gavel::openrtb::ids::{BidderId, Country};
+use gavel::token::issuer::Issuer;
+use gavel::token::keys::{Key, Keys};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use std::time::Duration;
@@ -32,6 +34,57 @@ fn respond(case: &Case, ext: Option<&[u8]>) -> String {
         seller: Seller::plain(&case.partner),
     };
     String::from_utf8(write(&response)).unwrap()
+}
+
+/// Seconds for which a bill of a banner is taken, and the `exp` in our answer, where the imp and the
+/// bid name one.
+fn lives(imp: &Json, own: &Json) -> (u64, Json) {
+    let seconds = Duration::from_secs;
+    let keys = || Keys::new(Key::new(1, &"k".repeat(64)), vec![]);
+    let issuer = Issuer {
+        keys: keys(),
+        base: "https://x.example".into(),
+        banner_ttl: seconds(60),
+        video_ttl: seconds(86_400),
+    };
+    let request = json!({ "site": {}, "imp": [banner(imp)] });
+    let case = Case::new(&request, &[("a", bids(&[bid("x", "1", 2.0, own)]))]);
+    let wall = seconds(1_800_000_000);
+    let plain = Seller::plain(&case.partner);
+    let seller = Seller { issuer: Some(&issuer), secret: &[7; 32], wall, ..plain };
+    let (answers, result) = (case.answered(), case.run());
+    let response = Response {
+        request: &case.request,
+        answers: &answers,
+        result: &result,
+        bidid: (1, 1),
+        ext: None,
+        seller,
+    };
+    let answer: Json = serde_json::from_slice(&write(&response)).unwrap();
+    let sold = &answer["seatbid"][0]["bid"][0];
+    let (_, token) = sold["burl"].as_str().unwrap().split_once("/e/").unwrap();
+    let (token, _) = token.split_once('?').unwrap();
+    let mut scratch = Vec::new();
+    let claims = keys().accept(token.as_bytes(), wall, &mut scratch).unwrap();
+    (claims.expires_s - wall.as_secs(), sold["exp"].clone())
+}
+
+#[test]
+fn a_sale_that_may_be_shown_late_is_billed_late_and_no_later_than_any() {
+    let exp = |exp: Json| json!({ "exp": exp });
+    for (imp, own, expected) in [
+        (json!(null), json!(null), (60, json!(null))),
+        (json!(30), json!(45), (60, json!(45))),
+        (json!(null), json!(3600), (3600, json!(3600))),
+        (json!(1800), json!(3600), (3600, json!(3600))),
+        (json!(1800), json!(null), (1800, json!(null))),
+        (json!(86_400), json!(86_400), (86_400, json!(86_400))),
+        (json!(null), json!(86_401), (86_400, json!(86_400))),
+        (json!(90_000), json!(null), (86_400, json!(86_400))),
+    ] {
+        assert_eq!(lives(&exp(imp.clone()), &exp(own.clone())), expected, "{imp} {own}");
+    }
 }
 
 fn two_imps(id: &Json, answers: &[(&str, Json)]) -> Case {
