@@ -190,15 +190,19 @@ pub fn by_duration(
     Ok(())
 }
 
-/// Takes note of where a floor stands; what is zero says nothing and is never edited.
+/// Takes note of where a floor stands. What is zero says nothing and is never edited, but for a range
+/// of an imp's, which the partner's own floor may raise.
 pub fn spot(
     reader: &mut Reader<'_>,
     value: Value<'_>,
     (price, is_raised): (SpotPrice, bool),
     deal: Option<u32>,
 ) {
-    let is_silent = [SpotPrice::Flat(Cpm::ZERO), SpotPrice::BySecond(CpmPerSecond::default())];
-    if !is_silent.contains(&price) {
+    let is_silent = match price {
+        SpotPrice::Flat(floor) => floor == Cpm::ZERO && deal.is_some(),
+        SpotPrice::BySecond(floor) => floor == CpmPerSecond::default(),
+    };
+    if !is_silent {
         reader.view.price_spots.push(PriceSpot { at: value.span(), price, is_raised, deal });
     }
 }

@@ -126,6 +126,14 @@ impl<'a> Pricing<'a> {
         slack.map_or(marked, |slack| marked.plus(slack))
     }
 
+    /// The least of a video or an audio that names floors of its own, as a bidder is told it in the
+    /// currency `to`: the partner's floor, or that of a rule.
+    pub fn sent_least(&self, media: Media, to: Currency) -> Cpm {
+        let sent = |price, from| self.sent(price, (from, to), self.open).unwrap_or_default();
+        let rule = self.rules.of(media, None).map(|level| sent(level.floor, level.currency));
+        sent(self.partner.floor, self.partner.currency).max(rule.unwrap_or_default())
+    }
+
     /// The `bidfloor` of an imp as a bidder is told it in the currency `to`: the highest of the
     /// publisher's, the partner's, and the lowest that rules have for what the imp offers. `None`
     /// where the imp's cannot be converted.

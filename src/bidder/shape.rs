@@ -12,7 +12,8 @@
 //! | `imp` | elements that this bidder is not offered, and refused ones, are left out |
 //! | `bidfloor` and `mincpmpersec` anywhere in `imp` | one that has more decimals than prices (six, and nine a second) and would be rounded down is rounded up: a bid must reach what came |
 //! | `imp[].bidfloor` | raised to the partner's floor and marked up by our margin ([`Pricing::sent`]), in the imp's own `bidfloorcur`, rounded up, where that is higher and can be converted; inserted where absent |
-//! | `bidfloor` and `mincpmpersec` in `imp[].video`, `imp[].audio` (their `durfloors`) and `imp[].pmp.deals[]` | marked up by our margin where there is one: on deals only where it is agreed. The rest of these objects is copied |
+//! | `bidfloor` and `mincpmpersec` in `imp[].video`, `imp[].audio` (their `durfloors`) and `imp[].pmp.deals[]` | marked up by our margin where there is one: on deals only where it is agreed. Those of `durfloors` of a video or an audio are raised to the partner's floor and that of rules, too, and where it has a `mincpmpersec` and no `durfloors`, one for all durations is put beside it: buyers look at these before the imp's `bidfloor`. The rest of these objects is copied |
+//! | `imp[].banner`, `.video`, `.audio`, `.native` | left out where the partner may not sell that |
 //! | `imp[].bidfloor`, `imp[].bidfloorcur` | for a bidder with a `currency` of its own: both in that, rounded up, where there is a floor and it can be converted. An imp with floors by duration keeps its currency, which is theirs, too, and `pmp.deals[]` keep theirs |
 //! | `imp[].secure` | 1 where absent or `null`, for a partner whose inventory is `secure`; such an imp is screened as secure, too |
 //! | `tmax` | replaced or inserted: what this bidder has |

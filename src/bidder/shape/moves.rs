@@ -3,6 +3,7 @@
 //! Owns: the rule of "Moves" in `shape`. Never: a byte written.
 
 use crate::bidder::OpenRtbVersion;
+use crate::openrtb::ids::Media;
 use crate::request::{Key, Member, Object, ValidRequest};
 use smallvec::SmallVec;
 
@@ -27,6 +28,13 @@ pub const BUYERUID: &Name = &(Key::Buyeruid, "\"buyeruid\":");
 pub const IP: &Name = &(Key::Ip, "\"ip\":");
 pub const IPV6: &Name = &(Key::Ipv6, "\"ipv6\":");
 pub const DNT: &Name = &(Key::Dnt, "\"dnt\":");
+/// What an imp can show.
+pub const MEDIA: [(Media, &Name); 4] = [
+    (Media::Banner, &(Key::Banner, "\"banner\":")),
+    (Media::Video, &(Key::Video, "\"video\":")),
+    (Media::Audio, &(Key::Audio, "\"audio\":")),
+    (Media::Native, &(Key::Native, "\"native\":")),
+];
 /// Of `regs.ext` in any version.
 pub const GPC: &Name = &(Key::Gpc, "\"gpc\":");
 /// Of `user.ext`.
@@ -41,7 +49,8 @@ pub struct Change<'v> {
     pub value: Option<&'v [u8]>,
 }
 
-/// Changes of one object: no more than the longest table and one, an imp's four or a device's three.
+/// Changes of one object: no more than the longest table and one, an imp's four or a device's three. An imp
+/// that loses media has more of them.
 pub type Changes<'v> = SmallVec<[Change<'v>; 5]>;
 
 /// Changes of an object and of its `ext`.

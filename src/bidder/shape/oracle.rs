@@ -226,7 +226,13 @@ impl Case {
             || moves
             || grows
             || path == ".at" && self.partner.auction_type.is_some()
-            || path == ".imp[].bidfloor" && self.partner.floor > Cpm::ZERO
+            || self.partner.floor > Cpm::ZERO
+                && (path == ".imp[].bidfloor"
+                    || is_floor(path, [".imp[].video", ".imp[].audio", ".imp[].video"])
+                    || !is_in_input
+                        && [".imp[].video.durfloors", ".imp[].audio.durfloors"]
+                            .into_iter()
+                            .any(under))
             || !self.partner.margin.open.is_none()
                 && is_floor(path, [".imp[]", ".imp[].video", ".imp[].audio"])
             || !self.partner.margin.on_deals.is_none() && is_floor(path, [".imp[].pmp.deals[]"; 3])

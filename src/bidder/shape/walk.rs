@@ -13,8 +13,9 @@ use crate::bidder::splice::{Members, Splicer, write_string};
 use crate::enrich::geo::is_public;
 use crate::money::{Cpm, Currency};
 use crate::privacy::disclosure::{Disclosure, Fate, Place, truncated, write_rounded};
-use crate::request::stream::SpotPrice;
+use crate::request::stream::{PriceSpot, SpotPrice};
 use crate::request::{Element, Imp, Key, Member, Object, ValidRequest};
+use memchr::memmem;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -185,38 +186,77 @@ impl<'a, 'd> Walk<'a, 'd> {
         if self.subject.partner.is_secure && self.lacks_value(&imp.object, Key::Secure) {
             moves.own.push(Change { name: moves::SECURE, value: Some(b"1") });
         }
-        let inside = self.marked_up(imp);
+        for (media, name) in moves::MEDIA {
+            let is_there = || self.request.member(&imp.object, name.0).is_some();
+            if !self.subject.partner.media.contains(media) && is_there() {
+                moves.own.push(Change { name, value: None });
+            }
+        }
+        let inside = self.marked_up(imp, &moves.own);
         if !moves.own.is_empty() || !moves.ext.is_empty() || !inside.is_empty() {
             let ext = imp.ext.as_ref();
             self.node(&Node { ext, inside: &inside, ..Node::new(None, &imp.object, &moves) });
         }
     }
 
-    /// The floors inside of the imp's members that our margin or rounding raises, as they are written.
-    fn marked_up(&self, imp: &Imp) -> Vec<(Element, Vec<u8>)> {
-        let pricing = self.subject.pricing;
+    /// The floors inside of the imp's members that our margin, rounding or the partner raises, as they
+    /// are written; none of a medium that is left out.
+    fn marked_up(&self, imp: &Imp, left_out: &[Change<'_>]) -> Vec<(Element, Vec<u8>)> {
         let spots = self.request.price_spots(imp.price_spots).iter();
         let marked = spots.filter_map(|spot| {
-            let deals = &self.request.view.deals;
-            let deal = spot.deal.and_then(|deal| deals.get(deal as usize));
-            let (rate, currency) =
-                (pricing.take_rate(deal), deal.map_or(imp.bidfloorcur, |deal| deal.bidfloorcur));
-            if rate.is_none() && !spot.is_raised {
-                return None;
-            }
-            let mut text = Vec::with_capacity(16);
-            match spot.price {
-                SpotPrice::BySecond(floor) if rate.is_none() => floor.write_decimal(&mut text),
-                SpotPrice::Flat(floor) => {
-                    pricing.sent(floor, (currency, currency), rate)?.write_decimal(&mut text);
-                }
-                SpotPrice::BySecond(floor) => {
-                    pricing.sent_by_second(floor, currency, rate).write_decimal(&mut text);
-                }
-            }
-            Some((spot.at, text))
+            let members = self.request.members(&imp.object);
+            let around = members.iter().find(|member| spot.at.end <= member.value_end)?;
+            let is_gone = |one: &Change<'_>| one.value.is_none() && one.name.0 == around.key;
+            let is_left_out = left_out.iter().any(is_gone);
+            Some((spot.at, self.spot(imp, spot, around).filter(|_| !is_left_out)?))
         });
         marked.collect()
+    }
+
+    /// What is written in the place of one such floor; `None`: it stays as it came.
+    fn spot(&self, imp: &Imp, spot: &PriceSpot, around: &Member) -> Option<Vec<u8>> {
+        let pricing = self.subject.pricing;
+        let deals = &self.request.view.deals;
+        let deal = spot.deal.and_then(|deal| deals.get(deal as usize));
+        let (rate, currency) =
+            (pricing.take_rate(deal), deal.map_or(imp.bidfloorcur, |deal| deal.bidfloorcur));
+        let media = moves::MEDIA.into_iter().find(|(_, name)| name.0 == around.key);
+        let least = media
+            .filter(|_| deal.is_none())
+            .map_or(Cpm::ZERO, |(media, _)| pricing.sent_least(media, currency));
+        let mut text = Vec::with_capacity(16);
+        match spot.price {
+            SpotPrice::Flat(floor) => {
+                let sent = pricing.sent(floor, (currency, currency), rate)?.max(least);
+                if sent == floor && !spot.is_raised {
+                    return None;
+                }
+                sent.write_decimal(&mut text);
+            }
+            SpotPrice::BySecond(floor) => {
+                // a floor for ads of any length stands beside it, where no other does
+                let value = self.request.value(around);
+                let is_beside = least > Cpm::ZERO
+                    && [&b"durfloors"[..], br"\u"]
+                        .into_iter()
+                        .all(|name| memmem::find(value, name).is_none());
+                if rate.is_none() && !spot.is_raised && !is_beside {
+                    return None;
+                }
+                let sent = if rate.is_none() {
+                    floor
+                } else {
+                    pricing.sent_by_second(floor, currency, rate)
+                };
+                sent.write_decimal(&mut text);
+                if is_beside {
+                    text.extend_from_slice(b",\"durfloors\":[{\"mindur\":0,\"bidfloor\":");
+                    least.write_decimal(&mut text);
+                    text.extend_from_slice(b"}]");
+                }
+            }
+        }
+        Some(text)
     }
 
     /// The floor to be written, and its currency; `None`: the imp's stays as it came.

@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::money::margin::TakeRate;
+use crate::openrtb::ids::Media;
 use crate::partner::{DealTerm, DealTerms, Margin};
 
 fn imp(rest: &str) -> String {
@@ -67,7 +68,9 @@ fn a_bidder_with_a_currency_gets_its_floors_and_cur_in_it() {
         assert_eq!(case.body(&(imp(given) + "}")), Ok(imp(expected) + cur));
     }
     let by_duration = r#","bidfloor":2,"video":{"mimes":["video/mp4"],"mincpmpersec":0.1}"#;
-    assert_eq!(case.body(&(imp(by_duration) + "}")), Ok(imp(by_duration) + cur));
+    // all in dollars, as the floor by the second
+    let beside = by_duration.replace("0.1", r#"0.1,"durfloors":[{"mindur":0,"bidfloor":1}]"#);
+    assert_eq!(case.body(&(imp(by_duration) + "}")), Ok(imp(&beside) + cur));
     let free = Case { configure: yen, ..Case::default() };
     assert_eq!(free.body(&(imp("") + "}")), Ok(imp("") + cur));
     for (given, expected) in [
@@ -110,6 +113,43 @@ fn floors_are_marked_up_where_they_stand_and_those_of_deals_where_that_is_agreed
         let case = Case { partner, ..Case::default() };
         assert_eq!(case.body(&(imp(&given) + "}")), Ok(imp(&expected) + "}"));
     }
+}
+
+#[test]
+fn floors_by_duration_are_raised_to_the_partner_s() {
+    let partner = Partner { floor: Cpm::from_micros(3_000_000), ..fixture::partner() };
+    let case = Case { partner, ..Case::default() };
+    for (given, expected) in [
+        (
+            r#""durfloors":[{"bidfloor":2.0,"maxdur":15},{"mindur":16,"bidfloor":0},{"bidfloor":3.50}]"#,
+            r#""durfloors":[{"bidfloor":3,"maxdur":15},{"mindur":16,"bidfloor":3},{"bidfloor":3.50}]"#,
+        ),
+        (
+            r#""mincpmpersec": 0.10 "#,
+            r#""mincpmpersec": 0.1,"durfloors":[{"mindur":0,"bidfloor":3}] "#,
+        ),
+        // no name twice
+        (r#""durfloors":[],"mincpmpersec":0.10"#, r#""durfloors":[],"mincpmpersec":0.10"#),
+    ] {
+        let video = |floors: &str| {
+            imp(&format!(r#","bidfloor":3,"video":{{"mimes":["v/m"],{floors}}}"#)) + "}"
+        };
+        assert_eq!(case.body(&video(given)), Ok(video(expected)));
+    }
+    // those of a deal were agreed
+    let deal = imp(r#","bidfloor":3,"pmp":{"deals":[{"id":"d","durfloors":[{"bidfloor":1}]}]}"#);
+    assert_eq!(case.body(&(deal.clone() + "}")), Ok(deal + "}"));
+}
+
+#[test]
+fn media_that_the_partner_may_not_sell_are_left_out() {
+    let media = [Media::Banner].into_iter().collect();
+    let floor = Cpm::from_micros(3_000_000);
+    let case = Case { partner: Partner { media, floor, ..fixture::partner() }, ..Case::default() };
+    let request = |video: &str| imp(&format!(r#","bidfloor":3{video}"#)) + "}";
+    let video = r#","video":{"mimes":["v/m"],"durfloors":[{"bidfloor":1}]}"#;
+    assert_eq!(case.body(&request(video)), Ok(request("")));
+    assert_eq!(case.body(&request("")), Ok(request("")));
 }
 
 #[test]
