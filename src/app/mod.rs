@@ -34,9 +34,10 @@ use crate::reload::progress::Progress;
 use crate::runtime::listener;
 use books::Books;
 use console::{Console, ConsoleParts, ConsoleSettings};
+use log::Log;
 use start::Up;
 use status::Status;
-use std::io;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -76,31 +77,38 @@ pub struct ServeArgs {
 
 /// Serves until SIGTERM or SIGINT; gives the exit code of the process.
 pub fn serve(args: &ServeArgs) -> ExitCode {
-    log::init();
+    let log = match log::init() {
+        Ok(log) => log,
+        Err(fault) => {
+            // where this cannot be said either, the exit code says it
+            let _ = writeln!(io::stderr(), "cannot log: {fault}");
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default());
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(run(args)),
+        Ok(runtime) => runtime.block_on(run(args, &log)),
         Err(fault) => Err(fault),
     };
-    match result {
-        Ok(code) => code,
-        Err(fault) => {
-            error!(%fault, "cannot start");
-            ExitCode::FAILURE
-        }
-    }
+    let code = result.unwrap_or_else(|fault| {
+        error!(%fault, "cannot start");
+        ExitCode::FAILURE
+    });
+    log.end();
+    code
 }
 
-async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
+async fn run(args: &ServeArgs, log: &Log) -> io::Result<ExitCode> {
     let mut stop = Stop::install()?;
     // from here on it ends nothing, however early it comes
     let mut hangup = signal(SignalKind::hangup())?;
     let lifecycle = Arc::new(Lifecycle::default());
     let progress = Arc::new(Progress::default());
-    let status = Rc::new(Status::new(Arc::clone(&lifecycle), Arc::clone(&progress)));
+    let status = Status::new(Arc::clone(&lifecycle), Arc::clone(&progress), log.clone());
+    let status = Rc::new(status);
     let parts = start::Parts::of(&lifecycle);
     let operations = open_operations(args.operations, &status)?;
     info!(listener = "operations", address = %operations, "listening");
@@ -136,7 +144,7 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
     info!(workers = team.workers(), "ready");
 
     stop.asked().await;
-    let is_hurried = leave(&lifecycle, &config, &mut stop).await;
+    let is_hurried = leave((&lifecycle, &config), log, &mut stop).await;
     drop(reloading);
     lifecycle.advance(Phase::Closing);
     let ended = end((team, books), is_hurried, &mut stop).await;
@@ -149,10 +157,10 @@ async fn run(args: &ServeArgs) -> io::Result<ExitCode> {
 
 /// Says that it goes, and takes what still comes, for as long as is configured; `true`: a second
 /// signal wants it to go at once.
-async fn leave(lifecycle: &Lifecycle, config: &Config, stop: &mut Stop) -> bool {
+async fn leave((lifecycle, config): (&Lifecycle, &Config), log: &Log, stop: &mut Stop) -> bool {
     info!("draining");
     let settings = &config.edge.lifecycle;
-    end_at_last(settings.drain_min + settings.drain_max + OVERDUE);
+    end_at_last(settings.drain_min + settings.drain_max + OVERDUE, log.clone());
     tokio::select! {
         () = lifecycle.wind_down(settings) => false,
         () = stop.asked() => {
@@ -184,10 +192,11 @@ async fn end(
 }
 
 /// Ends the process where a drain hangs: an orchestrator would kill it later, and say less.
-fn end_at_last(after: Duration) {
+fn end_at_last(after: Duration, log: Log) {
     let watchdog = std::thread::Builder::new().name("gavel-end".to_owned()).spawn(move || {
         std::thread::sleep(after);
         error!(after_s = after.as_secs(), "the drain hangs: ended by force");
+        log.end();
         #[expect(clippy::exit, reason = "nothing else is left that could end it")]
         std::process::exit(1)
     });

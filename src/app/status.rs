@@ -4,6 +4,7 @@
 //! start can be read.
 
 use super::health::SilentList;
+use super::log::Log;
 use super::memory::MemoryState;
 use super::team::Vitals;
 use crate::capture::Stratum;
@@ -39,11 +40,12 @@ pub struct Status {
     progress: Arc<Progress>,
     memory: MemoryState,
     silent: SilentList,
+    log: Log,
 }
 
 impl Status {
     /// Of a process that has just started.
-    pub fn new(lifecycle: Arc<Lifecycle>, progress: Arc<Progress>) -> Self {
+    pub fn new(lifecycle: Arc<Lifecycle>, progress: Arc<Progress>, log: Log) -> Self {
         Self {
             lifecycle,
             started: clock::wall(),
@@ -52,6 +54,7 @@ impl Status {
             progress,
             memory: MemoryState::default(),
             silent: SilentList::default(),
+            log,
         }
     }
 
@@ -147,6 +150,7 @@ impl Status {
             capture: capture_state(&vitals.recorder.counters()),
             memory: self.memory_numbers(),
             silent: self.silent.borrow().clone(),
+            log_lines_dropped: self.log.dropped(),
             notices: notice_state(&vitals.notices, clock::wall()),
             books: vitals
                 .journal

@@ -6,6 +6,10 @@
 //! say that it is ready.
 
 use std::thread;
+use std::time::Duration;
+
+/// What is said of the end has so long to be written by the thread that writes the log.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// Held by a thread for as long as it runs: where it panics, the process ends.
 #[derive(Debug)]
@@ -16,6 +20,7 @@ impl Drop for Vital {
         if thread::panicking() {
             let thread = self.0;
             tracing::error!(thread, "a thread that must not stop has panicked: the process ends");
+            thread::sleep(LAST_WORDS);
             std::process::abort();
         }
     }

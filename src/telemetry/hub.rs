@@ -88,6 +88,7 @@ pub struct ProcessState {
     pub notices: NoticeState,
     /// `None`: there is no journal.
     pub books: Option<BooksState>,
+    pub log_lines_dropped: u64,
 }
 
 /// The memory of the process.

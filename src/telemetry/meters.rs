@@ -320,6 +320,11 @@ pub static NOTICES_OLDEST: Meter = gauge(
     "Age of the oldest durable notice that a bidder does not have yet and that is still tried",
     &[BIDDER],
 );
+pub static LOG_DROPPED: Meter = counter(
+    "gavel_log_lines_dropped_total",
+    "Log lines that were not written: nobody read standard output, or writing to it failed",
+    &[],
+);
 pub static STARTED: Meter =
     gauge("gavel_start_timestamp_seconds", "When the process started, since the Unix epoch", &[]);
 pub static BUILD: Meter = gauge(
@@ -329,7 +334,7 @@ pub static BUILD: Meter = gauge(
 );
 
 /// All, in the order in which they are shown.
-pub static ALL: [&Meter; 77] = [
+pub static ALL: [&Meter; 78] = [
     &REQUESTS,
     &IMPS_REFUSED,
     &LENIENCIES,
@@ -405,6 +410,7 @@ pub static ALL: [&Meter; 77] = [
     &NOTICES_PENDING,
     &NOTICES_DEAD,
     &NOTICES_OLDEST,
+    &LOG_DROPPED,
     &STARTED,
     &BUILD,
 ];

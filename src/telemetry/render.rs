@@ -186,6 +186,7 @@ mod tests {
             }],
             rates: Some((Duration::from_secs(60), false)),
             is_degraded: false,
+            log_lines_dropped: 8,
             capture: CaptureState {
                 records: vec![("sample", 3)],
                 dropped: vec![("queue_full", 1)],
@@ -274,6 +275,7 @@ mod tests {
             ("gavel_snapshot_generation", 4.0),
             (r#"gavel_source_refused{source="rules"}"#, 1.0),
             (r#"gavel_database_age_seconds{database="city"}"#, 1_500.0),
+            ("gavel_log_lines_dropped_total", 8.0),
             (r#"gavel_build_info{version="1.2.3"}"#, 1.0),
         ] {
             let got = series.get(id).copied().unwrap_or(f64::NAN);

@@ -24,6 +24,7 @@ mod groups;
 mod harness;
 mod journal;
 mod ledger;
+mod log;
 mod memory;
 mod notices;
 mod probes;

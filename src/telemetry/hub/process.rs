@@ -127,6 +127,7 @@ impl Hub {
             emit_books(books, &mut emit);
         }
         emit_notices(&process.notices, &mut emit);
+        emit(&m::LOG_DROPPED, &[], Value::Whole(process.log_lines_dropped));
         emit(&m::STARTED, &[], Value::Whole(process.started.as_secs()));
         emit(&m::BUILD, &[process.version], Value::Whole(1));
     }
