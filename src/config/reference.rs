@@ -26,7 +26,8 @@ pub fn markdown(rows: &[Row]) -> String {
          is a table that may stand any number of times. The values of `encryption_key`, `headers`, \
          `integrity_key`, `key`, `keys`, `secret` and `token` are shown to nobody; they alone may have \
          `${file:PATH}` (relative to the file that says so; a new line at its end is not part of it) \
-         and `${env:NAME}` in place of themselves or of a part.\n",
+         and `${env:NAME}` in place of themselves or of a part. All `partners` or all `bidders` are taken \
+         away by a restart only: a reload that would leave none where there are some is refused.\n",
     );
     let mut section = None;
     for row in rows {

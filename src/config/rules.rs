@@ -2,7 +2,8 @@
 //!
 //! Owns: [`Rules`], [`Draft`] and the checks that need more than one table. Never: a file's path or bytes.
 
-use super::fault::{Found, Place, nearest};
+use super::Report;
+use super::fault::{Fault, Found, Place, nearest};
 use super::files::Files;
 use super::floors::{self, FLOOR_ENTRIES_MAX};
 use super::reader::Table;
@@ -44,6 +45,26 @@ pub struct Rules {
     pub capture: Option<CaptureSettings>,
     /// What our notice URLs are made with, where there are any.
     pub issuer: Option<Arc<Issuer>>,
+}
+
+/// Whether a process that runs by `in_force` may take `new`: a file that was emptied by mistake reads
+/// like one that takes everybody away.
+pub fn check_reload(new: &Rules, in_force: &Rules, main: &Path) -> Result<(), Report> {
+    let lost = [
+        ("partners", new.partners.is_empty() && !in_force.partners.is_empty()),
+        ("bidders", new.bidders.is_empty() && !in_force.bidders.is_empty()),
+    ];
+    let faults: Vec<Fault> = lost
+        .into_iter()
+        .filter(|(_, is_lost)| *is_lost)
+        .map(|(path, _)| {
+            let place = Place { file: main.display().to_string(), path: path.to_owned() };
+            let wanted =
+                "there, one at least, as long as the process runs: to take all away, restart it";
+            place.fault(Found::Nothing, wanted, None)
+        })
+        .collect();
+    if faults.is_empty() { Ok(()) } else { Err(Report(faults)) }
 }
 
 /// A document of sellers larger than this is a mistake.

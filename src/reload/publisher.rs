@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::events::{self, Events};
 use crate::config::fault::chain;
 use crate::config::files::{Contents, Files};
-use crate::config::{self, Config, Report, checksums};
+use crate::config::{self, Config, Report, checksums, rules};
 use crate::enrich::databases::{Databases, RenewCheck, Renewal};
 use crate::http::admin::AdminAddress;
 use crate::lifecycle::spare::Spare;
@@ -249,14 +249,7 @@ impl Publisher {
             let files = Files::on_disk();
             let before = links(&self.now.files);
             let result = match config::load_from(&self.parts.main, &files) {
-                Ok(config) => match checksums::check(config.checksums.as_deref(), &files) {
-                    Ok(()) => {
-                        let running = (&self.now.config, &self.opened.2);
-                        let fits = events::check_reload(&config, running, &self.parts.main);
-                        fits.map(|()| config).map_err(|report| (report, "invalid"))
-                    }
-                    Err(report) => Err((report, "checksum")),
-                },
+                Ok(config) => self.check(&config, &files).map(|()| config),
                 Err(report) => {
                     let is_read = files.contents().len() == files.paths().len();
                     Err((report, if is_read { "invalid" } else { "unreadable" }))
@@ -265,6 +258,17 @@ impl Publisher {
             let paths = files.paths();
             (links(&self.now.files) == before).then_some(Read { files, paths, result })
         })
+    }
+
+    /// Whether this process may go over to rules that are good by themselves.
+    fn check(&self, config: &Config, files: &Files) -> Result<(), (Report, &'static str)> {
+        let (main, in_force) = (&self.parts.main, &self.now.config);
+        checksums::check(config.checksums.as_deref(), files)
+            .map_err(|report| (report, "checksum"))?;
+        rules::check_reload(&config.rules, &in_force.rules, main)
+            .map_err(|report| (report, "canary"))?;
+        events::check_reload(config, (in_force, &self.opened.2), main)
+            .map_err(|report| (report, "invalid"))
     }
 
     /// Databases of which at least one is new.

@@ -98,6 +98,37 @@ fn rules_that_no_process_could_start_with_do_not_take_the_place_of_the_last_good
 }
 
 #[test]
+fn rules_that_take_away_every_partner_or_every_bidder_are_not_taken() {
+    let place = Place::new();
+    let bidder = "[[bidders]]\nname = 'alpha'\nurl = 'http://127.0.0.1:9/'\n";
+    place.rules("one", bidder);
+    let server = place.start();
+    let tries = "gavel_reloads_total{source=\"rules\",result=\"canary\"}";
+    let refused = "gavel_source_refused{source=\"rules\"}";
+    let is_refused = |times: f64| {
+        wait_until("a refusal", || server.metric(tries) > times - 0.5);
+        assert!(server.metric(refused) > 0.5 && generation(&server) < 1.5);
+    };
+    place.put("gavel.toml", "");
+    is_refused(1.0);
+    place.rules("two", "");
+    is_refused(2.0);
+    let last = &place.snapshot()["sources"]["rules"]["last"];
+    assert!(last["faults"][0].as_str().unwrap().contains("bidders is missing"), "{last}");
+    place.rules("two", bidder);
+    wait_until("rules with both are taken", || generation(&server) > 1.5);
+    assert!(server.metric(refused) < 0.5);
+}
+
+#[test]
+fn rules_may_have_nobody_from_the_start_on() {
+    let place = Place::new();
+    let server = place.start();
+    place.rules("two", "");
+    wait_until("rules without a bidder are taken", || generation(&server) > 1.5);
+}
+
+#[test]
 fn a_database_that_is_broken_at_the_start_does_not_keep_kept_rules_from_serving() {
     let place = Place::new();
     let mut server = place.start();
