@@ -13,6 +13,9 @@ use toml::{Table, Value};
 /// A file with a secret that is larger is a mistake.
 const FILE_BYTES_MAX: u64 = 4096;
 
+/// No part of a secret at the start of its file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// What a reference begins with, and where it leads.
 const KINDS: [(&str, Kind); 2] = [("${file:", Kind::File), ("${env:", Kind::Environment)];
 
@@ -102,18 +105,30 @@ impl Elsewhere<'_> {
 
     fn look_up(&self, kind: Kind, name: &str) -> Result<String, String> {
         match kind {
-            Kind::Environment => (self.variable)(name)
-                .ok_or_else(|| format!("with an environment variable that is set, not {name:?}")),
+            Kind::Environment => {
+                (self.variable)(name).filter(|value| !is_blank(value)).ok_or_else(|| {
+                    format!("with an environment variable that is set and not empty, not {name:?}")
+                })
+            }
             Kind::File => {
                 let fault = |why: &str| format!("with a file that can be read: {name:?} {why}");
                 let read = self.files.read(&self.folder.join(name), FILE_BYTES_MAX);
                 let bytes = read.map_err(|why| fault(&why))?;
                 let text = String::from_utf8(bytes).map_err(|_| fault("is not UTF-8"))?;
-                // most tools end a file with a new line
+                if is_blank(&text) {
+                    return Err(fault("is empty"));
+                }
+                // most tools end a file with a new line, and some begin it with a byte order mark
+                let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&text);
                 Ok(text.trim_end_matches(['\r', '\n']).to_owned())
             }
         }
     }
+}
+
+/// Whether nothing is in it: no secret, but a file that was emptied or is still to be written.
+fn is_blank(text: &str) -> bool {
+    text.trim_start_matches(BYTE_ORDER_MARK).trim().is_empty()
 }
 
 /// What stands before the next reference, its kind, and what stands behind its colon.
@@ -130,10 +145,18 @@ mod tests {
 
     fn resolved(text: &str) -> (Table, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("key"), "of-a-file ${env:WHO}\r\n").unwrap();
-        std::fs::write(dir.path().join("long"), "x".repeat(4097)).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("key", "of-a-file ${env:WHO}\r\n");
+        write("marked", "\u{feff}of-an-editor\n");
+        write("long", &"x".repeat(4097));
+        write("empty", "");
+        write("blank", "\u{feff} \n");
         let files = Files::on_disk();
-        let variable = |name: &str| (name == "WHO").then(|| "of-the-environment".to_owned());
+        let variable = |name: &str| match name {
+            "WHO" => Some("of-the-environment".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
         let elsewhere = Elsewhere { folder: dir.path(), files: &files, variable: &variable };
         let mut table: Table = text.parse().unwrap();
         let faults = elsewhere.resolve("a.toml", &mut table);
@@ -144,7 +167,7 @@ mod tests {
     fn a_secret_may_stand_in_a_file_or_in_the_environment_and_is_put_in_once() {
         let (table, faults) = resolved(
             "token = '${env:WHO}'\n[[bidders]]\nheaders = ['X-A: 1', 'X-B: <${file:key}|${env:WHO}>']\n\
-             [[keys]]\nsecret = '${AUCTION_PRICE}'\n",
+             [[keys]]\nsecret = '${AUCTION_PRICE}'\nkey = '${file:marked}'\n",
         );
         assert_eq!(faults, [""; 0]);
         assert_eq!(table["token"].as_str(), Some("of-the-environment"));
@@ -152,20 +175,26 @@ mod tests {
         let expected = "X-B: <of-a-file ${env:WHO}|of-the-environment>";
         assert_eq!(headers[1].as_str(), Some(expected), "what was put in is not read again");
         assert_eq!(table["keys"][0]["secret"].as_str(), Some("${AUCTION_PRICE}"));
+        assert_eq!(table["keys"][0]["key"].as_str(), Some("of-an-editor"));
     }
 
     #[test]
     fn what_is_not_there_or_would_be_shown_is_a_fault_without_a_secret() {
         let (_, faults) = resolved(
             "key = 'hidden ${env:NOBODY}'\ntoken = '${file:none}'\nsecret = '${file:long}'\n\
-             [[partners]]\nname = '${env:WHO}'\nkeys = ['${env:WHO', 'x']\n",
+             [[partners]]\nname = '${env:WHO}'\nkeys = ['${env:WHO', 'x']\n\
+             [[bidders]]\nheaders = ['a: Bearer ${file:empty}', 'b: ${file:blank}', 'c: ${env:EMPTY}']\n",
         );
         let wanted = [
-            "a.toml: key: must be with an environment variable that is set, not \"NOBODY\"",
+            "a.toml: key: must be with an environment variable that is set and not empty, not \"NOBODY\"",
             "a.toml: token: must be with a file that can be read: \"none\" cannot be read: ",
             "a.toml: secret: must be with a file that can be read: \"long\" is 4097 bytes; at most",
             "a.toml: partners[0].name: must be without a reference: only `encryption_key`, ",
             "a.toml: partners[0].keys[0]: must be with a `}` behind what it refers to",
+            "a.toml: bidders[0].headers[0]: must be with a file that can be read: \"empty\" is empty",
+            "a.toml: bidders[0].headers[1]: must be with a file that can be read: \"blank\" is empty",
+            "a.toml: bidders[0].headers[2]: must be with an environment variable that is set and not \
+             empty, not \"EMPTY\"",
         ];
         assert_eq!(faults.len(), wanted.len(), "{faults:?}");
         for start in wanted {

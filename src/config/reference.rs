@@ -25,8 +25,9 @@ pub fn markdown(rows: &[Row]) -> String {
         "# Configuration reference\n\nWritten by `gavel reference`; do not edit. A path with `[]` \
          is a table that may stand any number of times. The values of `encryption_key`, `headers`, \
          `integrity_key`, `key`, `keys`, `secret` and `token` are shown to nobody; they alone may have \
-         `${file:PATH}` (relative to the file that says so; a new line at its end is not part of it) \
-         and `${env:NAME}` in place of themselves or of a part. All `partners` or all `bidders` are taken \
+         `${file:PATH}` (relative to the file that says so; neither a new line at \
+         its end nor a byte order mark at its start is part of it) and `${env:NAME}` in place of \
+         themselves or of a part; empty, either is a fault. All `partners` or all `bidders` are taken \
          away by a restart only: a reload that would leave none where there are some is refused.\n",
     );
     let mut section = None;
