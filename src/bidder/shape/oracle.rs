@@ -59,6 +59,21 @@ fn is_floor(path: &str, objects: [&str; 3]) -> bool {
     objects.iter().any(|object| path.strip_prefix(object).is_some_and(|rest| names.contains(&rest)))
 }
 
+/// Whether a path is that of a place or of something in it.
+fn is_under(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+/// Whether a partner's floor may stand there: where one stood, and in `durfloors` of its own.
+fn may_be_raised(path: &str, is_in_input: bool) -> bool {
+    let streams = [".imp[].video", ".imp[].audio"];
+    let in_ranges =
+        |stream: &str| path.strip_prefix(stream).is_some_and(|rest| rest.starts_with(".durfloors"));
+    path == ".imp[].bidfloor"
+        || is_floor(path, [streams[0], streams[1], streams[0]])
+        || !is_in_input && streams.into_iter().any(in_ranges)
+}
+
 const MOVES: [(&str, &[&str]); 4] = [
     (".regs", &["gdpr", "us_privacy", "gpp", "gpp_sid"]),
     (".user", &["consent", "eids"]),
@@ -168,12 +183,37 @@ impl Case {
         !self.bidder.seats.allowed.is_empty() || !self.bidder.seats.blocked.is_empty()
     }
 
+    /// Whether the value at a path is told to nobody under a strict disclosure.
+    fn is_withheld(&self, path: &str) -> bool {
+        let geo = [".user.geo", ".device.geo"].iter().find_map(|geo| path.strip_prefix(geo));
+        match geo {
+            Some(rest) => {
+                let kept =
+                    [".type", ".ipservice", ".country", ".region", ".regionfips104", ".utcoffset"];
+                let is_kept = kept.contains(&rest)
+                    || self.level == Level::Strict && [".metro", ".city"].contains(&rest);
+                !rest.is_empty() && !is_kept
+            }
+            None if path.starts_with(".user.") => {
+                !is_under(path, ".user.consent")
+                    && !is_under(path, ".user.ext.consent")
+                    && path != ".user.ext"
+            }
+            None if path.starts_with(".device.ext.") => !is_under(path, ".device.ext.atts"),
+            None => path.strip_prefix(".device.").is_some_and(|rest| {
+                let kept = concat!(
+                    " dnt lmt ua devicetype make model os osv hwv h w language carrier ",
+                    "connectiontype ppi pxratio js geofetch flashver langb mccmnc ext geo ",
+                );
+                let first = rest.split(['.', '[']).next().unwrap();
+                !kept.contains(&format!(" {first} "))
+            }),
+        }
+    }
+
     /// Whether the value at a path may be added, removed or rewritten; `imp[3]` reads `imp[]`.
     fn may_change(&self, path: &str, is_in_input: bool) -> bool {
-        let under = |place: &str| {
-            path.strip_prefix(place)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
+        let under = |place: &str| is_under(path, place);
         let moves = MOVES.iter().any(|(object, names)| {
             names.iter().any(|name| {
                 under(&format!("{object}.{name}")) || under(&format!("{object}.ext.{name}"))
@@ -195,28 +235,7 @@ impl Case {
             ".device.os",
             ".device.devicetype",
         ];
-        let geo = [".user.geo", ".device.geo"].iter().find_map(|geo| path.strip_prefix(geo));
-        let strict = match geo {
-            Some(rest) => {
-                let kept =
-                    [".type", ".ipservice", ".country", ".region", ".regionfips104", ".utcoffset"];
-                let is_kept = kept.contains(&rest)
-                    || self.level == Level::Strict && [".metro", ".city"].contains(&rest);
-                !rest.is_empty() && !is_kept
-            }
-            None if path.starts_with(".user.") => {
-                !under(".user.consent") && !under(".user.ext.consent") && path != ".user.ext"
-            }
-            None if path.starts_with(".device.ext.") => !under(".device.ext.atts"),
-            None => path.strip_prefix(".device.").is_some_and(|rest| {
-                let kept = concat!(
-                    " dnt lmt ua devicetype make model os osv hwv h w language carrier ",
-                    "connectiontype ppi pxratio js geofetch flashver langb mccmnc ext geo ",
-                );
-                let first = rest.split(['.', '[']).next().unwrap();
-                !kept.contains(&format!(" {first} "))
-            }),
-        };
+        let strict = self.is_withheld(path);
         let strict_prebid =
             [".ext.prebid.data", ".ext.prebid.page_view_ids"].into_iter().any(under);
         path == ".tmax"
@@ -226,13 +245,7 @@ impl Case {
             || moves
             || grows
             || path == ".at" && self.partner.auction_type.is_some()
-            || self.partner.floor > Cpm::ZERO
-                && (path == ".imp[].bidfloor"
-                    || is_floor(path, [".imp[].video", ".imp[].audio", ".imp[].video"])
-                    || !is_in_input
-                        && [".imp[].video.durfloors", ".imp[].audio.durfloors"]
-                            .into_iter()
-                            .any(under))
+            || self.partner.floor > Cpm::ZERO && may_be_raised(path, is_in_input)
             || !self.partner.margin.open.is_none()
                 && is_floor(path, [".imp[]", ".imp[].video", ".imp[].audio"])
             || !self.partner.margin.on_deals.is_none() && is_floor(path, [".imp[].pmp.deals[]"; 3])
