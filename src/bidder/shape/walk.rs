@@ -224,14 +224,15 @@ impl<'a, 'd> Walk<'a, 'd> {
         let least = media
             .filter(|_| deal.is_none())
             .map_or(Cpm::ZERO, |(media, _)| pricing.sent_least(media, currency));
-        let mut text = Vec::with_capacity(16);
         match spot.price {
             SpotPrice::Flat(floor) => {
                 let sent = pricing.sent(floor, (currency, currency), rate)?.max(least);
                 if sent == floor && !spot.is_raised {
                     return None;
                 }
+                let mut text = Vec::with_capacity(16);
                 sent.write_decimal(&mut text);
+                Some(text)
             }
             SpotPrice::BySecond(floor) => {
                 // a floor for ads of any length stands beside it, where no other does
@@ -248,15 +249,16 @@ impl<'a, 'd> Walk<'a, 'd> {
                 } else {
                     pricing.sent_by_second(floor, currency, rate)
                 };
+                let mut text = Vec::with_capacity(16);
                 sent.write_decimal(&mut text);
                 if is_beside {
                     text.extend_from_slice(b",\"durfloors\":[{\"mindur\":0,\"bidfloor\":");
                     least.write_decimal(&mut text);
                     text.extend_from_slice(b"}]");
                 }
+                Some(text)
             }
         }
-        Some(text)
     }
 
     /// The floor to be written, and its currency; `None`: the imp's stays as it came.
