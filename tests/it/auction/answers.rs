@@ -52,16 +52,7 @@ fn lives(imp: &Json, own: &Json) -> (u64, Json) {
     let wall = seconds(1_800_000_000);
     let plain = Seller::plain(&case.partner);
     let seller = Seller { issuer: Some(&issuer), secret: &[7; 32], wall, ..plain };
-    let (answers, result) = (case.answered(), case.run());
-    let response = Response {
-        request: &case.request,
-        answers: &answers,
-        result: &result,
-        bidid: (1, 1),
-        ext: None,
-        seller,
-    };
-    let answer: Json = serde_json::from_slice(&write(&response)).unwrap();
+    let answer = case.reply(seller);
     let sold = &answer["seatbid"][0]["bid"][0];
     let (_, token) = sold["burl"].as_str().unwrap().split_once("/e/").unwrap();
     let (token, _) = token.split_once('?').unwrap();

@@ -4,7 +4,6 @@ use super::fixture::{Case, banner, bid, bids, cpm, partner, price};
 use gavel::admit;
 use gavel::admit::limits::Limits;
 use gavel::arrival::Body;
-use gavel::exchange::respond::{Response, write};
 use gavel::exchange::sell::Seller;
 use gavel::journal::dedupe::{Claim, Dedupe};
 use gavel::ledger::sale::{Sale, Trouble};
@@ -87,17 +86,7 @@ fn a_nurl_that_gives_the_markup_stays() {
     case.partner.awards_by_answer = true;
     let issuer = issuer();
     let seller = Seller { issuer: Some(&issuer), wall: WALL, ..Seller::plain(&case.partner) };
-    let (answers, result) = (case.answered(), case.run());
-    let response = Response {
-        request: &case.request,
-        answers: &answers,
-        result: &result,
-        bidid: (1, 1),
-        ext: None,
-        seller,
-    };
-    let text = String::from_utf8(write(&response)).unwrap();
-    let text: Json = serde_json::from_str(&text).unwrap();
+    let text = case.reply(seller);
     let bid = &text["seatbid"][0]["bid"][0];
     assert_eq!(bid["nurl"], "https://b.example/markup");
     assert!(bid["burl"].as_str().unwrap().starts_with("https://x.example/e/"), "{bid}");
@@ -114,16 +103,7 @@ fn two_groups_of_one_seat_stay_two() {
     }));
     let case =
         Case::new(&json!({ "imp": imps }), &[("a", json!({ "seatbid": [of("1"), of("2")] }))]);
-    let (answers, result) = (case.answered(), case.run());
-    let response = Response {
-        request: &case.request,
-        answers: &answers,
-        result: &result,
-        bidid: (1, 1),
-        ext: None,
-        seller: Seller::plain(&case.partner),
-    };
-    let text: Json = serde_json::from_slice(&write(&response)).unwrap();
+    let text = case.reply(Seller::plain(&case.partner));
     let groups: Vec<_> = text["seatbid"]
         .as_array()
         .unwrap()

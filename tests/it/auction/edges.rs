@@ -1,28 +1,12 @@
 //! Prices, floors, pods and limits at their edges: who pays what, and who is told what.
 
 use super::fixture::{Case, banner, bid, bids, cpm, currency, one_imp, pmp, price};
+use super::min_to_win::told;
 use gavel::auction::rules::{FloorRule, Level};
 use gavel::money::Currency;
 use serde_json::{Value as Json, json};
 
 const VAST: &str = "<VAST version=\"4.0\"><Ad/></VAST>";
-
-fn told(case: &Case) -> Vec<String> {
-    let (answers, result) = (case.answered(), case.run());
-    let least = |price: Option<gavel::money::Cpm>| {
-        price.map_or_else(|| "none".to_owned(), |price| price.to_string())
-    };
-    let name = |at: gavel::auction::offer::BidRef| {
-        let (answered, _, bid) = at.resolve(&answers).unwrap();
-        format!("{}/{}", answered.name, answered.answer.text(bid.id))
-    };
-    let wins = result.wins.iter().map(|win| {
-        format!("{} {} {}", name(win.at), win.clearing_in_bid_currency, least(win.min_to_win))
-    });
-    let losses =
-        result.losses.iter().map(|loss| format!("{} - {}", name(loss.at), least(loss.min_to_win)));
-    wins.chain(losses).collect()
-}
 
 /// One video imp (floor 1) with members of the video and of the imp, and bids.
 fn video(request: &Json, stream: &Json, more: &Json, each: &[Json]) -> Case {

@@ -11,6 +11,8 @@ use gavel::auction::rules::{FloorIndex, FloorRule};
 use gavel::bid::BidAnswer;
 use gavel::bidder::Targeting;
 use gavel::bidder::answer::{AnswerScratch, read};
+use gavel::exchange::respond::{Response, write};
+use gavel::exchange::sell::Seller;
 use gavel::facts::Facts;
 use gavel::money::{Cpm, Currency, Rates};
 use gavel::openrtb::ids::{BidderId, PartnerId};
@@ -106,6 +108,20 @@ impl Case {
                 answer,
             })
             .collect()
+    }
+
+    /// What the partner gets, by this seller.
+    pub fn reply(&self, seller: Seller<'_>) -> Json {
+        let (answers, result) = (self.answered(), self.run());
+        let response = Response {
+            request: &self.request,
+            answers: &answers,
+            result: &result,
+            bidid: (1, 1),
+            ext: None,
+            seller,
+        };
+        serde_json::from_slice(&write(&response)).unwrap()
     }
 
     pub fn run(&self) -> AuctionResult {
