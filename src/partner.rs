@@ -276,7 +276,16 @@ impl Network {
         };
         let width = if address.is_ipv4() { 32 } else { 128 };
         let prefix = bits.unwrap_or(width);
-        (prefix <= width).then_some(Self { address, prefix })
+        if prefix > width {
+            return None;
+        }
+        // a range of IPv4-mapped addresses is one of IPv4, as whom it is asked for
+        match (address, address.to_canonical(), prefix.checked_sub(96)) {
+            (IpAddr::V6(_), mapped @ IpAddr::V4(_), Some(prefix)) => {
+                Some(Self { address: mapped, prefix })
+            }
+            _ => Some(Self { address, prefix }),
+        }
     }
 
     /// Whether the address is in the range; IPv4-mapped IPv6 counts as IPv4.
@@ -422,6 +431,9 @@ mod tests {
             ("192.0.2.7", "192.0.2.8", false),
             ("0.0.0.0/0", "203.0.113.9", true),
             ("192.0.2.0/24", "::ffff:192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.3.9", false),
+            ("::ffff:192.0.2.7", "192.0.2.7", true),
             ("2001:db8::/32", "2001:db8:1::1", true),
             ("2001:db8::/32", "2001:db9::1", false),
             ("::/0", "2001:db9::1", true),
