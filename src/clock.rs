@@ -64,6 +64,9 @@ impl Anchor {
 /// The wall clock may be off by so much before that is a jump.
 const JUMP: Duration = Duration::from_secs(10);
 
+/// For so long the clock of a start may be wrong.
+const DOUBT_MAX: Duration = Duration::from_secs(3_600);
+
 /// What the wall clock did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -106,8 +109,9 @@ impl Steady {
     /// The time, and what is to be told of the wall clock: each jump once.
     pub fn look(&mut self, now: Anchor) -> (Duration, Option<Turn>) {
         let (time, turn) = self.without_jumps(now);
-        let is_over =
-            |since: Instant| now.monotonic.saturating_duration_since(since) >= self.believe_after;
+        // whoever sets clocks has done so by then
+        let doubt_for = self.believe_after.min(DOUBT_MAX);
+        let is_over = |since: Instant| now.monotonic.saturating_duration_since(since) >= doubt_for;
         self.doubt.take_if(|(since, _)| is_over(*since));
         (time.saturating_sub(self.doubt.map_or(Duration::ZERO, |(_, ahead)| ahead)), turn)
     }

@@ -14,13 +14,8 @@ use crate::openrtb::ids::Media;
 use crate::request::stream::{ByDuration, DurFloor, Pod, PriceSpot, Slots, SpotPrice, Stream};
 use crate::request::{Banner, Key, List, Native, Ratio, Size};
 
-/// What is read of a video or an audio, and of a floor by duration, in its own letters.
-#[rustfmt::skip]
-const STREAM: [Key; 13] = [
-    Key::Mimes, Key::Minduration, Key::Maxduration, Key::Rqddurs, Key::Battr, Key::Podid,
-    Key::Poddur, Key::Maxseq, Key::Slotinpod, Key::Poddedupe, Key::Maxextended, Key::Mincpmpersec,
-    Key::Durfloors,
-];
+/// What is written into a video or an audio, and read of a floor by duration, in its own letters.
+const STREAM: [Key; 2] = [Key::Mincpmpersec, Key::Durfloors];
 const DUR_FLOOR: [Key; 3] = [Key::Mindur, Key::Maxdur, Key::Bidfloor];
 
 /// The numbers of a size: of a `Format`, or of a `Banner` itself.

@@ -29,10 +29,10 @@ use std::cmp::Ordering;
 pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     let Screened { mut offers, mut losses, short, mut groups } = screened;
     let likeness = pick::likeness(terms, &offers);
-    let mut picked = pick((terms, &likeness), &offers);
     if !groups.is_empty() {
-        picked = settle_groups((terms, &likeness), &mut offers, &mut losses, &mut groups);
+        settle_groups((terms, &likeness), &mut offers, &mut losses, &mut groups);
     }
+    let picked = pick((terms, &likeness), &offers, true);
     let wins = price::wins(terms, &offers, &picked);
     let sold = Sold { terms, offers: &offers, picked: &picked, wins: &wins };
     sold.tell_short(&short, &mut losses);
@@ -42,8 +42,8 @@ pub fn clear(terms: &Terms<'_>, screened: Screened<'_>) -> AuctionResult {
     AuctionResult { currency: terms.currency, auction_type: terms.auction_type, wins, losses }
 }
 
-fn pick((terms, likeness): (&Terms<'_>, &Likeness), offers: &[Offer<'_>]) -> Picked {
-    pick::pick((terms, likeness), offers, |one, other| rank(terms, one, other))
+fn pick(known: (&Terms<'_>, &Likeness), offers: &[Offer<'_>], is_last: bool) -> Picked {
+    pick::pick(known, (offers, is_last), |one, other| rank(known.0, one, other))
 }
 
 /// An auction whose winners are known.
@@ -138,10 +138,10 @@ fn settle_groups(
     offers: &mut Vec<Offer<'_>>,
     losses: &mut Vec<Loss>,
     groups: &mut Vec<Group>,
-) -> Picked {
+) {
     let mut round = 0u32;
     loop {
-        let picked = pick((terms, likeness), offers);
+        let picked = pick((terms, likeness), offers, false);
         let incomplete = |group: &Group| {
             group.is_hopeless || won(terms, group, &picked, offers) != (group.imps, group.ads)
         };
@@ -149,7 +149,7 @@ fn settle_groups(
             let worth = |group: &Group| worth(group, offers);
             worth(one).cmp(&worth(other)).then_with(|| order(terms, one).cmp(&order(terms, other)))
         });
-        let Some(worst) = worst.copied() else { return picked };
+        let Some(worst) = worst.copied() else { return };
         let is_last_round = round >= terms.input.settings.group_rounds_max;
         let goes =
             |answer: u32, seat: u32| is_last_round || (answer, seat) == (worst.answer, worst.seat);

@@ -101,10 +101,11 @@ pub fn likeness<'o>(terms: &Terms<'_>, offers: &'o [Offer<'o>]) -> Likeness {
     Likeness::of(terms, offers.iter().filter(in_pods))
 }
 
-/// The winners of every imp; `rank` orders offers of one imp.
+/// The winners of every imp; `rank` orders offers of one imp. `is_last`: what keeps the others out is
+/// asked afterwards.
 pub fn pick<'o>(
     (terms, likeness): (&Terms<'_>, &Likeness),
-    offers: &'o [Offer<'o>],
+    (offers, is_last): (&'o [Offer<'o>], bool),
     rank: impl Fn(&Offer<'o>, &Offer<'o>) -> Ordering,
 ) -> Picked {
     let imps = &terms.input.request.view.imps;
@@ -120,7 +121,7 @@ pub fn pick<'o>(
             (Some(one), Some(other)) => rank(other, one),
             _ => Ordering::Equal,
         });
-        Filler { terms, likeness, offers }.fill(&own, &mut picked);
+        Filler { terms, likeness, offers, is_last }.fill(&own, &mut picked);
     }
     picked
 }
@@ -147,6 +148,7 @@ struct Filler<'f> {
     terms: &'f Terms<'f>,
     likeness: &'f Likeness,
     offers: &'f [Offer<'f>],
+    is_last: bool,
 }
 
 impl Filler<'_> {
@@ -160,6 +162,9 @@ impl Filler<'_> {
         let mut room = best.map(|best| (room(terms, best), best.media));
         for (at, offer) in own() {
             if room.is_some_and(|(room, _)| room.ads == 0) {
+                if !self.is_last {
+                    return;
+                }
                 self.outbid((at, offer), picked);
                 continue;
             }
@@ -172,11 +177,12 @@ impl Filler<'_> {
                     picked.winners.push(at);
                     room = Some(left);
                 }
-                (apart, _) => {
+                (apart, _) if self.is_last => {
                     let why = Some(apart.map_or(LossReason::NoRoom, LossReason::Apart));
                     let rivals = self.rivals(offer, picked);
                     picked.kept_out.insert(at, KeptOut { why, rivals });
                 }
+                _ => {}
             }
         }
     }

@@ -334,9 +334,14 @@ fn put<T>(place: &mut T, read: Option<T>) -> Fate {
     Fate::Passed
 }
 
-/// What says nothing.
+/// What says nothing: also as writers have it that know one kind of empty table.
 fn is_silent(value: Value<'_>) -> bool {
-    matches!(value.kind(), Kind::Null | Kind::Text(""))
+    match value.kind() {
+        Kind::Null | Kind::Text("") | Kind::Bool(false) => true,
+        Kind::Array(mut elements) => elements.next().is_none(),
+        Kind::Object(members) => members.count() == 0,
+        _ => false,
+    }
 }
 
 /// A run of an arena from `first` up to its end. Arenas are shorter than the body, whose offsets
@@ -378,7 +383,7 @@ fn string(value: Value<'_>) -> Text {
 
 /// An id that rules are about; `None`: something is said that is none.
 fn id(value: Value<'_>) -> Option<Text> {
-    let is_id = matches!(value.kind(), Kind::Text(_) | Kind::Number(_) | Kind::Null);
+    let is_id = matches!(value.kind(), Kind::Text(_) | Kind::Number(_)) || is_silent(value);
     is_id.then(|| text(value))
 }
 

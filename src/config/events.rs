@@ -278,9 +278,9 @@ fn journal(root: &mut Table, folder: &Path) -> Option<journal::Settings> {
     let spill_dir = t.parsed(
         "spill_dir",
         "a path to a folder",
-        "Where it goes on when `dir` fails, hangs or is full: another disk. Once it has records, the journal \
-         does not begin without it: a file `spill-folder` in `dir` says which it is, and is removed by \
-         whoever knows that it is lost.",
+        "Where it goes on when `dir` fails, hangs or is full: another disk, which lives as long as `dir`. A \
+         journal that was not ended in order, or has records here, does not begin without it: a file \
+         `spill-folder` in `dir` says which it is, and is removed by whoever knows that it is lost.",
         path,
     );
     let d = journal::Settings::new(dir.clone().unwrap_or_default());

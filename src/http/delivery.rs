@@ -33,7 +33,7 @@ pub struct Content {
 #[derive(Debug)]
 pub struct Parcel {
     bytes: Bytes,
-    _delivery: Option<Delivery>,
+    delivery: Option<Delivery>,
 }
 
 /// Bytes of answers that wait on all connections of a worker.
@@ -48,6 +48,9 @@ pub struct Untaken {
     first: Cell<usize>,
     bytes: Cell<usize>,
     all: Waiting,
+    /// Whether some of them were taken since this was last asked, and when that was.
+    has_moved: Cell<bool>,
+    moved: Cell<Option<u32>>,
 }
 
 /// One of them.
@@ -90,9 +93,14 @@ impl Untaken {
         reply.map(|bytes| Content { bytes, delivery: Some(delivery) })
     }
 
-    /// Since when the oldest waits.
-    pub fn since(&self) -> Option<u32> {
-        self.given.borrow().front().copied().flatten()
+    /// Since when the oldest waits and nothing is taken.
+    pub fn since(&self, now: u32) -> Option<u32> {
+        if self.has_moved.take() {
+            self.moved.set(Some(now));
+        }
+        let given = self.given.borrow().front().copied().flatten()?;
+        let is_later = |moved: &u32| moved.wrapping_sub(given) < u32::MAX / 2;
+        Some(self.moved.get().filter(is_later).unwrap_or(given))
     }
 
     /// Bytes that wait.
@@ -139,7 +147,7 @@ impl Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Parcel>, Infallible>>> {
         let Self { bytes, delivery } = &mut *self;
-        let mut sealed = |bytes| Parcel { bytes, _delivery: delivery.take() };
+        let mut sealed = |bytes| Parcel { bytes, delivery: delivery.take() };
         let next = Pin::new(bytes).poll_frame(cx);
         next.map_ok(|frame| frame.map_data(&mut sealed))
     }
@@ -164,6 +172,9 @@ impl Buf for Parcel {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        if let Some(delivery) = &self.delivery {
+            delivery.untaken.has_moved.set(true);
+        }
     }
 }
 
@@ -183,27 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn who_takes_an_answer_slowly_takes_it() {
+        let untaken = Untaken::new(&Waiting::default());
+        let (mut slow, other) = (untaken.give(answer(b"123"), 10), untaken.give(answer(b"4"), 11));
+        let mut bytes = parcel(&mut slow);
+        assert_eq!(untaken.since(20), Some(10));
+        bytes.advance(1);
+        assert_eq!([untaken.since(30), untaken.since(40)], [Some(30), Some(30)]);
+        // it holds for what waits beside it, and not for what comes later
+        drop((bytes, slow));
+        assert_eq!(untaken.since(40), Some(30));
+        let _third = untaken.give(answer(b"5"), 60);
+        drop(other);
+        assert_eq!(untaken.since(70), Some(60));
+    }
+
+    #[test]
     fn an_answer_waits_until_its_bytes_are_gone_in_whatever_order() {
         let all = Waiting::default();
         let (one, other) = (Untaken::new(&all), Untaken::new(&all));
         let (mut first, second, third) =
             (one.give(answer(b"1"), 10), one.give(answer(b"22"), 20), one.give(answer(b"333"), 30));
         let elsewhere = other.give(answer(b"4444"), 15);
-        assert_eq!((one.since(), one.bytes(), all.get()), (Some(10), 6, 10));
+        assert_eq!((one.since(50), one.bytes(), all.get()), (Some(10), 6, 10));
         drop(second);
-        assert_eq!((one.since(), one.bytes()), (Some(10), 4));
+        assert_eq!((one.since(50), one.bytes()), (Some(10), 4));
         let bytes = parcel(&mut first);
         drop(first);
-        assert_eq!((bytes.chunk(), one.since()), (&b"1"[..], Some(10)), "with the codec");
+        assert_eq!((bytes.chunk(), one.since(50)), (&b"1"[..], Some(10)), "with the codec");
         drop(bytes);
-        assert_eq!((one.since(), one.bytes(), all.get()), (Some(30), 3, 7));
+        assert_eq!((one.since(50), one.bytes(), all.get()), (Some(30), 3, 7));
         let fourth = one.give(answer(b"1"), 40);
         drop(third);
-        assert_eq!((one.since(), other.since()), (Some(40), Some(15)));
+        assert_eq!((one.since(50), other.since(50)), (Some(40), Some(15)));
         drop((fourth, elsewhere));
-        assert_eq!((one.since(), other.since(), all.get()), (None, None, 0));
+        assert_eq!((one.since(50), other.since(50), all.get()), (None, None, 0));
         assert!(one.give(answer(b""), 50).body().is_end_stream());
-        assert_eq!(one.since(), None, "there is nothing to take");
+        assert_eq!(one.since(50), None, "there is nothing to take");
     }
 
     #[test]

@@ -248,6 +248,11 @@ fn status(refusal: Refusal, shed: ShedStyle) -> StatusCode {
     }
 }
 
+/// Says of an answer that its bytes are the process's own, whoever asks for them: they take no memory,
+/// however long a peer takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared;
+
 /// The document of our sellers, to anybody who asks with `GET` or `HEAD`.
 pub fn sellers(method: &Method, json: Bytes) -> Reply {
     if *method != Method::GET && *method != Method::HEAD {
@@ -259,6 +264,7 @@ pub fn sellers(method: &Method, json: Bytes) -> Reply {
     let mut reply = Response::new(Full::new(body));
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply.headers_mut().insert(CONTENT_LENGTH, length);
+    reply.extensions_mut().insert(Shared);
     reply
 }
 

@@ -268,7 +268,7 @@ impl Watch {
     fn cut_reason(&self, now: Ms, is_short: bool) -> Option<ConnectionCut> {
         let is_past = |due: Option<Ms>| due.is_some_and(|due| is_due(now, due));
         let patience = if is_short { self.ledger.write / 4 } else { self.ledger.write };
-        let untaken_due = self.untaken.since().map(|since| since.wrapping_add(patience));
+        let untaken_due = self.untaken.since(now).map(|since| since.wrapping_add(patience));
         if is_past(self.write_due.get()) || is_past(untaken_due) {
             Some(ConnectionCut::SlowReader)
         } else if self.stage.get() == Stage::Head

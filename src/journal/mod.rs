@@ -304,8 +304,8 @@ pub enum JournalFault {
     #[error("{} and the segment behind it both have records from sequence {first} on: files of two journals", .path.display())]
     Both { path: PathBuf, first: u64 },
     #[error(
-        "the journal goes on in {}, and {} is not that folder: bring it back (or, where it is lost for good, \
-         and the events in it, remove {})",
+        "the journal may have gone on in {}, and {} is not that folder, or a new one: bring it back (or, where it \
+         is lost for good, with the events that may be in it, remove {})",
         .spill.display(),
         .given.as_ref().map_or("nothing".to_owned(), |given| given.display().to_string()),
         .mark.display()

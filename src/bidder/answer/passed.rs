@@ -39,7 +39,8 @@ pub(super) fn fate(entry: &Entry<'_>) -> Fate {
     match known {
         Some(known) if known.is_of(entry.value) => Fate::Passed,
         Some(_) => Fate::LeftOut,
-        None if entry.key == Key::Other && is_double(entry.name) => Fate::Malformed,
+        // no reader takes it for the one that we write
+        None if entry.key == Key::Other && is_double(entry.name) => Fate::LeftOut,
         None => Fate::Passed,
     }
 }

@@ -134,9 +134,10 @@ fn what_cannot_be_judged_marks_its_bid_alone() {
         ("4", true),
         ("null", true),
         (r#"{"price":1,"price":2}"#, true),
-        (r#"{"price":1,"Price":2}"#, true),
-        (r#"{"dealid":{}}"#, true),
-        (r#"{"cat":[{}]}"#, true),
+        (r#"{"price":1,"Price":2}"#, false),
+        (r#"{"dealid":{"id":"d"}}"#, true),
+        (r#"{"cat":[{"id":"IAB1"}]}"#, true),
+        (r#"{"dealid":{},"cat":[{}],"attr":false}"#, false),
         (r#"{"cat":[null],"name":1,"Name":2,"ext":4}"#, false),
     ] {
         let answer = read_text(&format!(r#"{{"id":"r1","seatbid":[{{"bid":[{bid},{{}}]}}]}}"#));

@@ -202,10 +202,18 @@ impl<'a, 'd> Walk<'a, 'd> {
     /// The floors inside of the imp's members that our margin, rounding or the partner raises, as they
     /// are written; none of a medium that is left out.
     fn marked_up(&self, imp: &Imp, left_out: &[Change<'_>]) -> Vec<(Element, Vec<u8>)> {
-        let spots = self.request.price_spots(imp.price_spots).iter();
-        let marked = spots.filter_map(|spot| {
-            let members = self.request.members(&imp.object);
-            let around = members.iter().find(|member| spot.at.end <= member.value_end)?;
+        let spots = self.request.price_spots(imp.price_spots);
+        if spots.is_empty() {
+            return Vec::new();
+        }
+        // the few that floors stand in: an imp may have thousands of others
+        let is_holder = |member: &&Member| {
+            member.key == Key::Pmp || moves::MEDIA.iter().any(|(_, name)| name.0 == member.key)
+        };
+        let members = self.request.members(&imp.object);
+        let holders: smallvec::SmallVec<[&Member; 6]> = members.iter().filter(is_holder).collect();
+        let marked = spots.iter().filter_map(|spot| {
+            let around = holders.iter().find(|member| spot.at.end <= member.value_end)?;
             let is_gone = |one: &Change<'_>| one.value.is_none() && one.name.0 == around.key;
             let is_left_out = left_out.iter().any(is_gone);
             Some((spot.at, self.spot(imp, spot, around).filter(|_| !is_left_out)?))

@@ -5,7 +5,7 @@
 
 use super::{Ledger, Order, Stage, Watch};
 use crate::http::delivery::{self, Sent};
-use crate::http::reply::Reply;
+use crate::http::reply::{Reply, Shared};
 use crate::telemetry::cells::ConnectionCut;
 use std::rc::Rc;
 
@@ -36,11 +36,13 @@ impl Ledger {
     /// `most` bytes with it (0: any number may be), the connection with the most of them goes; one
     /// answer alone always has room.
     pub fn hand(&self, reply: Reply, watch: &Watch, most: usize) -> Sent {
-        if !watch.is_h2.get() {
+        let size = delivery::size(&reply);
+        let is_shared = || reply.extensions().get::<Shared>().is_some();
+        if !watch.is_h2.get() || size == 0 || is_shared() {
             return delivery::plain(reply);
         }
         let waiting = &self.clockwork.waiting;
-        let room = most.saturating_sub(delivery::size(&reply));
+        let room = most.saturating_sub(size);
         while most > 0 && waiting.get() > room {
             let Some(largest) = self.largest() else { break };
             largest.untaken.write_off();
@@ -70,7 +72,10 @@ impl Ledger {
     fn longest(&self, stage: Stage, least: u32) -> Option<Rc<Watch>> {
         let (now, watches) = (self.clockwork.now.get(), self.watches.borrow());
         let there = watches.iter().filter(|watch| {
-            watch.stage.get() == stage && !watch.is_ending() && watch.stands_for(now) >= least
+            watch.stage.get() == stage
+                && watch.untaken.bytes() == 0
+                && !watch.is_ending()
+                && watch.stands_for(now) >= least
         });
         there.max_by_key(|watch| watch.stands_for(now)).cloned()
     }
