@@ -148,7 +148,7 @@ fn http_times(t: &mut Table) -> HttpSettings {
             "write_time",
             d.write_time,
             ms(100)..=s(60),
-            "A peer that does not take an answer, or on HTTP/2 one of them, is cut after this; on \
+            "A peer that takes nothing of its answers for so long is cut; on \
              HTTP/2 after a quarter of it while memory is so short that requests are shed.",
         ),
         grace: t.duration(

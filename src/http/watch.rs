@@ -3,8 +3,8 @@
 //! Owns: [`Watch`], one connection's stage and due times; [`Ledger`], all of a worker's. Never: a
 //! byte, a timer per request (that costs 0.5 µs each; a stage change here is a store).
 //! Invariant: whatever a peer does or leaves undone, its connection is cut within the time of its
-//! stage plus `sweep_every` plus `grace`; and an answer that it does not take, within `write_time`
-//! plus `sweep_every`.
+//! stage plus `sweep_every` plus `grace`; and where it takes nothing of its answers, within
+//! `write_time` plus `sweep_every`.
 
 use crate::http::HttpSettings;
 use crate::http::delivery::{Untaken, Waiting};
